@@ -1,0 +1,91 @@
+/*
+ * A migration's specification, as its YAML file says it.
+ *
+ * Immutable once read; lives in the arena of the configuration that read it.
+ * Knows names and texts only: whether the relations exist and what their
+ * columns are is the catalog's and the lens compiler's business
+ * (rewrite/lens.h).
+ */
+#ifndef CONFIG_SPEC_H
+#define CONFIG_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/arena.h"
+#include "config/problem.h"
+
+enum lens_kind { LENS_TABLE = 1, LENS_COLUMNS, LENS_CHILD, LENS_MERGE };
+enum old_use { OLD_USE_TRANSLATE = 1, OLD_USE_WARN, OLD_USE_ERROR };
+enum guard_mode { GUARD_OFF = 1, GUARD_CAPTURE, GUARD_REJECT };
+enum violation_mode { VIOLATION_FAIL = 1, VIOLATION_QUARANTINE };
+enum ddl_mode { DDL_GENERATED = 1, DDL_MANUAL };
+enum trigger_mode { TRIGGERS_MOVE = 1, TRIGGERS_IGNORE };
+
+struct spec_name {		/* schema.name as written; schema "public" if bare */
+	const char *schema;
+	const char *name;
+};
+
+struct spec_key {
+	const char *old;
+	const char *new;
+};
+
+/* One entry under `columns:`; what the lens does to a set of old columns. */
+struct spec_column {
+	size_t n_old;
+	const char *const *old;		/* at least one */
+	const char *new_name;
+	const char *new_type;		/* NULL: as the old column's */
+	bool new_not_null;		/* `not_null: true` under new */
+	bool new_not_null_given;
+	const char *new_default;	/* NULL: the old default, mapped */
+	const char *forward;		/* SQL over old columns; NULL: the column */
+	const char *const *reverse;	/* n_old texts, over new columns; or NULL */
+	bool bijective;
+	unsigned line;			/* in the file, for messages */
+};
+
+struct spec_lens {
+	enum lens_kind kind;
+	struct spec_name old;		/* table, child; columns: the table */
+	struct spec_name new;		/* table, child */
+	size_t n_key;
+	const struct spec_key *key;
+	size_t n_columns;
+	const struct spec_column *columns;
+	unsigned line;
+};
+
+struct spec {
+	const char *file;		/* path as found, for messages */
+	const char *name;		/* [a-z][a-z0-9_]*, at most 40 bytes */
+	const char *database;
+	bool lossy_accept;
+	enum guard_mode guard;
+	enum old_use old_use;
+	enum violation_mode on_violation;
+	enum ddl_mode ddl;
+	enum trigger_mode triggers;
+	uint64_t quiet_for_ms;
+	const char *expand;		/* SQL run before the generated; or NULL */
+	const char *relax;
+	const char *contract;
+	size_t n_lenses;
+	const struct spec_lens *lenses;
+	const char *text;		/* the whole file, for the state */
+	char hash[17];			/* of text: 64-bit FNV-1a in hex */
+};
+
+/* Reads one migration file.  On failure nothing but `p` is written; the
+ * message names file, line, key and what was expected. */
+bool spec_read(const char *file, struct arena *a, const struct spec **ret,
+	       struct problem *p) __attribute__((warn_unused_result));
+/* The same from memory; `file` is used in messages only. */
+bool spec_parse(const char *file, const char *text, size_t len,
+		struct arena *a, const struct spec **ret, struct problem *p)
+	__attribute__((warn_unused_result));
+
+#endif

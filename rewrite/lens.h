@@ -1,0 +1,114 @@
+/*
+ * A lens: a specification made fast and checked against the catalog.
+ *
+ * Owns the compiled mapping between an old and a new relation, in the arena
+ * it was compiled into.  Knows nothing of phases, statements or sessions.
+ *
+ * Names in the database that belong to a lens, all in schema pgtandem, where
+ * L is <migration>_<position of the lens, from 1>:
+ *
+ *   L_shape    view: the old columns, in order, typed, with the old defaults;
+ *              reads no table.  An INSTEAD OF trigger hands each row back, so
+ *              INSERT ... RETURNING * gives the client's row after
+ *              PostgreSQL's own name resolution, type inference, assignment
+ *              casts and defaults, and writes nothing.
+ *   L_lens     view over the new relation, automatically updatable: the old
+ *              columns, in order, then each converted new column as
+ *              "new.<column>", so that an UPDATE can set it.
+ *   L_to_new   function (epoch bigint, key...) returns text: sync of one key
+ *              from old to new; called from a write's RETURNING list.
+ *   L_to_old   the same from new to old.
+ *   L_lock_old function (key...) returns boolean: locks the old row, true.
+ *   L_moved    trigger functions that sync both keys when an UPDATE changes
+ *              the key (PostgreSQL before 18 does not RETURN the old one).
+ */
+#ifndef REWRITE_LENS_H
+#define REWRITE_LENS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config/arena.h"
+#include "config/problem.h"
+#include "config/spec.h"
+#include "rewrite/catalog.h"
+
+/*
+ * A mapping expression, cut where it names a column: text[0] col[0] text[1]
+ * ... col[n-1] text[n].  Columns are indexes into the source side's columns.
+ */
+struct template {
+	size_t n;
+	const char *const *text;	/* n + 1 pieces */
+	const unsigned *column;		/* n */
+};
+
+/* How one old column is had from the new relation. */
+struct lens_old {
+	const struct column *column;
+	bool carried;		/* a new column of the same type, only renamed */
+	unsigned new_index;	/* carried: which */
+	struct template reverse;	/* over the new columns; cast to the type */
+	bool bijective;		/* one new column, one-to-one */
+};
+
+/* How one new column is had from the old relation. */
+struct lens_new {
+	const struct column *column;
+	bool carried;
+	bool extra;		/* not in the lens: default only, never read */
+	unsigned old_index;	/* carried: which */
+	struct template forward;	/* over the old columns; cast to the type */
+	bool bijective;
+};
+
+struct lens_key {
+	unsigned old_index, new_index;	/* carried columns */
+};
+
+struct lens {
+	const char *migration;
+	unsigned number;		/* from 1 */
+	enum lens_kind kind;
+	const struct relation *old;
+	const struct relation *new;	/* planned: as expand will make it */
+	size_t n_old;			/* == old->n_columns */
+	const struct lens_old *olds;
+	size_t n_new;			/* == new->n_columns */
+	const struct lens_new *news;
+	size_t n_key;
+	const struct lens_key *key;
+	/* Qualified and quoted, ready to stand in a statement. */
+	const char *old_ref, *new_ref;	/* "public.inovices" */
+	const char *shape_ref, *lens_ref;
+	const char *to_new_ref, *to_old_ref, *lock_old_ref;
+};
+
+/*
+ * Compiles lens number `number` (from 1) of a specification.  `new` is NULL
+ * while the relation does not exist: then its columns are worked out from the
+ * old ones and the specification, as expand will make them.  Everything is
+ * checked here that can be without a server: columns exist, the key is
+ * usable, every new column has a source, expressions parse and name only
+ * columns of their side and no subquery, aggregate or parameter.
+ */
+bool lens_compile(const struct spec *spec, unsigned number,
+		  const struct relation *old, const struct relation *new,
+		  struct arena *a, const struct lens **ret, struct problem *p)
+	__attribute__((warn_unused_result));
+
+/* The text of a template with each column replaced by `prefix` and its quoted
+ * name on that side ("o." gives o.amount); prefix may be "". */
+const char *lens_forward(const struct lens *l, unsigned new_index,
+			 const char *prefix, struct arena *a);
+const char *lens_reverse(const struct lens *l, unsigned old_index,
+			 const char *prefix, struct arena *a);
+
+/* An identifier as PostgreSQL's quote_ident writes it. */
+const char *quote_name(const char *name, struct arena *a);
+const char *quote_qualified(const char *schema, const char *name,
+			    struct arena *a);
+/* A string literal, E'' when it has a backslash. */
+const char *quote_text(const char *s, struct arena *a);
+
+#endif

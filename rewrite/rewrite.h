@@ -1,0 +1,101 @@
+/*
+ * The one door: SQL in, plan out.
+ *
+ * Owns the decision what becomes of a statement: carried as it is, edited, or
+ * refused with a reason.  A pure function of the request: no sockets, no
+ * clock, no session.  Never crashes, never takes more than linear time in the
+ * text (bounds are checked by a scan before the parser sees it), never
+ * returns an edited text that does not parse again.
+ *
+ * How a statement is edited (design sections 5, 7, 8):
+ *   read           FROM old -> FROM (SELECT ... FROM new) AS old
+ *   synced write   RETURNING ..., pgtandem.L_to_new(epoch, key) appended
+ *   lens insert    WITH r AS (INSERT INTO L_shape ... RETURNING *)
+ *                  INSERT INTO L_lens ... SELECT forward(r) FROM r ...
+ *   lens update    UPDATE L_lens AS old SET "new.x" = forward(...) ...
+ *   lens delete    DELETE FROM L_lens AS old ...
+ */
+#ifndef REWRITE_REWRITE_H
+#define REWRITE_REWRITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/arena.h"
+#include "config/problem.h"
+#include "rewrite/ruleset.h"
+
+struct rewrite_request {
+	const char *sql;		/* need not be NUL-terminated */
+	size_t len;
+	const struct ruleset *rules;
+	uint64_t hidden;	/* names that mean something else here */
+	bool read_new;		/* this session is in read_percent */
+};
+
+enum plan_kind {
+	PLAN_PASS = 1,		/* send the client's text */
+	PLAN_EDIT,		/* send plan->text */
+	PLAN_REFUSE,		/* send nothing of it; plan->refusal says why */
+};
+
+/* One statement of the text; statements are separated as the parser does. */
+struct plan_stmt {
+	uint8_t hidden;		/* trailing result columns to cut */
+	bool silent;		/* the client asked for no rows: show none,
+				 * NoData on Describe, no row limit to the server */
+};
+
+/* sent[at, at + added) stands where text[from, from + removed) stood. */
+struct plan_edit {
+	uint32_t from, removed;		/* bytes of the client's text */
+	uint32_t at, added;		/* bytes of the sent text */
+};
+
+struct plan {
+	enum plan_kind kind;
+	const char *text;		/* PLAN_EDIT: NUL-terminated */
+	size_t len;
+	size_t n_stmts;			/* also for PLAN_PASS when it was parsed */
+	const struct plan_stmt *stmts;
+	size_t n_edits;
+	const struct plan_edit *edits;	/* in order of the text */
+	uint64_t migrations;		/* bit i: touches rules->migrations[i] */
+	uint64_t old_shape;		/* bit i: with its old shape */
+	uint64_t writes;		/* bit i: writes it */
+	bool reads_new;			/* depends on request->read_new */
+	uint64_t epoch_sum;		/* of the epochs of `migrations` */
+	struct problem refusal;		/* PLAN_REFUSE */
+};
+
+/*
+ * Plans one text (a Query's, or a Parse's).  Everything that it returns lives
+ * in `a`.  A text that mentions nothing under migration, or that does not
+ * parse and needs no rewriting, gives PLAN_PASS.
+ */
+const struct plan *rewrite_plan(const struct rewrite_request *req,
+				struct arena *a)
+	__attribute__((returns_nonnull));
+
+/* Position of an error in the sent text, in characters from 1, as a position
+ * in the client's text; 0 if it lies in text that the client did not write.
+ * `sql` is the client's text. */
+uint32_t plan_map_position(const struct plan *plan, const char *sql,
+			   size_t len, uint32_t position);
+
+/*
+ * Errors that name the new model, told in the old one's words (for old-shape
+ * statements): fields are replaced in place by texts in `a`; NULL stays NULL.
+ */
+struct error_names {
+	const char *message, *detail, *schema, *table, *column, *constraint;
+};
+void plan_map_error(const struct plan *plan, const struct ruleset *rules,
+		    struct error_names *e, struct arena *a);
+
+/* Releases what the parser library keeps per thread; call when a thread that
+ * planned ends. */
+void rewrite_thread_end(void);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * Everything that the rewriting of one database's statements depends on: its
+ * migrations' compiled lenses, phases and epochs, and the names to look for.
+ *
+ * Immutable; a part of the daemon's snapshot, shared by all workers.  A new
+ * phase or a change of the catalog is a new ruleset with a higher serial.
+ */
+#ifndef REWRITE_RULESET_H
+#define REWRITE_RULESET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/arena.h"
+#include "config/phase.h"
+#include "config/spec.h"
+#include "rewrite/lens.h"
+
+enum { RULESET_MAX_MIGRATIONS = 64, RULESET_MAX_NAMES = 64 };
+
+enum shape { SHAPE_OLD, SHAPE_NEW, SHAPE_COUNT };
+
+struct rule_migration {
+	const struct spec *spec;
+	enum phase phase;
+	uint64_t epoch;
+	unsigned read_percent;	/* read_new: share of sessions that read new */
+	bool prelock;		/* write_new before its barrier has passed: lock
+				 * the old rows first (design section 4) */
+	size_t n_lenses;
+	const struct lens *const *lenses;
+};
+
+/* A relation name that statements are searched for. */
+struct rule_name {
+	const char *schema;
+	const char *name;	/* as stored: folded or exact */
+	enum shape shape;
+	unsigned migration;	/* index into migrations */
+	unsigned lens;		/* index into that migration's lenses */
+};
+
+struct ruleset {
+	uint64_t serial;	/* unique in this process: the cache's key */
+	const char *database;
+	size_t n_migrations;
+	const struct rule_migration *migrations;
+	size_t n_names;
+	const struct rule_name *names;	/* bit i of a `hidden` mask is names[i] */
+	uint32_t max_statement_bytes;
+	const void *filter;	/* name pre-filter, compiled */
+};
+
+struct ruleset_input {
+	uint64_t serial;
+	const char *database;
+	uint32_t max_statement_bytes;
+	size_t n_migrations;
+	const struct rule_migration *migrations;
+};
+
+/* Copies the input's arrays into `a`; what they point at is borrowed and must
+ * live as long.  Fails when two migrations claim one relation. */
+bool ruleset_build(const struct ruleset_input *in, struct arena *a,
+		   const struct ruleset **ret, struct problem *p)
+	__attribute__((warn_unused_result));
+
+/*
+ * The name pre-filter: may this text name a relation under migration?  Never
+ * a false no; a false yes costs a parse.  Linear, no allocation, safe on any
+ * bytes.  Identifiers with Unicode escapes (U&"...") always count.
+ */
+bool ruleset_mentions(const struct ruleset *r, const char *sql, size_t len);
+
+/*
+ * May this text change what names mean in the session (search_path, role,
+ * temporary relations, DISCARD, RESET, rolled back SET)?  As cheap and as
+ * wide as the pre-filter.
+ */
+bool sql_may_change_names(const char *sql, size_t len);
+
+/*
+ * A query that asks a session which of the ruleset's bare names mean
+ * something else there (another schema comes first in search_path, a
+ * temporary table shadows): one row, one text column, n_names characters 0
+ * (ours) or 1 (hidden).  NULL when there are no names.
+ */
+const char *ruleset_probe_sql(const struct ruleset *r, struct arena *a);
+uint64_t ruleset_probe_mask(const char *answer, size_t len);
+
+#endif
