@@ -3,7 +3,8 @@
  *
  * Owns nothing: a frame borrows from the bytes it was cut from.  Must never
  * know what a message means beyond its length.  A length field is checked
- * here before anything is sized by it.
+ * here before anything is sized by it.  Unless FRAME_OK is returned, `ret` is
+ * untouched.
  *
  * PostgreSQL documentation, "Frontend/Backend Protocol", sections "Message
  * Formats" and "Start-up".
@@ -14,6 +15,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * No PostgreSQL server or libpq can hold a longer message: MaxAllocSize.
+ * Also keeps frame.size far from overflowing.
+ */
+#define FRAME_BODY_MAX 0x3fffffffu
+
+/* A start-up packet without its length: the code, and the server's
+ * MAX_STARTUP_PACKET_LENGTH. */
+#define FRAME_STARTUP_BODY_MIN 4u
+#define FRAME_STARTUP_BODY_MAX 10000u
+
 enum frame_result {
 	FRAME_OK = 1,	/* ret_ is filled */
 	FRAME_MORE,	/* not enough bytes yet */
@@ -22,7 +34,7 @@ enum frame_result {
 
 struct frame {
 	char type;		/* 0 for a start-up packet */
-	uint32_t size;		/* whole message in bytes, header included */
+	uint32_t size;		/* whole message in bytes, type included */
 	const uint8_t *body;	/* borrowed: behind the header */
 	uint32_t body_len;
 };
@@ -41,9 +53,8 @@ enum frame_result frame_next(const uint8_t *data, size_t len,
 	__attribute__((warn_unused_result));
 
 /*
- * A start-up packet (no type byte; 8 to 10000 bytes as PostgreSQL's
- * MAX_STARTUP_PACKET_LENGTH): StartupMessage, SSLRequest, GSSENCRequest,
- * CancelRequest.
+ * A start-up packet, which has no type byte: StartupMessage, SSLRequest,
+ * GSSENCRequest, CancelRequest.
  */
 enum frame_result frame_next_startup(const uint8_t *data, size_t len,
 				     struct frame *ret)
