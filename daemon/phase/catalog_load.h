@@ -1,0 +1,23 @@
+/*
+ * What the server knows about a relation, in the JSON form of catalog_json.h.
+ */
+#ifndef DAEMON_PHASE_CATALOG_LOAD_H
+#define DAEMON_PHASE_CATALOG_LOAD_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+
+#include "config/problem.h"
+
+/* The caller frees *ret, which is NULL when there is no such relation. */
+bool catalog_load(PGconn *db, const char *schema, const char *name, char **ret,
+		  struct problem *p) __attribute__((warn_unused_result));
+
+/* A short text that changes whenever catalog_load's may have changed, but for
+ * the estimated number of rows; cheap enough for every second.  The caller
+ * frees it. */
+bool catalog_fingerprint(PGconn *db, const char *schema, const char *name,
+			 char **ret, struct problem *p)
+	__attribute__((warn_unused_result));
+
+#endif
