@@ -16,18 +16,18 @@
 #include <stdint.h>
 
 struct buf {
-	uint8_t *data;	/* owned; NULL while cap is 0 */
-	size_t start;	/* first live byte */
-	size_t end;	/* one past the last live byte */
+	uint8_t *data; /* owned; NULL while cap is 0 */
+	size_t start;  /* first live byte */
+	size_t end;    /* one past the last live byte */
 	size_t cap;
-	size_t limit;	/* cap never grows past this; 0 means no limit */
-	bool failed;	/* a write did not fit or memory ran out */
+	size_t limit; /* cap never grows past this; 0 means no limit */
+	bool failed;  /* a write did not fit or memory ran out */
 };
 
 /* Life.  buf_init allocates nothing; buf_free leaves an empty buffer. */
 void buf_init(struct buf *b, size_t limit);
-void buf_free(struct buf *b);		/* keeps the limit, clears failed */
-void buf_clear(struct buf *b);		/* keeps the memory, clears failed */
+void buf_free(struct buf *b);  /* keeps the limit, clears failed */
+void buf_clear(struct buf *b); /* keeps the memory, clears failed */
 void buf_shrink(struct buf *b, size_t keep); /* if empty and cap > keep: free */
 
 /* Use.  All integers go out in network byte order. */
@@ -37,16 +37,16 @@ void buf_shrink(struct buf *b, size_t keep); /* if empty and cap > keep: free */
  * this and after every put.  In steady state nothing is allocated.
  */
 uint8_t *buf_reserve(struct buf *b, size_t n);
-void buf_added(struct buf *b, size_t n);	/* n bytes written after reserve */
+void buf_added(struct buf *b, size_t n); /* n bytes written after reserve */
 void buf_put(struct buf *b, const void *bytes, size_t n);
 void buf_put_u8(struct buf *b, uint8_t v);
 void buf_put_u16(struct buf *b, uint16_t v);
 void buf_put_u32(struct buf *b, uint32_t v);
-void buf_put_cstr(struct buf *b, const char *s);	/* with its NUL */
+void buf_put_cstr(struct buf *b, const char *s); /* with its NUL */
 /* Without a NUL, but it needs the room of one. */
 void buf_put_fmt(struct buf *b, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-void buf_drain(struct buf *b, size_t n);	/* drop n from the front */
+    __attribute__((format(printf, 2, 3)));
+void buf_drain(struct buf *b, size_t n); /* drop n from the front */
 
 /*
  * A protocol message: type byte (0: none, as in start-up), length, body.

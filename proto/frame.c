@@ -1,6 +1,6 @@
 #include "proto/frame.h"
 
-#define LENGTH_SIZE 4	/* the length field counts itself, not the type */
+#define LENGTH_SIZE 4 /* the length field counts itself, not the type */
 #define HEADER_SIZE 5
 
 static uint32_t load_u32(const uint8_t *p)
@@ -9,8 +9,7 @@ static uint32_t load_u32(const uint8_t *p)
 	       (uint32_t)p[2] << 8 | p[3];
 }
 
-enum frame_result frame_peek(const uint8_t *data, size_t len,
-			     struct frame *ret)
+enum frame_result frame_peek(const uint8_t *data, size_t len, struct frame *ret)
 {
 	uint32_t length;
 
@@ -20,16 +19,16 @@ enum frame_result frame_peek(const uint8_t *data, size_t len,
 	if (length < LENGTH_SIZE || length - LENGTH_SIZE > FRAME_BODY_MAX)
 		return FRAME_BAD;
 	*ret = (struct frame){
-		.type = (char)data[0],
-		.size = length + 1,
-		.body = data + HEADER_SIZE,
-		.body_len = length - LENGTH_SIZE,
+	    .type = (char)data[0],
+	    .size = length + 1,
+	    .body = data + HEADER_SIZE,
+	    .body_len = length - LENGTH_SIZE,
 	};
 	return FRAME_OK;
 }
 
-enum frame_result frame_next(const uint8_t *data, size_t len,
-			     uint32_t max_body, struct frame *ret)
+enum frame_result frame_next(const uint8_t *data, size_t len, uint32_t max_body,
+			     struct frame *ret)
 {
 	struct frame f;
 	enum frame_result res = frame_peek(data, len, &f);
@@ -59,10 +58,10 @@ enum frame_result frame_next_startup(const uint8_t *data, size_t len,
 	if (len < length)
 		return FRAME_MORE;
 	*ret = (struct frame){
-		.type = 0,
-		.size = length,
-		.body = data + LENGTH_SIZE,
-		.body_len = length - LENGTH_SIZE,
+	    .type = 0,
+	    .size = length,
+	    .body = data + LENGTH_SIZE,
+	    .body_len = length - LENGTH_SIZE,
 	};
 	return FRAME_OK;
 }

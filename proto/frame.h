@@ -27,15 +27,15 @@
 #define FRAME_STARTUP_BODY_MAX 10000u
 
 enum frame_result {
-	FRAME_OK = 1,	/* ret_ is filled */
-	FRAME_MORE,	/* not enough bytes yet */
-	FRAME_BAD,	/* the length field cannot be true: drop the peer */
+	FRAME_OK = 1, /* ret_ is filled */
+	FRAME_MORE,   /* not enough bytes yet */
+	FRAME_BAD,    /* the length field cannot be true: drop the peer */
 };
 
 struct frame {
-	char type;		/* 0 for a start-up packet */
-	uint32_t size;		/* whole message in bytes, type included */
-	const uint8_t *body;	/* borrowed: behind the header */
+	char type;	     /* 0 for a start-up packet */
+	uint32_t size;	     /* whole message in bytes, type included */
+	const uint8_t *body; /* borrowed: behind the header */
 	uint32_t body_len;
 };
 
@@ -43,14 +43,13 @@ struct frame {
  * Header only: needs 5 bytes, the body need not be there (ret->body may point
  * past `len`).  For streaming messages that are forwarded as they come.
  */
-enum frame_result frame_peek(const uint8_t *data, size_t len,
-			     struct frame *ret)
-	__attribute__((warn_unused_result));
+enum frame_result frame_peek(const uint8_t *data, size_t len, struct frame *ret)
+    __attribute__((warn_unused_result));
 
 /* A whole message of at most max_body bytes of body; longer is FRAME_BAD. */
-enum frame_result frame_next(const uint8_t *data, size_t len,
-			     uint32_t max_body, struct frame *ret)
-	__attribute__((warn_unused_result));
+enum frame_result frame_next(const uint8_t *data, size_t len, uint32_t max_body,
+			     struct frame *ret)
+    __attribute__((warn_unused_result));
 
 /*
  * A start-up packet, which has no type byte: StartupMessage, SSLRequest,
@@ -58,6 +57,6 @@ enum frame_result frame_next(const uint8_t *data, size_t len,
  */
 enum frame_result frame_next_startup(const uint8_t *data, size_t len,
 				     struct frame *ret)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 #endif

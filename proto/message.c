@@ -12,9 +12,9 @@
  * attribute number, type Oid, type length, type modifier, format. */
 #define COLUMN_TAIL_SIZE (4 + 2 + 4 + 2 + 4 + 2)
 
-#define NO_VALUE UINT32_MAX	/* the length -1: NULL, or absent */
-#define KEY_MIN 4		/* a cancel key's size, protocol 3.0 and 3.2 */
-#define KEY_MAX 256
+#define NO_VALUE UINT32_MAX /* the length -1: NULL, or absent */
+#define KEY_MIN	 4	    /* a cancel key's size, protocol 3.0 and 3.2 */
+#define KEY_MAX	 256
 #define TEXT_OID 25
 
 /* -- the cursor -- */
@@ -158,10 +158,10 @@ bool msg_startup_decode(const struct frame *f, struct msg_startup *ret)
 	static const struct mstr none = {"", 0};
 	struct reader r = reader_of(f);
 	struct msg_startup m = {
-		.user = none,
-		.database = none,
-		.application_name = none,
-		.replication = none,
+	    .user = none,
+	    .database = none,
+	    .application_name = none,
+	    .replication = none,
 	};
 
 	m.code = take_u32(&r);
@@ -349,22 +349,31 @@ bool msg_parameter_decode(const struct frame *f, struct mstr *ret_name,
 	return true;
 }
 
-/* Where a field of the error goes; NULL for those that are only carried. */
-static struct mstr *error_field(struct msg_error *m, uint8_t code)
+/* The fields of an error that are looked at; all others are only carried. */
+static const struct {
+	uint8_t code;
+	size_t at; /* of a struct mstr in struct msg_error */
+} error_fields[] = {
+    {'V', offsetof(struct msg_error, severity)},
+    {'C', offsetof(struct msg_error, sqlstate)},
+    {'M', offsetof(struct msg_error, message)},
+    {'D', offsetof(struct msg_error, detail)},
+    {'H', offsetof(struct msg_error, hint)},
+    {'P', offsetof(struct msg_error, position)},
+    {'s', offsetof(struct msg_error, schema)},
+    {'t', offsetof(struct msg_error, table)},
+    {'c', offsetof(struct msg_error, column)},
+    {'n', offsetof(struct msg_error, constraint)},
+};
+
+static void error_set(struct msg_error *m, uint8_t code, struct mstr value)
 {
-	switch (code) {
-	case 'V': return &m->severity;
-	case 'C': return &m->sqlstate;
-	case 'M': return &m->message;
-	case 'D': return &m->detail;
-	case 'H': return &m->hint;
-	case 'P': return &m->position;
-	case 's': return &m->schema;
-	case 't': return &m->table;
-	case 'c': return &m->column;
-	case 'n': return &m->constraint;
-	default: return NULL;
-	}
+	size_t n = sizeof(error_fields) / sizeof(error_fields[0]);
+
+	for (size_t i = 0; i < n; i++)
+		if (error_fields[i].code == code)
+			*(struct mstr *)((char *)m + error_fields[i].at) =
+			    value;
 }
 
 bool msg_error_decode(const struct frame *f, struct msg_error *ret)
@@ -376,11 +385,9 @@ bool msg_error_decode(const struct frame *f, struct msg_error *ret)
 
 	while ((code = take_u8(&r)) != 0) {
 		struct mstr value = take_cstr(&r);
-		struct mstr *field = error_field(&m, code);
 
-		if (field)
-			*field = value;
-		else if (code == 'S')
+		error_set(&m, code, value);
+		if (code == 'S')
 			localized = value;
 	}
 	if (!reader_done(&r))
@@ -404,9 +411,9 @@ static void take_datum(struct reader *r)
 }
 
 /* Walks a counted list of columns to its end, to know that all of it fits. */
-static bool columns_cut(const struct frame *f, void (*take_one)(struct reader *),
-			uint16_t hidden, uint16_t *ret_columns,
-			uint32_t *ret_at)
+static bool columns_cut(const struct frame *f,
+			void (*take_one)(struct reader *), uint16_t hidden,
+			uint16_t *ret_columns, uint32_t *ret_at)
 {
 	struct reader r = reader_of(f);
 	uint16_t n = take_u16(&r);
@@ -470,8 +477,8 @@ void msg_put_query(struct buf *b, const char *sql, size_t len)
 	buf_message_end(b, mark);
 }
 
-void msg_put_parse(struct buf *b, const char *name, const char *sql,
-		   size_t len, uint16_t n_types, const uint8_t *types)
+void msg_put_parse(struct buf *b, const char *name, const char *sql, size_t len,
+		   uint16_t n_types, const uint8_t *types)
 {
 	size_t mark = buf_message_begin(b, 'P');
 
@@ -489,9 +496,9 @@ void msg_put_bind_empty(struct buf *b, const char *portal, const char *stmt)
 
 	buf_put_cstr(b, portal);
 	buf_put_cstr(b, stmt);
-	buf_put_u16(b, 0);	/* parameter formats */
-	buf_put_u16(b, 0);	/* parameters */
-	buf_put_u16(b, 0);	/* result formats */
+	buf_put_u16(b, 0); /* parameter formats */
+	buf_put_u16(b, 0); /* parameters */
+	buf_put_u16(b, 0); /* result formats */
 	buf_message_end(b, mark);
 }
 
@@ -607,7 +614,7 @@ void msg_put_sasl_offer(struct buf *b, const char *mechanism)
 
 	buf_put_u32(b, AUTH_SASL);
 	buf_put_cstr(b, mechanism);
-	buf_put_u8(b, 0);	/* the end of the list */
+	buf_put_u8(b, 0); /* the end of the list */
 	buf_message_end(b, mark);
 }
 
@@ -665,12 +672,12 @@ void msg_put_text_columns(struct buf *b, uint16_t n, const char *const *names)
 	buf_put_u16(b, n);
 	for (uint16_t i = 0; i < n; i++) {
 		buf_put_cstr(b, names[i]);
-		buf_put_u32(b, 0);		/* of no table */
+		buf_put_u32(b, 0); /* of no table */
 		buf_put_u16(b, 0);
 		buf_put_u32(b, TEXT_OID);
-		buf_put_u16(b, UINT16_MAX);	/* -1: of variable length */
-		buf_put_u32(b, UINT32_MAX);	/* -1: no modifier */
-		buf_put_u16(b, 0);		/* text format */
+		buf_put_u16(b, UINT16_MAX); /* -1: of variable length */
+		buf_put_u32(b, UINT32_MAX); /* -1: no modifier */
+		buf_put_u16(b, 0);	    /* text format */
 	}
 	buf_message_end(b, mark);
 }

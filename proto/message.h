@@ -22,10 +22,10 @@
 
 /* Start-up codes, in the place of the protocol version. */
 enum {
-	STARTUP_CANCEL = 80877102,	/* 1234.5678 */
+	STARTUP_CANCEL = 80877102, /* 1234.5678 */
 	STARTUP_SSL = 80877103,
 	STARTUP_GSSENC = 80877104,
-	STARTUP_V3 = 196608,		/* 3.0; minor versions add to it */
+	STARTUP_V3 = 196608, /* 3.0; minor versions add to it */
 };
 
 /* What follows AuthenticationXXX's length. */
@@ -45,37 +45,39 @@ struct mstr {
 };
 
 struct msg_startup {
-	uint32_t code;		/* one of STARTUP_*, or 3.x */
-	uint32_t cancel_pid;	/* STARTUP_CANCEL only */
+	uint32_t code;		   /* one of STARTUP_*, or 3.x */
+	uint32_t cancel_pid;	   /* STARTUP_CANCEL only */
 	const uint8_t *cancel_key; /* borrowed; 4 bytes, up to 256 in 3.2 */
 	uint32_t cancel_key_len;
-	struct mstr user;	/* 3.x only; empty if absent */
-	struct mstr database;	/* empty if absent: then it is the user */
+	struct mstr user;     /* 3.x only; empty if absent */
+	struct mstr database; /* empty if absent: then it is the user */
 	struct mstr application_name;
 	struct mstr replication; /* empty if absent */
-	const uint8_t *params;	/* 3.x only; borrowed: name, value, ..., NUL */
+	const uint8_t *params;	 /* 3.x only; borrowed: name, value, ..., NUL */
 	uint32_t params_len;
 };
 
-struct msg_query { struct mstr sql; };
+struct msg_query {
+	struct mstr sql;
+};
 
 struct msg_parse {
 	struct mstr name;
 	struct mstr sql;
 	uint16_t n_types;
-	const uint8_t *types;	/* borrowed: n_types Oids, network order */
+	const uint8_t *types; /* borrowed: n_types Oids, network order */
 };
 
 struct msg_bind {
 	struct mstr portal;
 	struct mstr statement;
-	uint32_t formats_at;	/* body offset of the count of result formats */
+	uint32_t formats_at; /* body offset of the count of result formats */
 	uint16_t n_result_formats;
-	const uint8_t *result_formats;	/* borrowed: int16s, network order */
+	const uint8_t *result_formats; /* borrowed: int16s, network order */
 };
 
-struct msg_target {		/* Describe, Close */
-	char kind;		/* 'S' or 'P' */
+struct msg_target { /* Describe, Close */
+	char kind;  /* 'S' or 'P' */
 	struct mstr name;
 };
 
@@ -86,36 +88,36 @@ struct msg_execute {
 
 struct msg_sasl_initial {
 	struct mstr mechanism;
-	const uint8_t *data;	/* borrowed; NULL if absent */
+	const uint8_t *data; /* borrowed; NULL if absent */
 	uint32_t data_len;
 };
 
 struct msg_auth {
-	uint32_t code;		/* AUTH_*, or one that only the peers know */
-	const uint8_t *data;	/* borrowed: what follows the code */
+	uint32_t code;	     /* AUTH_*, or one that only the peers know */
+	const uint8_t *data; /* borrowed: what follows the code */
 	uint32_t data_len;
 };
 
 /* BackendKeyData: what a CancelRequest must carry. */
 struct msg_key {
 	uint32_t pid;
-	const uint8_t *key;	/* borrowed; 4 bytes, up to 256 in 3.2 */
+	const uint8_t *key; /* borrowed; 4 bytes, up to 256 in 3.2 */
 	uint32_t key_len;
 };
 
 /* The fields of an ErrorResponse or NoticeResponse; .s is NULL if absent. */
 struct msg_error {
-	struct mstr severity;		/* 'V', else 'S' */
-	struct mstr sqlstate;		/* 'C' */
-	struct mstr message;		/* 'M' */
-	struct mstr detail;		/* 'D' */
-	struct mstr hint;		/* 'H' */
-	struct mstr position;		/* 'P' */
-	struct mstr schema;		/* 's' */
-	struct mstr table;		/* 't' */
-	struct mstr column;		/* 'c' */
-	struct mstr constraint;		/* 'n' */
-	const uint8_t *fields;		/* borrowed: the body, final NUL and all */
+	struct mstr severity;	/* 'V', else 'S' */
+	struct mstr sqlstate;	/* 'C' */
+	struct mstr message;	/* 'M' */
+	struct mstr detail;	/* 'D' */
+	struct mstr hint;	/* 'H' */
+	struct mstr position;	/* 'P' */
+	struct mstr schema;	/* 's' */
+	struct mstr table;	/* 't' */
+	struct mstr column;	/* 'c' */
+	struct mstr constraint; /* 'n' */
+	const uint8_t *fields;	/* borrowed: the body, final NUL and all */
 	uint32_t fields_len;
 };
 
@@ -128,10 +130,8 @@ MSG_CHECKED bool msg_startup_decode(const struct frame *f,
  * does); false if absent. */
 MSG_CHECKED bool msg_startup_param(const struct msg_startup *m,
 				   const char *name, struct mstr *ret);
-MSG_CHECKED bool msg_query_decode(const struct frame *f,
-				  struct msg_query *ret);
-MSG_CHECKED bool msg_parse_decode(const struct frame *f,
-				  struct msg_parse *ret);
+MSG_CHECKED bool msg_query_decode(const struct frame *f, struct msg_query *ret);
+MSG_CHECKED bool msg_parse_decode(const struct frame *f, struct msg_parse *ret);
 MSG_CHECKED bool msg_bind_decode(const struct frame *f, struct msg_bind *ret);
 MSG_CHECKED bool msg_target_decode(const struct frame *f,
 				   struct msg_target *ret);
@@ -155,15 +155,13 @@ MSG_CHECKED bool msg_key_decode(const struct frame *f, struct msg_key *ret);
 MSG_CHECKED bool msg_parameter_decode(const struct frame *f,
 				      struct mstr *ret_name,
 				      struct mstr *ret_value);
-MSG_CHECKED bool msg_error_decode(const struct frame *f,
-				  struct msg_error *ret);
+MSG_CHECKED bool msg_error_decode(const struct frame *f, struct msg_error *ret);
 /*
  * RowDescription, DataRow: number of columns, and the body offset at which
  * the last `hidden` columns begin (the body's length when hidden is 0).
  * False also when there are fewer columns than `hidden`.
  */
-MSG_CHECKED bool msg_row_description_cut(const struct frame *f,
-					 uint16_t hidden,
+MSG_CHECKED bool msg_row_description_cut(const struct frame *f, uint16_t hidden,
 					 uint16_t *ret_columns,
 					 uint32_t *ret_at);
 MSG_CHECKED bool msg_data_row_cut(const struct frame *f, uint16_t hidden,
@@ -175,8 +173,8 @@ MSG_CHECKED bool msg_data_row_value(const struct frame *f, uint16_t column,
 
 /* To the server. */
 void msg_put_query(struct buf *b, const char *sql, size_t len);
-void msg_put_parse(struct buf *b, const char *name, const char *sql,
-		   size_t len, uint16_t n_types, const uint8_t *types);
+void msg_put_parse(struct buf *b, const char *name, const char *sql, size_t len,
+		   uint16_t n_types, const uint8_t *types);
 /* No parameters, all results as text. */
 void msg_put_bind_empty(struct buf *b, const char *portal, const char *stmt);
 void msg_put_describe(struct buf *b, char kind, const char *name);
@@ -190,12 +188,12 @@ void msg_put_startup_code(struct buf *b, uint32_t code); /* SSLRequest */
 
 /* To the client.  First, what msg_put_error writes. */
 struct msg_fault {
-	const char *severity;	/* "ERROR", "FATAL", "NOTICE", ... */
-	const char *sqlstate;	/* five characters */
+	const char *severity; /* "ERROR", "FATAL", "NOTICE", ... */
+	const char *sqlstate; /* five characters */
 	const char *message;
-	const char *detail;	/* NULL: left out, as the next two */
+	const char *detail; /* NULL: left out, as the next two */
 	const char *hint;
-	uint32_t position;	/* 0: left out; in characters from 1 */
+	uint32_t position; /* 0: left out; in characters from 1 */
 };
 void msg_put_error(struct buf *b, char type, const struct msg_fault *e);
 void msg_put_ready(struct buf *b, char status);
