@@ -97,8 +97,15 @@ bool lens_compile(const struct spec *spec, unsigned number,
 		  struct arena *a, const struct lens **ret, struct problem *p)
 	__attribute__((warn_unused_result));
 
-/* The text of a template with each column replaced by `prefix` and its quoted
- * name on that side ("o." gives o.amount); prefix may be "". */
+/*
+ * What a column is made of, each column of the other side with `prefix` before
+ * its quoted name ("o." gives o.amount; prefix may be ""): the bare column if
+ * it is carried, else CAST((expression) AS type).  Forward leaves the length
+ * of varchar(n), char(n), bit(n) to the assignment that follows, since a cast
+ * would cut silently; reverse has the exact old type.  NULL for an extra
+ * column.  A carried column may be generated on either side
+ * (column->generated): then it can be read but not assigned.
+ */
 const char *lens_forward(const struct lens *l, unsigned new_index,
 			 const char *prefix, struct arena *a);
 const char *lens_reverse(const struct lens *l, unsigned old_index,

@@ -1,0 +1,12 @@
+#include "rewrite/catalog.h"
+
+#include <string.h>
+
+const struct column *relation_find_column(const struct relation *r,
+					  const char *name)
+{
+	for (size_t i = 0; i < r->n_columns; i++)
+		if (strcmp(r->columns[i].name, name) == 0)
+			return &r->columns[i];
+	return NULL;
+}

@@ -1,0 +1,636 @@
+/*
+ * How a lens is compiled:
+ *
+ *   1. the new side: the columns of the relation, or, while it does not
+ *      exist, what the specification makes of the old ones;
+ *   2. the mappings: a new column comes from the entry that names it, or from
+ *      the old column that is carried over by its name, or is an extra one;
+ *      carried columns are tied to each other, the expressions of the others
+ *      are cut (rewrite/template.h);
+ *   3. the checks: every old column has one way back, every extra column does
+ *      without the lens, and the key is carried and unique.
+ */
+#include "rewrite/lens.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "rewrite/template.h"
+
+enum { NOWHERE = -1 };
+
+struct compile {
+	const struct spec *spec;
+	const struct spec_lens *in;
+	const struct relation *old;
+	const struct relation *new;
+	struct arena *a;
+	struct problem *p;
+	struct lens_old *olds;
+	struct lens_new *news;
+	bool *has_way_back;	/* per old column */
+};
+
+/* Problems of a specification name its place in the file. */
+__attribute__((format(printf, 3, 4)))
+static bool fail(const struct compile *c, unsigned line, const char *fmt, ...)
+{
+	char message[400];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(message, sizeof(message), fmt, args);
+	va_end(args);
+	return problem_set(c->p, "F0000", "%s:%u: %s", c->spec->file, line,
+			   message);
+}
+
+/* The same for a problem that was found further down. */
+static bool fail_again(const struct compile *c, unsigned line)
+{
+	struct problem inner = *c->p;
+
+	fail(c, line, "%s", inner.message);
+	problem_detail(c->p, "%s", inner.detail);
+	return false;
+}
+
+static int find_column(const struct relation *r, const char *name)
+{
+	const struct column *column = relation_find_column(r, name);
+
+	return column == NULL ? NOWHERE : (int)(column - r->columns);
+}
+
+/* The entry that makes this new column, or NULL. */
+static const struct spec_column *entry_of_new(const struct compile *c,
+					      const char *name)
+{
+	for (size_t i = 0; i < c->in->n_columns; i++)
+		if (strcmp(c->in->columns[i].new_name, name) == 0)
+			return &c->in->columns[i];
+	return NULL;
+}
+
+static bool entry_uses(const struct spec_column *e, const char *old)
+{
+	for (size_t i = 0; i < e->n_old; i++)
+		if (strcmp(e->old[i], old) == 0)
+			return true;
+	return false;
+}
+
+/* The new name of an old column that no entry speaks of; NULL if one does. */
+static const char *carried_name(const struct compile *c, const char *old)
+{
+	for (size_t i = 0; i < c->in->n_columns; i++)
+		if (entry_uses(&c->in->columns[i], old))
+			return NULL;
+	for (size_t i = 0; i < c->in->n_key; i++)
+		if (strcmp(c->in->key[i].old, old) == 0)
+			return c->in->key[i].new;
+	return old;
+}
+
+static bool has_reverse(const struct spec_column *e)
+{
+	return e->reverse != NULL;
+}
+
+/* An entry without expressions is a rename, or a cast both ways. */
+static bool is_plain_entry(const struct spec_column *e)
+{
+	return e->n_old == 1 && e->forward == NULL && !has_reverse(e);
+}
+
+static bool check_entry(const struct compile *c, const struct spec_column *e)
+{
+	for (size_t i = 0; i < e->n_old; i++)
+		if (find_column(c->old, e->old[i]) == NOWHERE)
+			return fail(c, e->line, "column \"%s\" does not exist "
+				    "in %s.%s", e->old[i], c->old->schema,
+				    c->old->name);
+	if (entry_of_new(c, e->new_name) != e)
+		return fail(c, e->line, "column \"%s\" is made twice",
+			    e->new_name);
+	if (e->forward == NULL && e->n_old > 1)
+		return fail(c, e->line, "column \"%s\" is made of several: "
+			    "forward is needed", e->new_name);
+	if (e->bijective && e->n_old > 1)
+		return fail(c, e->line, "column \"%s\" is made of several: it "
+			    "cannot be bijective", e->new_name);
+	if (e->new_type != NULL && !type_check(e->new_type, c->p))
+		return fail_again(c, e->line);
+	return true;
+}
+
+/* 1. The new side, while it does not exist. */
+
+/* The default of a converted column: the old columns' defaults, mapped.
+ * Without any default on the old side there is none on the new. */
+static const char *map_default(const struct compile *c,
+			       const struct template *forward)
+{
+	const char **values = arena_alloc(c->a,
+					  (forward->n + 1) * sizeof(*values));
+	bool any = false;
+
+	for (size_t i = 0; i < forward->n; i++) {
+		const struct column *o = &c->old->columns[forward->column[i]];
+		const char *text = o->generated ? NULL : o->default_expr;
+
+		any |= text != NULL;
+		values[i] = arena_fmt(c->a, "CAST(%s AS %s)",
+				      text == NULL ? "NULL" : text, o->type);
+	}
+	return any ? template_join(forward, values, c->a) : NULL;
+}
+
+static bool derive_converted(const struct compile *c,
+			     const struct spec_column *e, struct column *new)
+{
+	const struct column *old = relation_find_column(c->old, e->old[0]);
+	struct template forward;
+
+	*new = (struct column){.name = e->new_name,
+			       .type = e->new_type ? e->new_type : old->type,
+			       .typmod = -1,
+			       .comment = old->comment,
+			       .default_expr = e->new_default,
+			       .not_null = e->new_not_null,
+			       .storage = 0,
+			       .statistics = -1};
+	if (!e->new_not_null_given) {
+		new->not_null = true;
+		for (size_t i = 0; i < e->n_old; i++)
+			new->not_null &= relation_find_column(c->old,
+				e->old[i])->not_null;
+	}
+	if (e->new_default != NULL)
+		return true;
+	if (e->forward == NULL)
+		template_of_column((unsigned)(old - c->old->columns), c->a,
+				   &forward);
+	else if (!template_parse(e->forward, c->old->columns,
+				 c->old->n_columns, c->a, &forward, c->p))
+		return fail_again(c, e->line);
+	new->default_expr = map_default(c, &forward);
+	return true;
+}
+
+static bool derive_entry(const struct compile *c, const struct spec_column *e,
+			 struct column *new)
+{
+	const struct column *old = relation_find_column(c->old, e->old[0]);
+
+	if (!is_plain_entry(e) ||
+	    (e->new_type != NULL && !type_same(e->new_type, old->type)))
+		return derive_converted(c, e, new);
+	*new = *old;
+	new->name = e->new_name;
+	if (e->new_not_null_given)
+		new->not_null = e->new_not_null;
+	if (e->new_default != NULL)
+		new->default_expr = e->new_default;
+	return true;
+}
+
+/* The new name of an old column that is carried, with an entry or without;
+ * NULL if it is not. */
+static const char *renamed(const struct compile *c, const char *old)
+{
+	const char *name = carried_name(c, old);
+
+	for (size_t i = 0; name == NULL && i < c->in->n_columns; i++) {
+		const struct spec_column *e = &c->in->columns[i];
+
+		if (is_plain_entry(e) && e->new_type == NULL &&
+		    entry_uses(e, old))
+			name = e->new_name;
+	}
+	return name;
+}
+
+/* A carried generated column is generated from the same columns' new names;
+ * that needs them all to be carried. */
+static bool derive_generated(const struct compile *c, struct column *new)
+{
+	const char **names;
+	struct template t;
+
+	if (!new->generated)
+		return true;
+	if (!template_parse(new->default_expr, c->old->columns,
+			    c->old->n_columns, c->a, &t, c->p))
+		return fail_again(c, c->in->line);
+	names = arena_alloc(c->a, (t.n + 1) * sizeof(*names));
+	for (size_t i = 0; i < t.n; i++) {
+		const char *from = c->old->columns[t.column[i]].name;
+		const char *to = renamed(c, from);
+
+		if (to == NULL)
+			return fail(c, c->in->line, "generated column \"%s\" "
+				    "is computed from \"%s\", which is "
+				    "converted: give it an entry of its own",
+				    new->name, from);
+		names[i] = quote_name(to, c->a);
+	}
+	new->default_expr = template_join(&t, names, c->a);
+	return true;
+}
+
+/* The new columns that stand where old column `at` stood. */
+static bool derive_at(const struct compile *c, const struct column *at,
+		      struct column *columns, size_t *n)
+{
+	const char *name = carried_name(c, at->name);
+
+	if (name != NULL) {
+		columns[*n] = *at;
+		columns[*n].name = name;
+		return derive_generated(c, &columns[(*n)++]);
+	}
+	for (size_t i = 0; i < c->in->n_columns; i++) {
+		const struct spec_column *e = &c->in->columns[i];
+
+		if (strcmp(e->old[0], at->name) != 0)
+			continue;
+		if (!derive_entry(c, e, &columns[*n]) ||
+		    !derive_generated(c, &columns[*n]))
+			return false;
+		(*n)++;
+	}
+	return true;
+}
+
+static bool derive_new(struct compile *c)
+{
+	size_t most = c->old->n_columns + c->in->n_columns, n = 0;
+	struct column *columns = arena_alloc(c->a, most * sizeof(*columns));
+	struct relation *new = arena_alloc(c->a, sizeof(*new));
+
+	for (size_t i = 0; i < c->old->n_columns; i++)
+		if (!derive_at(c, &c->old->columns[i], columns, &n))
+			return false;
+	*new = (struct relation){.schema = c->in->new.schema,
+				 .name = c->in->new.name,
+				 .kind = 'r',
+				 .owner = c->old->owner,
+				 .comment = c->old->comment,
+				 .replica_identity = c->old->replica_identity,
+				 .row_security = c->old->row_security,
+				 .rows = -1,
+				 .n_columns = n,
+				 .columns = columns};
+	for (size_t i = 0; i < n; i++) {
+		columns[i].attnum = (int16_t)(i + 1);
+		if (find_column(new, columns[i].name) != (int)i)
+			return fail(c, c->in->line, "column \"%s\" of %s.%s "
+				    "is made twice", columns[i].name,
+				    new->schema, new->name);
+	}
+	c->new = new;
+	return true;
+}
+
+/* 2. The mappings. */
+
+static void tie(const struct compile *c, unsigned old, unsigned new)
+{
+	c->news[new].carried = c->news[new].bijective = true;
+	c->news[new].old_index = old;
+	c->olds[old].carried = c->olds[old].bijective = true;
+	c->olds[old].new_index = new;
+	c->has_way_back[old] = true;
+}
+
+/* A plain column whose types differ: an explicit cast both ways. */
+static void cast_both_ways(const struct compile *c, unsigned old, unsigned new,
+			   bool bijective)
+{
+	template_of_column(old, c->a, &c->news[new].forward);
+	template_of_column(new, c->a, &c->olds[old].reverse);
+	c->news[new].bijective = c->olds[old].bijective = bijective;
+	c->has_way_back[old] = true;
+}
+
+static bool map_plain(const struct compile *c, unsigned line, unsigned old,
+		      unsigned new, bool bijective)
+{
+	if (c->has_way_back[old])
+		return fail(c, line, "column \"%s\" has two ways back",
+			    c->old->columns[old].name);
+	if (type_same(c->old->columns[old].type, c->new->columns[new].type))
+		tie(c, old, new);
+	else
+		cast_both_ways(c, old, new, bijective);
+	return true;
+}
+
+static bool names_only(const struct template *t, unsigned column)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->column[i] != column)
+			return false;
+	return t->n > 0;
+}
+
+static bool map_reverse(const struct compile *c, const struct spec_column *e,
+			size_t i, unsigned new)
+{
+	unsigned old = (unsigned)find_column(c->old, e->old[i]);
+	struct lens_old *o = &c->olds[old];
+
+	if (c->has_way_back[old])
+		return fail(c, e->line, "column \"%s\" has two ways back",
+			    e->old[i]);
+	if (!template_parse(e->reverse[i], c->new->columns, c->new->n_columns,
+			    c->a, &o->reverse, c->p))
+		return fail_again(c, e->line);
+	if (e->bijective && !names_only(&o->reverse, new))
+		return fail(c, e->line, "a bijective reverse names the new "
+			    "column and no other");
+	o->bijective = e->bijective;
+	c->has_way_back[old] = true;
+	return true;
+}
+
+static bool map_entry(const struct compile *c, const struct spec_column *e,
+		      unsigned new)
+{
+	unsigned old = (unsigned)find_column(c->old, e->old[0]);
+	struct lens_new *n = &c->news[new];
+
+	if (e->new_type != NULL &&
+	    !type_same(e->new_type, c->new->columns[new].type))
+		return fail(c, e->line, "column \"%s\" of %s.%s is %s, not %s",
+			    e->new_name, c->new->schema, c->new->name,
+			    c->new->columns[new].type, e->new_type);
+	if (is_plain_entry(e))
+		return map_plain(c, e->line, old, new, e->bijective);
+	if (e->forward == NULL)
+		template_of_column(old, c->a, &n->forward);
+	else if (!template_parse(e->forward, c->old->columns,
+				 c->old->n_columns, c->a, &n->forward, c->p))
+		return fail_again(c, e->line);
+	if (e->bijective && !names_only(&n->forward, old))
+		return fail(c, e->line, "a bijective forward names the old "
+			    "column and no other");
+	n->bijective = e->bijective;
+	for (size_t i = 0; has_reverse(e) && i < e->n_old; i++)
+		if (e->reverse[i] != NULL && !map_reverse(c, e, i, new))
+			return false;
+	return true;
+}
+
+static int carried_from(const struct compile *c, const char *new)
+{
+	for (size_t i = 0; i < c->old->n_columns; i++) {
+		const char *name = carried_name(c, c->old->columns[i].name);
+
+		if (name != NULL && strcmp(name, new) == 0)
+			return (int)i;
+	}
+	return NOWHERE;
+}
+
+static bool map_new(const struct compile *c, unsigned new)
+{
+	const struct column *column = &c->new->columns[new];
+	const struct spec_column *e = entry_of_new(c, column->name);
+	int old;
+
+	if (e != NULL)
+		return map_entry(c, e, new);
+	old = carried_from(c, column->name);
+	if (old != NOWHERE)
+		return map_plain(c, c->in->line, (unsigned)old, new, false);
+	c->news[new].extra = true;
+	return true;
+}
+
+/* 3. The checks. */
+
+static bool check_entries_exist(const struct compile *c)
+{
+	for (size_t i = 0; i < c->in->n_columns; i++) {
+		const struct spec_column *e = &c->in->columns[i];
+
+		if (find_column(c->new, e->new_name) == NOWHERE)
+			return fail(c, e->line, "column \"%s\" does not exist "
+				    "in %s.%s", e->new_name, c->new->schema,
+				    c->new->name);
+	}
+	return true;
+}
+
+static bool check_old(const struct compile *c, unsigned old)
+{
+	const struct column *column = &c->old->columns[old];
+
+	for (size_t i = 0; i < c->in->n_columns; i++)
+		if (!c->has_way_back[old] &&
+		    entry_uses(&c->in->columns[i], column->name))
+			return fail(c, c->in->columns[i].line, "column \"%s\" "
+				    "has no way back: reverse is needed",
+				    column->name);
+	if (!c->has_way_back[old])
+		return fail(c, c->in->line, "column \"%s\" has no place in "
+			    "%s.%s", column->name, c->new->schema,
+			    c->new->name);
+	return true;
+}
+
+static bool check_extra(const struct compile *c, unsigned new)
+{
+	const struct column *column = &c->new->columns[new];
+
+	if (!c->news[new].extra || !column->not_null ||
+	    column->default_expr != NULL || column->identity)
+		return true;
+	return fail(c, c->in->line, "column \"%s\" of %s.%s is not in the "
+		    "lens: it needs a default, or to be nullable",
+		    column->name, c->new->schema, c->new->name);
+}
+
+/* Do these columns, in any order, make the key? */
+static bool is_key(const struct compile *c, size_t n,
+		   const char *const *columns)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; columns[i] && j < c->in->n_key; j++)
+			found += strcmp(columns[i], c->in->key[j].old) == 0;
+	return n == c->in->n_key && found == n;
+}
+
+static bool has_unique_key(const struct compile *c)
+{
+	for (size_t i = 0; i < c->old->n_constraints; i++) {
+		const struct constraint *k = &c->old->constraints[i];
+
+		if ((k->kind == CONSTRAINT_PRIMARY ||
+		     k->kind == CONSTRAINT_UNIQUE) && !k->deferrable &&
+		    is_key(c, k->n_columns, k->columns))
+			return true;
+	}
+	for (size_t i = 0; i < c->old->n_indexes; i++) {
+		const struct index *x = &c->old->indexes[i];
+
+		if (x->unique && strstr(x->definition, " WHERE ") == NULL &&
+		    is_key(c, x->n_columns, x->columns))
+			return true;
+	}
+	return false;
+}
+
+static bool compile_key(const struct compile *c, struct lens_key *key)
+{
+	for (size_t i = 0; i < c->in->n_key; i++) {
+		const struct spec_key *k = &c->in->key[i];
+		int old = find_column(c->old, k->old);
+
+		if (old == NOWHERE)
+			return fail(c, c->in->line, "key column \"%s\" does "
+				    "not exist in %s.%s", k->old,
+				    c->old->schema, c->old->name);
+		if (!c->olds[old].carried ||
+		    find_column(c->new, k->new) != (int)c->olds[old].new_index)
+			return fail(c, c->in->line, "key column \"%s\" must "
+				    "be carried to \"%s\" with the same type",
+				    k->old, k->new);
+		if (!c->old->columns[old].not_null)
+			return fail(c, c->in->line, "key column \"%s\" may be "
+				    "NULL in %s.%s", k->old, c->old->schema,
+				    c->old->name);
+		key[i].old_index = (unsigned)old;
+		key[i].new_index = c->olds[old].new_index;
+	}
+	if (!has_unique_key(c))
+		return fail(c, c->in->line, "%s.%s has no primary key or "
+			    "unique index on exactly the key's columns",
+			    c->old->schema, c->old->name);
+	return true;
+}
+
+static bool check_input(const struct compile *c)
+{
+	if (c->in->kind != LENS_TABLE) {
+		fail(c, c->in->line, "this kind of lens is not supported yet");
+		problem_hint(c->p, "Use kind: table.");
+		return false;
+	}
+	if (strcmp(c->in->old.schema, c->in->new.schema) == 0 &&
+	    strcmp(c->in->old.name, c->in->new.name) == 0)
+		return fail(c, c->in->line, "old and new are one relation");
+	if (c->in->n_key == 0)
+		return fail(c, c->in->line, "a lens needs a key");
+	for (size_t i = 0; i < c->in->n_columns; i++)
+		if (!check_entry(c, &c->in->columns[i]))
+			return false;
+	return true;
+}
+
+static bool compile_columns(struct compile *c)
+{
+	c->olds = arena_alloc(c->a, c->old->n_columns * sizeof(*c->olds));
+	c->news = arena_alloc(c->a, c->new->n_columns * sizeof(*c->news));
+	c->has_way_back = arena_alloc(c->a, c->old->n_columns);
+	for (unsigned i = 0; i < c->old->n_columns; i++)
+		c->olds[i].column = &c->old->columns[i];
+	for (unsigned i = 0; i < c->new->n_columns; i++) {
+		c->news[i].column = &c->new->columns[i];
+		if (!map_new(c, i))
+			return false;
+	}
+	for (unsigned i = 0; i < c->old->n_columns; i++)
+		if (!check_old(c, i))
+			return false;
+	for (unsigned i = 0; i < c->new->n_columns; i++)
+		if (!check_extra(c, i))
+			return false;
+	return true;
+}
+
+/* An object of the lens in schema pgtandem, qualified. */
+static const char *own_ref(const struct lens *l, const char *what,
+			   struct arena *a)
+{
+	return quote_qualified("pgtandem", arena_fmt(a, "%s_%u_%s",
+			       l->migration, l->number, what), a);
+}
+
+static void name_objects(struct lens *l, struct arena *a)
+{
+	l->old_ref = quote_qualified(l->old->schema, l->old->name, a);
+	l->new_ref = quote_qualified(l->new->schema, l->new->name, a);
+	l->shape_ref = own_ref(l, "shape", a);
+	l->lens_ref = own_ref(l, "lens", a);
+	l->to_new_ref = own_ref(l, "to_new", a);
+	l->to_old_ref = own_ref(l, "to_old", a);
+	l->lock_old_ref = own_ref(l, "lock_old", a);
+}
+
+bool lens_compile(const struct spec *spec, unsigned number,
+		  const struct relation *old, const struct relation *new,
+		  struct arena *a, const struct lens **ret, struct problem *p)
+{
+	const struct spec_lens *in = &spec->lenses[number - 1];
+	struct compile c = {.spec = spec, .in = in, .old = old, .new = new,
+			    .a = a, .p = p};
+	struct lens_key *key = arena_alloc(a, (in->n_key + 1) * sizeof(*key));
+	struct lens *l = arena_alloc(a, sizeof(*l));
+
+	if (!check_input(&c) || (new == NULL && !derive_new(&c)) ||
+	    !check_entries_exist(&c) || !compile_columns(&c) ||
+	    !compile_key(&c, key))
+		return false;
+	*l = (struct lens){.migration = spec->name, .number = number,
+			   .kind = in->kind, .old = old, .new = c.new,
+			   .n_old = old->n_columns, .olds = c.olds,
+			   .n_new = c.new->n_columns, .news = c.news,
+			   .n_key = in->n_key, .key = key};
+	name_objects(l, a);
+	*ret = l;
+	return true;
+}
+
+/* The template over `side`'s columns, each behind `prefix`. */
+static const char *fill(const struct template *t, const struct relation *side,
+			const char *prefix, const char *type, struct arena *a)
+{
+	const char **names = arena_alloc(a, (t->n + 1) * sizeof(*names));
+
+	for (size_t i = 0; i < t->n; i++)
+		names[i] = arena_fmt(a, "%s%s", prefix, quote_name(
+			side->columns[t->column[i]].name, a));
+	return arena_fmt(a, "CAST((%s) AS %s)", template_join(t, names, a),
+			 type);
+}
+
+const char *lens_forward(const struct lens *l, unsigned new_index,
+			 const char *prefix, struct arena *a)
+{
+	const struct lens_new *n = &l->news[new_index];
+
+	if (n->extra)
+		return NULL;
+	if (n->carried)
+		return arena_fmt(a, "%s%s", prefix, quote_name(
+			l->old->columns[n->old_index].name, a));
+	return fill(&n->forward, l->old, prefix,
+		    type_before_assignment(n->column->type, a), a);
+}
+
+const char *lens_reverse(const struct lens *l, unsigned old_index,
+			 const char *prefix, struct arena *a)
+{
+	const struct lens_old *o = &l->olds[old_index];
+
+	if (o->carried)
+		return arena_fmt(a, "%s%s", prefix, quote_name(
+			l->new->columns[o->new_index].name, a));
+	return fill(&o->reverse, l->new, prefix, o->column->type, a);
+}
