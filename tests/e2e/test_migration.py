@@ -1,0 +1,563 @@
+"""One migration on one instance: what clients keep, what the new table gets,
+what the gates refuse."""
+
+import concurrent.futures
+import random
+import subprocess
+import threading
+import time
+
+import psycopg
+import pytest
+
+import harness
+import shop
+
+
+def clean(proxy, migration='inovices_typo'):
+    result = proxy.verify(migration)
+    assert (result['missing'], result['extra'], result['different']) == (
+        0, 0, 0), result
+    return result
+
+
+def test_prepared_statements_survive_every_phase(postgres, start_proxy):
+    shop.make(postgres, 'prepared')
+    proxy = start_proxy(postgres, shop.spec('prepared'))
+    wire = harness.Wire(proxy.port, dbname='prepared')
+    wire.raw(harness.parse('SELECT id, amount FROM inovices WHERE id = $1',
+                           'r') +
+             harness.parse('UPDATE inovices SET amount = $1 WHERE id = $2',
+                           'u', [23, 23]) +
+             harness.parse('INSERT INTO inovices (id, customr, amount) VALUES '
+                           '($1, $2, $3) RETURNING amount', 'i') +
+             harness.parse('DELETE FROM inovices WHERE id = $1', 'd') +
+             harness.SYNC)
+    assert [k for k, _ in wire.until('Z')] == ['1'] * 4 + ['Z']
+
+    def run(n):
+        def one(name, *values):
+            wire.raw(harness.bind([str(v).encode() for v in values],
+                                  name=name) + harness.describe() +
+                     harness.execute() + harness.SYNC)
+            got = wire.until('Z')
+            assert 'E' not in [k for k, _ in got], got
+            return [b for k, b in got if k in 'DC'], [k for k, _ in got]
+        assert one('u', n * 10, 1)[1] == ['2', 'n', 'C', 'Z']
+        rows, kinds = one('r', 1)
+        assert kinds == ['2', 'T', 'D', 'C', 'Z']
+        assert str(n * 10).encode() in rows[0]
+        assert one('i', 9000 + n, 'x', n)[1] == ['2', 'T', 'D', 'C', 'Z']
+        assert one('d', 9000 + n)[0] == [b'DELETE 1\0']
+    n = 0
+    for move in (*shop.PHASES[1:6], 'back', 'back', 'back', 'back',
+                 *shop.PHASES[2:]):
+        n += 1
+        run(n)
+        if move == 'back':
+            was = proxy.phase('inovices_typo')
+            proxy.rollback('inovices_typo')
+            if was == 'new_only':
+                proxy.walked('inovices_typo')
+        else:
+            proxy.advance('inovices_typo', move)
+    run(n + 1)
+    wire.close()
+
+
+def test_an_open_transaction_keeps_the_phase_it_began_in(postgres,
+                                                         start_proxy):
+    shop.make(postgres, 'pinned')
+    proxy = start_proxy(postgres, shop.spec('pinned'),
+                        top='barrier_timeout: 1s')
+    proxy.advance('inovices_typo', 'expanded')
+    with proxy.connect('pinned', autocommit=False) as c:
+        c.execute('SELECT count(*) FROM inovices')
+        with pytest.raises(psycopg.Error, match='barrier|wait'):
+            proxy.console('ADVANCE inovices_typo TO dual_write')
+        rows = proxy.console('SHOW BARRIER inovices_typo')
+        assert rows, 'nobody is named'
+        c.execute('INSERT INTO inovices (customr, amount) VALUES (%s, 1)',
+                  ['pinned'])
+        c.commit()
+    proxy.advance('inovices_typo', 'dual_write')
+    clean(proxy)
+    assert postgres.execute("SELECT amount_cents FROM invoices WHERE customer"
+                            " = 'pinned'", 'pinned') == [(100,)]
+
+
+def test_an_advance_waits_for_the_barrier(postgres, start_proxy):
+    shop.make(postgres, 'waits')
+    proxy = start_proxy(postgres, shop.spec('waits'))
+    proxy.advance('inovices_typo', 'expanded')
+    with proxy.connect('waits', autocommit=False) as c:
+        c.execute('UPDATE inovices SET amount = 1 WHERE id = 1')
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            moving = pool.submit(proxy.console,
+                                 'ADVANCE inovices_typo TO dual_write')
+            harness.wait_for('the barrier names the session', lambda: (
+                proxy.console('SHOW BARRIER inovices_typo')))
+            assert not moving.done()
+            c.commit()
+            moving.result(20)
+    proxy.walked('inovices_typo')
+    clean(proxy)
+
+
+def test_gates_refuse_with_the_reason(postgres, start_proxy):
+    shop.make(postgres, 'gates')
+    proxy = start_proxy(postgres, shop.spec('gates'))
+
+    def refused(command, *words):
+        with pytest.raises(psycopg.Error) as e:
+            proxy.console(command)
+        text = ' '.join(filter(None, (e.value.diag.message_primary,
+                                      e.value.diag.message_detail,
+                                      e.value.diag.message_hint)))
+        for word in ('inovices_typo', *words):
+            assert word in text, text
+    refused('ROLLBACK inovices_typo', 'planned')
+    proxy.advance('inovices_typo', 'expanded')
+    proxy.console('ADVANCE inovices_typo TO dual_write')
+    proxy.walked('inovices_typo')
+    postgres.execute('UPDATE invoices SET amount_cents = 1 WHERE id = 5; '
+                     'DELETE FROM invoices WHERE id = 6; '
+                     "INSERT INTO invoices (id, customer, amount_cents) "
+                     "VALUES (-1, 'orphan', 1)", 'gates')
+    result = proxy.verify('inovices_typo')
+    assert (result['missing'], result['extra'], result['different']) == (
+        1, 1, 1)
+    kinds = {r['kind'] for r in proxy.console('SHOW FINDINGS inovices_typo')}
+    assert kinds == {'missing', 'extra', 'different'}
+    refused('ADVANCE inovices_typo TO read_new', '3')
+    proxy.console('REPAIR inovices_typo')
+    clean(proxy)
+    assert proxy.console('SHOW FINDINGS inovices_typo') == []
+    proxy.advance('inovices_typo', 'read_new', 'write_new', 'new_only')
+    with proxy.connect('gates') as c:
+        c.execute('SELECT 1 FROM inovices')
+    refused('ADVANCE inovices_typo TO contracted', 'quiet')
+    postgres.execute('CREATE VIEW seen AS SELECT id FROM inovices', 'gates')
+    refused('ADVANCE inovices_typo TO contracted FORCE inovices_typo', 'seen')
+    postgres.execute('DROP VIEW seen', 'gates')
+    proxy.advance('inovices_typo', 'contracted')
+    refused('ROLLBACK inovices_typo', 'contracted')
+
+
+def test_lossy_rows_are_named_and_need_to_be_accepted(postgres, start_proxy):
+    shop.make(postgres, 'lossy')
+    postgres.execute("UPDATE inovices SET phone = '(555) 12' WHERE id = 3",
+                     'lossy')
+    proxy = start_proxy(postgres, shop.spec('lossy'))
+    proxy.advance('inovices_typo', 'expanded', 'dual_write')
+    assert proxy.verify('inovices_typo')['lossy'] == 1
+    with pytest.raises(psycopg.Error, match='lossy'):
+        proxy.console('ADVANCE inovices_typo TO read_new')
+    rows = proxy.console('SHOW FINDINGS inovices_typo')
+    assert [(r['kind'], r['key']) for r in rows] == [('lossy', '3')] or (
+        '3' in rows[0]['key'])
+
+
+def test_what_the_new_table_gets(postgres, start_proxy):
+    postgres.create_database('carried', shop.TABLE + shop.ROWS.format(rows=10)
+                             + '''
+        CREATE ROLE carried_app LOGIN; CREATE ROLE carried_reader;
+        ALTER TABLE inovices ADD CHECK (amount >= 0);
+        ALTER TABLE inovices ADD payment integer REFERENCES payments;
+        COMMENT ON TABLE inovices IS 'misspelled';
+        COMMENT ON COLUMN inovices.customr IS 'who';
+        GRANT SELECT, INSERT, UPDATE, DELETE ON inovices TO carried_app;
+        GRANT USAGE ON SEQUENCE inovices_id_seq TO carried_app;
+        GRANT SELECT (id, customr) ON inovices TO carried_reader;''')
+    proxy = start_proxy(postgres, shop.spec('carried'))
+    for phase in shop.PHASES[1:]:
+        proxy.advance('inovices_typo', phase)
+        with proxy.connect('carried', user='carried_app') as c:
+            got = c.execute('INSERT INTO inovices (customr, amount) VALUES '
+                            '(%s, 5) RETURNING id', [phase]).fetchone()[0]
+            assert c.execute("SELECT currval('inovices_id_seq'), lastval()"
+                             ).fetchone() == (got, got)
+            c.execute('UPDATE inovices SET amount = 6 WHERE id = %s', [got])
+            c.execute('DELETE FROM inovices WHERE id = %s', [got - 1])
+            with pytest.raises(psycopg.errors.CheckViolation):
+                c.execute('UPDATE inovices SET amount = -1 WHERE id = %s',
+                          [got])
+            with pytest.raises(psycopg.errors.ForeignKeyViolation):
+                c.execute('UPDATE inovices SET payment = 0 WHERE id = %s',
+                          [got])
+    one = lambda sql: postgres.execute(sql, 'carried')[0][0]  # noqa: E731
+    assert one("SELECT obj_description('invoices'::regclass)") == 'misspelled'
+    assert one("SELECT col_description('invoices'::regclass, 2)") == 'who'
+    assert one("SELECT pg_get_serial_sequence('invoices', 'id')") == (
+        'public.inovices_id_seq')
+    assert one("SELECT has_column_privilege('carried_reader', 'invoices', "
+               "'customer', 'SELECT') AND NOT has_column_privilege("
+               "'carried_reader', 'invoices', 'amount_cents', 'SELECT')")
+    assert one("SELECT count(*) FROM pg_index WHERE indrelid = "
+               "'invoices'::regclass") >= 3
+    postgres.execute('DROP OWNED BY carried_app, carried_reader; '
+                     'DROP ROLE carried_app, carried_reader', 'carried')
+
+
+KEYS = {
+    'composite': ('a integer, b text, v integer, PRIMARY KEY (a, b)',
+                  '[a, b]', "({n} % 10, 'b{n}', {n})", "a = {n} % 10 AND b = "
+                  "'b{n}'"),
+    'text': ('a text PRIMARY KEY, v integer', '[a]', "('k''{n}', {n})",
+             "a = 'k''{n}'"),
+    'uuid': ('a uuid PRIMARY KEY DEFAULT gen_random_uuid(), v integer', '[a]',
+             "('00000000-0000-0000-0000-{n:012d}', {n})",
+             "a = '00000000-0000-0000-0000-{n:012d}'"),
+    'bigint identity': ('a bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY '
+                        'KEY, v integer', '[a]', '({n}, {n})', 'a = {n}'),
+    'identity always': ('a bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v '
+                        'integer', '[a]', None, 'a = {n}'),
+    'timestamp': ('a timestamptz PRIMARY KEY, v integer', '[a]',
+                  "('2024-01-01'::timestamptz + {n} * interval '1 second', "
+                  '{n})', "a = '2024-01-01'::timestamptz + {n} * interval "
+                  "'1 second'"),
+    'numeric': ('a numeric(20,5) PRIMARY KEY, v integer', '[a]',
+                '({n}.12345, {n})', 'a = {n}.12345'),
+}
+
+
+@pytest.mark.parametrize('name', KEYS)
+def test_keys_of_every_kind(postgres, start_proxy, name):
+    columns, key, row, where = KEYS[name]
+    database = 'key_' + name.replace(' ', '_')
+    postgres.create_database(database, f'CREATE TABLE old_t ({columns})')
+    names = key.strip('[]').split(', ')
+    values = (lambda n: f"VALUES {row.format(n=n)}") if row else (
+        lambda n: f'(v) VALUES ({n})')
+    for n in range(1, 40):
+        postgres.execute(f'INSERT INTO old_t {values(n)}', database)
+    proxy = start_proxy(postgres, {'m.yaml': f'''
+migration: keys
+database: {database}
+lenses:
+  - kind: table
+    old: public.old_t
+    new: public.new_t
+    key: {{{', '.join(f'{k}: new_{k}' for k in names)}}}
+    columns:
+{"".join(f"      - {{old: {k}, new: new_{k}}}" + chr(10) for k in names)}
+      - old: v
+        new: {{name: w, type: text}}
+        forward: v::text
+        reverse: w::integer
+        bijective: true
+'''})
+    n = 40
+    for phase in shop.PHASES[1:]:
+        proxy.advance('keys', phase)
+        with proxy.connect(database) as c:
+            c.execute(f'INSERT INTO old_t {values(n)}')
+            c.execute(f'INSERT INTO old_t {values(n + 1)} RETURNING *')
+            got = c.execute(f'UPDATE old_t SET v = v + 1000 WHERE '
+                            f'{where.format(n=n)} RETURNING v').fetchall()
+            assert got == [(n + 1000,)]
+            got = c.execute(f'DELETE FROM old_t WHERE '
+                            f'{where.format(n=n + 1)}').rowcount
+            assert got == 1
+            assert c.execute(f'SELECT v FROM old_t WHERE {where.format(n=n)}'
+                             ).fetchall() == [(n + 1000,)]
+        if phase in ('dual_write', 'read_new', 'write_new'):
+            clean(proxy, 'keys')
+        n += 2
+    assert postgres.execute('SELECT count(*) FROM new_t', database) == [(45,)]
+
+
+def anomaly(postgres, start_proxy, database, phase):
+    shop.make(postgres, database)
+    proxy = start_proxy(postgres, shop.spec(database))
+    proxy.advance('inovices_typo',
+                  *shop.PHASES[1:shop.PHASES.index(phase) + 1])
+    first = proxy.connect(database, autocommit=False)
+    second = proxy.connect(database, autocommit=False)
+    return proxy, first, second
+
+
+def in_background(run):
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    future = pool.submit(run)
+    pool.shutdown(wait=False)
+    return future
+
+
+def wait_until_blocked(postgres, database):
+    harness.wait_for('the second session waits', lambda: postgres.execute(
+        'SELECT 1 FROM pg_stat_activity WHERE datname = '
+        f"'{database}' AND wait_event_type = 'Lock'"))
+
+
+@pytest.mark.parametrize('phase', ['dual_write', 'read_new', 'write_new'])
+def test_two_updates_of_one_row_leave_both_models_equal(postgres, start_proxy,
+                                                        phase):
+    proxy, first, second = anomaly(postgres, start_proxy, f'two_{phase}',
+                                   phase)
+    update = 'UPDATE inovices SET amount = amount + 1 WHERE id = 5'
+    first.execute(update)
+    waiting = in_background(lambda: second.execute(update))
+    wait_until_blocked(postgres, f'two_{phase}')
+    first.commit()
+    waiting.result(10)
+    second.commit()
+    assert postgres.execute('SELECT (SELECT amount FROM inovices WHERE id = 5)'
+                            ', (SELECT amount_cents FROM invoices WHERE id = '
+                            '5)', f'two_{phase}') == [(7, 700)]
+    clean(proxy)
+
+
+@pytest.mark.parametrize('phase', ['dual_write', 'write_new'])
+def test_a_delete_that_waits_for_an_update_leaves_no_orphan(
+        postgres, start_proxy, phase):
+    database = f'orphan_{phase}'
+    proxy, first, second = anomaly(postgres, start_proxy, database, phase)
+    # As if the row had not been backfilled yet.
+    target = 'invoices' if phase == 'dual_write' else 'inovices'
+    postgres.execute(f'DELETE FROM {target} WHERE id = 5', database)
+    first.execute('UPDATE inovices SET amount = 50 WHERE id = 5')
+    waiting = in_background(
+        lambda: second.execute('DELETE FROM inovices WHERE id = 5'))
+    wait_until_blocked(postgres, database)
+    first.commit()
+    waiting.result(10)
+    second.commit()
+    assert postgres.execute('SELECT count(*) FROM invoices WHERE id = 5',
+                            database) == [(0,)]
+    clean(proxy)
+
+
+def test_sessions_that_move_money_while_the_phases_move(postgres,
+                                                        start_proxy):
+    """Eight sessions in simple and extended form; whatever the phase, every
+    statement succeeds and the sum is what it was."""
+    rows = 2000
+    shop.make(postgres, 'money', rows)
+    total = postgres.execute('SELECT sum(amount) FROM inovices', 'money')[0][0]
+    proxy = start_proxy(postgres, shop.spec('money'))
+    stop, errors, done = threading.Event(), [], []
+
+    def work(seed):
+        rng = random.Random(seed)
+        count = 0
+        try:
+            with proxy.connect('money', autocommit=False) as c:
+                c.prepare_threshold = 2 if seed % 2 else None
+                while not stop.is_set():
+                    a, b = sorted(rng.sample(range(1, rows + 1), 2))
+                    with c.transaction():
+                        c.execute('UPDATE inovices SET amount = amount - 1 '
+                                  'WHERE id = %s', [a])
+                        c.execute('UPDATE inovices SET amount = amount + 1 '
+                                  'WHERE id = %s', [b])
+                    with c.transaction():
+                        key = c.execute(
+                            'INSERT INTO inovices (customr, amount) VALUES '
+                            "('temporary', 0) RETURNING id").fetchone()[0]
+                    with c.transaction():
+                        c.execute('DELETE FROM inovices WHERE id = %s', [key])
+                    if count % 50 == 0:
+                        with c.transaction():
+                            got = c.execute('SELECT sum(amount) FROM inovices'
+                                            ).fetchone()[0]
+                        if got != total:
+                            raise AssertionError(f'{got} is not {total}')
+                    count += 1
+        except (psycopg.Error, AssertionError) as e:
+            errors.append((seed, repr(e), proxy.phase('inovices_typo')))
+        done.append(count)
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    try:
+        for move in ('expanded', 'dual_write', 'read_new', 'write_new', 'back',
+                     'write_new', 'new_only', 'back', 'back', 'back',
+                     'read_new', 'write_new', 'new_only', 'contracted'):
+            if move == 'back':
+                was = proxy.phase('inovices_typo')
+                proxy.rollback('inovices_typo')
+                if was == 'new_only':
+                    proxy.walked('inovices_typo')
+            else:
+                proxy.advance('inovices_typo', move)
+            time.sleep(0.3)
+            if errors:
+                break
+    finally:
+        stop.set()
+        for t in threads:
+            t.join(30)
+    assert not errors, errors
+    assert len(done) == 8 and min(done) > 10
+    assert postgres.execute('SELECT sum(amount_cents), count(*) FROM invoices',
+                            'money') == [(100 * total, rows)]
+
+
+def test_a_verify_can_be_cancelled(postgres, start_proxy):
+    shop.make(postgres, 'cancelled', 100000)
+    proxy = start_proxy(postgres, shop.spec('cancelled'))
+    proxy.advance('inovices_typo', 'expanded', 'dual_write')
+    proxy.console('SET inovices_typo.rate = 5000')
+    with psycopg.connect(host=str(proxy.dir), port=proxy.admin_port,
+                         user='ops', dbname='pgtandem', autocommit=True) as c:
+        threading.Timer(1, c.cancel).start()
+        began = time.monotonic()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            c.execute('VERIFY inovices_typo')
+        assert time.monotonic() - began < 10
+
+
+def test_a_walk_is_paused_and_goes_on(postgres, start_proxy):
+    shop.make(postgres, 'paused', 50000)
+    proxy = start_proxy(postgres, shop.spec('paused'))
+    proxy.advance('inovices_typo', 'expanded')
+    proxy.console('SET inovices_typo.rate = 5000')
+    proxy.console('ADVANCE inovices_typo TO dual_write')
+
+    def row():
+        return proxy.console('SHOW BACKFILL inovices_typo')[0]
+    harness.wait_for('a start', lambda: int(row()['rows_done'] or 0) > 0)
+    proxy.console('BACKFILL inovices_typo PAUSE')
+    harness.wait_for('the pause', lambda: row()['state'] == 'paused')
+    at = row()['rows_done']
+    time.sleep(1)
+    assert row()['rows_done'] == at
+    proxy.console('BACKFILL inovices_typo RESUME')
+    proxy.console('SET inovices_typo.rate = 0')
+    proxy.walked('inovices_typo')
+    clean(proxy)
+
+
+def test_search_path_and_temporary_tables_shadow(postgres, start_proxy):
+    shop.make(postgres, 'shadow')
+    postgres.execute('CREATE SCHEMA other; CREATE TABLE other.inovices '
+                     "(id integer, word text); INSERT INTO other.inovices "
+                     "VALUES (1, 'other')", 'shadow')
+    proxy = start_proxy(postgres, shop.spec('shadow'))
+    proxy.advance('inovices_typo', 'expanded', 'dual_write', 'read_new',
+                  'write_new', 'new_only')
+    with proxy.connect('shadow') as c:
+        ours = [(1, 1)]
+        one = lambda: c.execute('SELECT * FROM inovices WHERE id = 1'  # noqa: E731
+                                ).fetchall()
+        assert c.execute('SELECT id, amount FROM inovices WHERE id = 1'
+                         ).fetchall() == ours
+        c.execute('SET search_path = other, public')
+        assert one() == [(1, 'other')]
+        c.execute("INSERT INTO inovices VALUES (2, 'more')")
+        c.execute('BEGIN')
+        c.execute('SET LOCAL search_path = public')
+        assert len(one()[0]) == 6
+        c.execute('ROLLBACK')
+        assert one() == [(1, 'other')]
+        c.execute("SELECT set_config('search_path', 'public', false)")
+        assert len(one()[0]) == 6
+        c.execute('CREATE TEMP TABLE inovices (id integer, kind text)')
+        c.execute("INSERT INTO inovices VALUES (1, 'temporary')")
+        assert one() == [(1, 'temporary')]
+        c.execute('DROP TABLE pg_temp.inovices')
+        assert len(one()[0]) == 6
+        c.execute('CREATE TEMP TABLE inovices (id integer) ON COMMIT DROP')
+        assert len(one()[0]) == 6
+    with proxy.connect('shadow', options='-c search_path=other') as c:
+        assert c.execute('SELECT word FROM inovices WHERE id = 1'
+                         ).fetchall() == [('other',)]
+    assert postgres.execute('SELECT count(*) FROM other.inovices',
+                            'shadow') == [(2,)]
+
+
+PLANS = [
+    ('SELECT * FROM inovices WHERE id = 77',
+     'SELECT * FROM invoices WHERE id = 77'),
+    ("SELECT id FROM inovices WHERE customr = 'customer 9'",
+     "SELECT id FROM invoices WHERE customer = 'customer 9'"),
+    ("SELECT i.id FROM inovices i JOIN payments p ON p.inovice = i.id WHERE "
+     'p.id = 3', 'SELECT i.id FROM invoices i JOIN payments p ON p.inovice = '
+     'i.id WHERE p.id = 3'),
+    ('SELECT id FROM inovices ORDER BY customr LIMIT 3',
+     'SELECT id FROM invoices ORDER BY customer LIMIT 3'),
+]
+
+
+def test_reads_use_the_new_tables_indexes(postgres, start_proxy):
+    shop.make(postgres, 'plans', 20000)
+    proxy = start_proxy(postgres, shop.spec('plans'))
+    proxy.advance('inovices_typo', 'expanded', 'dual_write', 'read_new')
+    postgres.execute('ANALYZE', 'plans')
+    for old, new in PLANS:
+        with proxy.connect('plans') as c:
+            through = c.execute('EXPLAIN (COSTS OFF) ' + old).fetchall()
+        direct = postgres.execute('EXPLAIN (COSTS OFF) ' + new, 'plans')
+        through = [r[0].replace('Scan using invoices_pkey on invoices i ',
+                                'Scan using invoices_pkey on invoices i ')
+                   for r in through]
+        assert any('Index' in line for line in through), through
+        aliased = [line.replace(' on invoices i', ' on invoices')
+                   .replace('i.', '').replace('invoices.', '')
+                   for line in through]
+        plain = [r[0].replace(' on invoices i', ' on invoices')
+                 .replace('i.', '').replace('invoices.', '') for r in direct]
+        assert aliased == plain, (through, direct)
+
+
+def test_explain_rewrite_and_the_command_line_agree(postgres, start_proxy):
+    shop.make(postgres, 'explained')
+    proxy = start_proxy(postgres, shop.spec('explained'))
+    sql = "SELECT amount FROM inovices WHERE customr = 'x'"
+    literal = "'" + sql.replace("'", "''") + "'"
+    for phase in shop.PHASES:
+        rows = proxy.console(
+            f'EXPLAIN REWRITE inovices_typo IN {phase} {literal}')
+        text = list(rows[0].values())[0]
+        printed = subprocess.run(
+            [proxy.binary, 'rewrite', '-c', proxy.config, '-m',
+             'inovices_typo', '-p', phase, sql], capture_output=True,
+            text=True)
+        assert printed.returncode == 0, printed.stderr
+        assert printed.stdout.rstrip('\n') == text
+        through = phase in ('read_new', 'write_new', 'new_only', 'contracted')
+        assert ('invoices' in text) == through
+    refused = subprocess.run(
+        [proxy.binary, 'rewrite', '-c', proxy.config, '-m', 'inovices_typo',
+         '-p', 'write_new', 'DROP TABLE inovices'], capture_output=True,
+        text=True)
+    assert refused.returncode == 1 and '0A000' in refused.stderr
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        proxy.console("EXPLAIN REWRITE inovices_typo IN write_new "
+                      "'DROP TABLE inovices'")
+
+
+def test_unsupported_statements_are_refused_before_anything_is_sent(
+        postgres, start_proxy):
+    shop.make(postgres, 'refused')
+    proxy = start_proxy(postgres, shop.spec('refused'))
+    proxy.advance('inovices_typo', 'expanded', 'dual_write')
+    with proxy.connect('refused') as c:
+        for sql in ('ALTER TABLE inovices ADD x integer',
+                    'DROP TABLE inovices',
+                    'MERGE INTO inovices USING payments p ON p.id = '
+                    'inovices.id WHEN MATCHED THEN DELETE',
+                    'WITH d AS (DELETE FROM inovices RETURNING id) '
+                    'SELECT count(*) FROM d',
+                    'INSERT INTO payments (amount) VALUES (1); '
+                    'ALTER TABLE inovices ADD x integer',
+                    'SELECT * FROM invoices'):
+            with pytest.raises(psycopg.errors.FeatureNotSupported) as e:
+                c.execute(sql)
+            text = e.value.diag.message_primary + str(
+                e.value.diag.message_detail)
+            assert 'pgtandem' in text and 'inovices_typo' in text
+            assert 'dual_write' in text
+    assert postgres.execute('SELECT count(*) FROM payments',
+                            'refused') == [(20,)]
+    with proxy.connect('refused', autocommit=False) as c:
+        c.execute('INSERT INTO payments (amount) VALUES (1)')
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            c.execute('DROP TABLE inovices')
+        assert c.info.transaction_status.name == 'INERROR'
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            c.execute('SELECT 1')
+        c.commit()
+    assert postgres.execute('SELECT count(*) FROM payments',
+                            'refused') == [(20,)]
