@@ -219,6 +219,28 @@ static void what_does_not_fit_exactly_is_refused(void **state)
 	}
 }
 
+static void a_key_has_up_to_256_bytes(void **state)
+{
+	static const struct {
+		char key;
+		const char *head;
+		size_t len;
+	} heads[] = {
+	    {'K', BYTES("\0\0\1\2")},
+	    {'0', BYTES("\x04\xd2\x16\x2e\0\0\1\2")},
+	};
+	char body[8 + 257] = {0};
+
+	for (size_t i = 0; i < COUNT(heads); i++) {
+		size_t len = heads[i].len;
+
+		memcpy(body, heads[i].head, len);
+		assert_true(taken(heads[i].key, body, len + 4));
+		assert_true(taken(heads[i].key, body, len + 256));
+		assert_false(taken(heads[i].key, body, len + 257));
+	}
+}
+
 static void bytes_turned_at_random_are_refused_or_the_same_again(void **state)
 {
 	char body[128];
@@ -573,6 +595,7 @@ int main(void)
 	    cmocka_unit_test(a_body_cut_short_anywhere_is_refused),
 	    cmocka_unit_test(a_body_with_a_byte_too_many_is_refused),
 	    cmocka_unit_test(what_does_not_fit_exactly_is_refused),
+	    cmocka_unit_test(a_key_has_up_to_256_bytes),
 	    cmocka_unit_test(
 		bytes_turned_at_random_are_refused_or_the_same_again),
 	    cmocka_unit_test(a_startup_packet_names_its_parameters),
