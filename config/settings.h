@@ -75,20 +75,33 @@ struct settings {
 	enum log_level log_level;
 	enum log_format log_format;
 	const char *migrations;		/* glob relative to the file, or NULL */
-	size_t n_specs;
+	size_t n_specs;			/* at most 64 of one database */
 	const struct spec *const *specs;
+	/* What is allowed and was hardly meant, a sentence each; for `check`
+	 * and the log. */
+	size_t n_notes;
+	const char *const *notes;
 };
 
-/* A failure leaves nothing behind but `p`. The result has one reference. */
+/* Paths in it count from the file's folder.  A failure leaves nothing behind
+ * but `p`.  The result has one reference. */
 bool settings_read(const char *file, struct settings **ret, struct problem *p)
 	__attribute__((warn_unused_result));
 struct settings *settings_ref(struct settings *s);
 void settings_unref(struct settings *s);
 
-/* Writes every setting in force, one `key: value` a line, secrets masked. */
-struct setting_value { const char *name, *value, *what; };
-/* All settings as rows (name, value, description) in the arena `a`. */
+struct setting_value {
+	const char *name, *value, *what;
+};
+/* Every setting in force as rows ("listen[0].port", value, description), in
+ * the arena `a`; secrets and passwords are masked. */
 size_t settings_list(const struct settings *s, struct arena *a,
 		     const struct setting_value **ret);
+/* Every key as rows ("listen[].port", what it accepts and its default,
+ * description), in the arena `a`, for the manual: of the configuration, and of
+ * a migration file. */
+size_t settings_describe(struct arena *a, const struct setting_value **ret);
+size_t settings_describe_spec(struct arena *a,
+			      const struct setting_value **ret);
 
 #endif

@@ -23,7 +23,9 @@ enum violation_mode { VIOLATION_FAIL = 1, VIOLATION_QUARANTINE };
 enum ddl_mode { DDL_GENERATED = 1, DDL_MANUAL };
 enum trigger_mode { TRIGGERS_MOVE = 1, TRIGGERS_IGNORE };
 
-struct spec_name {		/* schema.name as written; schema "public" if bare */
+/* Names are the catalog's, not folded: `createdAt` is a column "createdAt".
+ * A part may stand in double quotes, as in SQL, if it has a dot or a quote. */
+struct spec_name {		/* schema.name; schema "public" if bare */
 	const char *schema;
 	const char *name;
 };
@@ -33,11 +35,16 @@ struct spec_key {
 	const char *new;
 };
 
-/* One entry under `columns:`; what the lens does to a set of old columns. */
+/*
+ * One entry under `columns:`; what the lens does to a set of old columns.
+ * A child lens has two lists: `columns` are the old columns that move (one
+ * old, its reverse or NULL, no new), `child` the columns of the child table
+ * (no old, new and forward).
+ */
 struct spec_column {
 	size_t n_old;
-	const char *const *old;		/* at least one */
-	const char *new_name;
+	const char *const *old;		/* at least one; `child`: none */
+	const char *new_name;		/* NULL in a child lens's `columns` */
 	const char *new_type;		/* NULL: as the old column's */
 	bool new_not_null;		/* `not_null: true` under new */
 	bool new_not_null_given;
@@ -45,22 +52,33 @@ struct spec_column {
 	const char *forward;		/* SQL over old columns; NULL: the column */
 	const char *const *reverse;	/* n_old texts, over new columns; or NULL */
 	bool bijective;
+	struct spec_name from;		/* merge: the old table; or empty */
 	unsigned line;			/* in the file, for messages */
 };
 
 struct spec_lens {
 	enum lens_kind kind;
-	struct spec_name old;		/* table, child; columns: the table */
-	struct spec_name new;		/* table, child */
+	struct spec_name old;		/* columns: the one table */
+	struct spec_name old2;		/* merge: the second; else empty */
+	struct spec_name new;		/* columns: as old */
 	size_t n_key;
 	const struct spec_key *key;
 	size_t n_columns;
 	const struct spec_column *columns;
+	/* What follows is a child lens's. */
+	size_t n_parent;
+	const struct spec_key *parent;	/* child column `new` holds `old` */
+	size_t n_child;
+	const struct spec_column *child;
+	const char *when;		/* SQL: a child row exists; or NULL */
+	size_t n_pick;
+	const char *const *pick;	/* ORDER BY items: the row old shows */
 	unsigned line;
 };
 
 struct spec {
 	const char *file;		/* path as found, for messages */
+	unsigned name_line;
 	const char *name;		/* [a-z][a-z0-9_]*, at most 40 bytes */
 	const char *database;
 	bool lossy_accept;
@@ -79,6 +97,8 @@ struct spec {
 	char hash[17];			/* of text: 64-bit FNV-1a in hex */
 };
 
+enum { SPEC_NAME_BYTES = 40, SPEC_MAX_LENSES = 32 };
+
 /* Reads one migration file.  On failure nothing but `p` is written; the
  * message names file, line, key and what was expected. */
 bool spec_read(const char *file, struct arena *a, const struct spec **ret,
@@ -87,5 +107,14 @@ bool spec_read(const char *file, struct arena *a, const struct spec **ret,
 bool spec_parse(const char *file, const char *text, size_t len,
 		struct arena *a, const struct spec **ret, struct problem *p)
 	__attribute__((warn_unused_result));
+/* The same, and does not refuse the kinds of lens that nothing else of
+ * pgtandem can handle yet. */
+bool spec_parse_any(const char *file, const char *text, size_t len,
+		    struct arena *a, const struct spec **ret,
+		    struct problem *p) __attribute__((warn_unused_result));
+
+/* Adds every key of a migration file: settings_describe_spec. */
+struct schema_rows;
+void spec_describe(struct schema_rows *rows);
 
 #endif
