@@ -2,10 +2,10 @@
  * The statement cache of one worker: the same text, ruleset, hidden names and
  * read side are planned once.
  *
- * Owns its entries, each with its own arena; bounded by a count, the least
- * recently used goes first.  An entry that a session holds (a prepared
- * statement, a statement in flight) outlives its place in the cache.  Used by
- * one thread only.
+ * Owns its entries, each with its own arena; bounded by a count and by bytes
+ * (64 MiB), the least recently used goes first.  An entry that a session holds
+ * (a prepared statement, a statement in flight) outlives its place in the
+ * cache.  Used by one thread only.
  */
 #ifndef REWRITE_CACHE_H
 #define REWRITE_CACHE_H
