@@ -43,6 +43,8 @@ static const char state_schema[] =
 "	verified_epoch bigint,\n"
 "	verified_clean boolean,\n"
 "	verified_summary text,\n"
+"	verified_lossy bigint,\n"
+"	last_old_use timestamptz,\n"
 "	read_percent int NOT NULL DEFAULT 100,\n"
 "	rate bigint NOT NULL DEFAULT 0,\n"
 "	mover text,\n"
