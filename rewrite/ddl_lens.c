@@ -1,0 +1,455 @@
+/*
+ * What belongs to a lens in schema pgtandem: its views, functions and
+ * triggers (their names and purposes are in rewrite/lens.h).
+ *
+ * The functions run inside clients' transactions, with whatever role,
+ * isolation level, search_path and session_replication_role the client has
+ * set.  So they are SECURITY DEFINER (a client need not have rights on both
+ * models), pin their search_path, qualify every name, and name arguments by
+ * number, since a name might be a column's.  The triggers are ENABLE ALWAYS.
+ * Settings that change how values are written as text (DateStyle, TimeZone,
+ * ...) are pinned only for lenses that convert such types: each costs time in
+ * every call.
+ *
+ * Sync of one key is correct only in a fresh snapshot taken while the source
+ * row is locked.  A VOLATILE function gets that for each of its statements in
+ * READ COMMITTED, and its caller holds the lock: it has just written the row.
+ */
+#include <string.h>
+
+#include "rewrite/ddl_part.h"
+#include "rewrite/mapping.h"
+#include "rewrite/sqltext.h"
+
+static const char *own_ref(const struct lens *l, const char *what,
+			   struct arena *a)
+{
+	return quote_qualified("pgtandem", arena_fmt(a, "%s_%u_%s",
+			       l->migration, l->number, what), a);
+}
+
+/* 1. The shape. */
+
+const char *ddl_old_default(const struct column *c, struct arena *a)
+{
+	if (c->generated)
+		return NULL;
+	if (c->identity && c->sequence != NULL)
+		return arena_fmt(a, "pg_catalog.nextval(%s::"
+				 "pg_catalog.regclass)",
+				 quote_text(c->sequence, a));
+	return c->default_expr;
+}
+
+static const char *shape_columns(const struct lens *l, struct arena *a)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < l->n_old; i++) {
+		const struct column *c = l->olds[i].column;
+
+		sqltext_item(&t, ", ", "CAST(NULL AS %s)%s%s AS %s", c->type,
+			     c->collation ? " COLLATE " : "",
+			     c->collation ? c->collation : "",
+			     quote_name(c->name, a));
+	}
+	return t.s;
+}
+
+static void add_shape(struct ddl_build *b)
+{
+	const struct lens *l = b->l;
+	struct sqltext t;
+
+	sqltext_begin(&t, b->a);
+	sqltext_put(&t, "DROP VIEW IF EXISTS %s;\n"
+		    "CREATE VIEW %s AS SELECT %s WHERE false;\n",
+		    l->shape_ref, l->shape_ref, shape_columns(l, b->a));
+	for (size_t i = 0; i < l->n_old; i++) {
+		const char *value = ddl_old_default(l->olds[i].column, b->a);
+
+		if (value != NULL)
+			sqltext_put(&t, "ALTER VIEW %s ALTER COLUMN %s"
+				    " SET DEFAULT %s;\n", l->shape_ref,
+				    quote_name(l->olds[i].column->name, b->a),
+				    value);
+	}
+	sqltext_put(&t, "CREATE TRIGGER keep_row INSTEAD OF INSERT ON %s"
+		    " FOR EACH ROW EXECUTE FUNCTION pgtandem.keep_row();\n"
+		    "GRANT SELECT, INSERT ON %s TO PUBLIC",
+		    l->shape_ref, l->shape_ref);
+	ddl_add(b, DDL_NO_LOCK, t.s, "create view %s", l->shape_ref);
+}
+
+/* A client needs no right on an identity's sequence to insert into its table,
+ * but the shape draws from it in the client's name. */
+static void grant_sequences(struct ddl_build *b)
+{
+	const struct relation *old = b->l->old;
+	struct sqltext t;
+
+	sqltext_begin(&t, b->a);
+	for (size_t i = 0; i < old->n_columns; i++)
+		for (size_t g = 0; old->columns[i].identity &&
+		     old->columns[i].sequence && g < old->n_grants; g++)
+			if (strcmp(old->grants[g].privilege, "INSERT") == 0)
+				sqltext_item(&t, ";\n",
+					     "GRANT USAGE ON SEQUENCE %s TO %s",
+					     old->columns[i].sequence,
+					     old->grants[g].grantee ?
+					     quote_name(old->grants[g].grantee,
+							b->a) : "PUBLIC");
+	if (t.len > 0)
+		ddl_add(b, DDL_NO_LOCK, t.s,
+			"let those who insert draw from identity sequences");
+}
+
+/* 2. The lens. */
+
+static const char *new_name(const struct lens *l, size_t i, struct arena *a)
+{
+	return quote_name(arena_fmt(a, "new.%s", l->news[i].column->name), a);
+}
+
+static const char *lens_columns(const struct lens *l, struct arena *a)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < l->n_old; i++)
+		sqltext_item(&t, ", ", "%s AS %s",
+			     lens_reverse(l, (unsigned)i, "n.", a),
+			     quote_name(l->olds[i].column->name, a));
+	for (size_t i = 0; i < l->n_new; i++)
+		if (!l->news[i].carried && !l->news[i].extra)
+			sqltext_item(&t, ", ", "n.%s AS %s",
+				     quote_name(l->news[i].column->name, a),
+				     new_name(l, i, a));
+	return t.s;
+}
+
+static bool made_of(const struct lens_new *n, const struct lens *l,
+		    const char *old)
+{
+	for (size_t i = 0; !n->carried && !n->extra && i < n->forward.n; i++)
+		if (strcmp(l->old->columns[n->forward.column[i]].name,
+			   old) == 0)
+			return true;
+	return false;
+}
+
+/* The old relation's rights, for servers whose views run with their owner's:
+ * the old columns keep theirs, and "new.x" has those of what x is made of. */
+static const char *lens_grants(const struct ddl_build *b)
+{
+	const struct lens *l = b->l;
+	struct sqltext t;
+
+	sqltext_begin(&t, b->a);
+	sqltext_put(&t, "GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;",
+		    l->lens_ref, quote_name(l->old->owner, b->a));
+	for (size_t i = 0; i < l->old->n_grants; i++) {
+		const struct grant *g = &l->old->grants[i];
+		const char *to = g->grantee ? quote_name(g->grantee, b->a)
+					    : "PUBLIC";
+
+		if (strstr("SELECT INSERT UPDATE DELETE", g->privilege) == NULL)
+			continue;
+		if (g->column == NULL) {
+			sqltext_put(&t, " GRANT %s ON %s TO %s;",
+				    g->privilege, l->lens_ref, to);
+			continue;
+		}
+		sqltext_put(&t, " GRANT %s (%s", g->privilege,
+			    quote_name(g->column, b->a));
+		for (size_t n = 0; n < l->n_new; n++)
+			if (made_of(&l->news[n], l, g->column))
+				sqltext_put(&t, ", %s", new_name(l, n, b->a));
+		sqltext_put(&t, ") ON %s TO %s;", l->lens_ref, to);
+	}
+	return t.s;
+}
+
+/* From PostgreSQL 15 on the view checks the client's own rights on the new
+ * relation, row security included. */
+static void add_lens(struct ddl_build *b)
+{
+	const struct lens *l = b->l;
+	const char *body = arena_fmt(b->a,
+		"BEGIN IF pg_catalog.current_setting('server_version_num')"
+		"::pg_catalog.int4 >= 150000 THEN"
+		" ALTER VIEW %s SET (security_invoker = true);"
+		" GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO PUBLIC;"
+		" ELSE %s END IF; END",
+		l->lens_ref, l->lens_ref, lens_grants(b));
+
+	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
+		"DROP VIEW IF EXISTS %s;\n"
+		"CREATE VIEW %s AS SELECT %s FROM %s AS n;\n"
+		"DO LANGUAGE plpgsql %s",
+		l->lens_ref, l->lens_ref, lens_columns(l, b->a), l->new_ref,
+		quote_text(body, b->a)),
+		"create view %s", l->lens_ref);
+}
+
+/* 3. The functions. */
+
+static bool text_is_unsteady(const char *type)
+{
+	static const char *const prefixes[] = {
+		"date", "time", "interval", "real", "double", "bytea",
+	};
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
+		if (strncmp(type, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+/* The control connections' own values (daemon/phase/db.c), so that the walker
+ * and the functions agree. */
+static const char *pins(const struct lens *l)
+{
+	bool needed = false;
+
+	for (size_t i = 0; i < l->n_old; i++)
+		needed |= !l->olds[i].carried &&
+			text_is_unsteady(l->olds[i].column->type);
+	for (size_t i = 0; i < l->n_new; i++)
+		needed |= !l->news[i].carried && !l->news[i].extra &&
+			text_is_unsteady(l->news[i].column->type);
+	for (size_t i = 0; i < l->n_key; i++)
+		needed |= text_is_unsteady(
+			l->old->columns[l->key[i].old_index].type);
+	return needed ? " SET DateStyle = 'ISO' SET TimeZone = 'UTC'"
+		" SET IntervalStyle = 'iso_8601' SET extra_float_digits = 3"
+		" SET bytea_output = 'hex'" : "";
+}
+
+static const char *key_types(const struct lens *l, struct arena *a)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < l->n_key; i++)
+		sqltext_item(&t, ", ", "%s",
+			     l->old->columns[l->key[i].old_index].type);
+	return t.s;
+}
+
+/* "s.k = $2 AND ...", arguments numbered from `first`. */
+static const char *key_is_argument(const struct mapping *m, const char *alias,
+				   bool source, size_t first)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->l->n_key; i++)
+		sqltext_item(&t, " AND ", "%s.%s = $%zu", alias,
+			     source ? mapping_source_key(m, i)
+				    : mapping_target_key(m, i), first + i);
+	return t.s;
+}
+
+static const char *arguments_as_text(const struct lens *l, struct arena *a)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < l->n_key; i++)
+		sqltext_item(&t, ", ", "$%zu::pg_catalog.text", i + 2);
+	return t.s;
+}
+
+/* The upsert does nothing when the target is equal already; asking whether
+ * there is something to delete then costs less than telling the two apart. */
+static const char *sync_key(const struct mapping *m)
+{
+	return arena_fmt(m->a, "%s;\n\tIF NOT FOUND THEN\n\t%s;\n\tEND IF;",
+		mapping_upsert(m, arena_fmt(m->a, "WHERE %s",
+			key_is_argument(m, "s", true, 2))),
+		mapping_delete(m, arena_fmt(m->a, "WHERE %s",
+			key_is_argument(m, "t", false, 2))));
+}
+
+/* Is a row that the target refuses a finding, and not an error? */
+static const char *is_lenient(const struct mapping *m)
+{
+	return m->d == WALK_TO_NEW
+		? "m.on_violation = 'quarantine'"
+		: "m.on_violation = 'quarantine' OR m.old_stale";
+}
+
+/*
+ * The sync stands twice, because a block that catches errors is a
+ * subtransaction, which costs too much where nothing is to be caught.
+ */
+static void add_sync(struct ddl_build *b, enum walk_direction d,
+		     const char *ref)
+{
+	const char *name = quote_text(b->l->migration, b->a);
+	const char *sync;
+	struct mapping m;
+
+	mapping_make(b->l, d, b->a, &m);
+	sync = sync_key(&m);
+	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
+		"CREATE OR REPLACE FUNCTION %s(pg_catalog.int8, %s)"
+		" RETURNS pg_catalog.text LANGUAGE plpgsql VOLATILE"
+		" SECURITY DEFINER SET search_path = %s%s AS $pgtandem$\n"
+		"#variable_conflict use_column\n"
+		"DECLARE\n\tv_epoch pg_catalog.int8;\n"
+		"\tv_lenient pg_catalog.bool;\n"
+		"BEGIN\n\tSELECT m.epoch, %s INTO v_epoch, v_lenient\n"
+		"\tFROM pgtandem.migration AS m WHERE m.name = %s;\n"
+		"\tIF v_epoch > $1 + 1 THEN\n"
+		"\tRAISE EXCEPTION USING ERRCODE = '57P03', MESSAGE ="
+		" pg_catalog.format('pgtandem: migration %%s is at epoch %%s,"
+		" this statement was made at %%s', %s, v_epoch, $1),"
+		" HINT = 'Run the transaction again.';\n\tEND IF;\n"
+		"\tIF v_lenient IS NOT TRUE THEN\n\t%s\n"
+		"\tRETURN NULL;\n\tEND IF;\n"
+		"\tBEGIN\n\t%s\n"
+		"\tEXCEPTION WHEN integrity_constraint_violation OR"
+		" data_exception OR raise_exception THEN\n"
+		"\tPERFORM pgtandem.note_finding(%s, %u, 'violation', %s,"
+		" ARRAY[%s], SQLSTATE || ': ' || SQLERRM);\n"
+		"\tEND;\n\tRETURN NULL;\nEND\n$pgtandem$",
+		ref, key_types(b->l, b->a), mapping_search_path(b->l, b->a),
+		pins(b->l), is_lenient(&m), name, name, sync, sync, name,
+		b->l->number, quote_text(m.target_ref, b->a),
+		arguments_as_text(b->l, b->a)),
+		"create function %s", ref);
+}
+
+static void add_lock_old(struct ddl_build *b)
+{
+	struct mapping m;
+
+	mapping_make(b->l, WALK_TO_NEW, b->a, &m);
+	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
+		"CREATE OR REPLACE FUNCTION %s(%s) RETURNS pg_catalog.bool"
+		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
+		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
+		"BEGIN\n\tPERFORM FROM %s AS s WHERE %s FOR NO KEY UPDATE;\n"
+		"\tRETURN true;\nEND\n$pgtandem$",
+		b->l->lock_old_ref, key_types(b->l, b->a), b->l->old_ref,
+		key_is_argument(&m, "s", true, 1)),
+		"create function %s", b->l->lock_old_ref);
+}
+
+void ddl_create_objects(struct ddl_build *b)
+{
+	add_shape(b);
+	grant_sequences(b);
+	add_lens(b);
+	add_sync(b, WALK_TO_NEW, b->l->to_new_ref);
+	add_sync(b, WALK_TO_OLD, b->l->to_old_ref);
+	add_lock_old(b);
+}
+
+void ddl_drop_views(struct ddl_build *b)
+{
+	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
+		"DROP VIEW IF EXISTS %s, %s", b->l->lens_ref,
+		b->l->shape_ref),
+		"drop views %s and %s", b->l->lens_ref, b->l->shape_ref);
+}
+
+void ddl_drop_functions(struct ddl_build *b)
+{
+	const struct lens *l = b->l;
+
+	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
+		"DROP FUNCTION IF EXISTS %s, %s, %s, %s, %s", l->to_new_ref,
+		l->to_old_ref, l->lock_old_ref, own_ref(l, "moved_old", b->a),
+		own_ref(l, "moved_new", b->a)),
+		"drop the functions of %s_%u", l->migration, l->number);
+}
+
+/* 4. The triggers that follow a changed key. */
+
+static const char *trigger_name(const struct lens *l, struct arena *a)
+{
+	return quote_name(arena_fmt(a, "pgtandem_%s_%u_moved", l->migration,
+				    l->number), a);
+}
+
+static const char *key_changes(const struct mapping *m)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->l->n_key; i++)
+		sqltext_item(&t, " OR ", "OLD.%s IS DISTINCT FROM NEW.%s",
+			     mapping_source_key(m, i),
+			     mapping_source_key(m, i));
+	return t.s;
+}
+
+/* No epoch goes with these calls: the trigger is there only while it is right
+ * that it runs. */
+static void add_moved(struct ddl_build *b, enum walk_direction d)
+{
+	bool to_new = d == WALK_TO_NEW;
+	const char *function = own_ref(b->l, to_new ? "moved_old"
+						    : "moved_new", b->a);
+	const char *sync = to_new ? b->l->to_new_ref : b->l->to_old_ref;
+	const char *trigger = trigger_name(b->l, b->a);
+	struct mapping m;
+
+	mapping_make(b->l, d, b->a, &m);
+	ddl_add(b, DDL_LOCKS_SOURCE, arena_fmt(b->a,
+		"CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
+		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
+		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
+		"BEGIN\n\tPERFORM %s(NULL, %s);\n\tPERFORM %s(NULL, %s);\n"
+		"\tRETURN NULL;\nEND\n$pgtandem$;\n"
+		"DROP TRIGGER IF EXISTS %s ON %s;\n"
+		"CREATE TRIGGER %s AFTER UPDATE ON %s FOR EACH ROW WHEN (%s)"
+		" EXECUTE FUNCTION %s();\n"
+		"ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
+		function, sync, mapping_source_keys(&m, "OLD."), sync,
+		mapping_source_keys(&m, "NEW."), trigger, m.source_ref,
+		trigger, m.source_ref, key_changes(&m), function, m.source_ref,
+		trigger),
+		"create trigger %s on %s", trigger, m.source_ref);
+}
+
+void ddl_create_triggers(struct ddl_build *b)
+{
+	add_moved(b, WALK_TO_NEW);
+	add_moved(b, WALK_TO_OLD);
+}
+
+void ddl_drop_triggers(struct ddl_build *b)
+{
+	const char *trigger = trigger_name(b->l, b->a);
+
+	ddl_add(b, DDL_LOCKS_SOURCE, arena_fmt(b->a,
+		"DROP TRIGGER IF EXISTS %s ON %s;\n"
+		"DROP TRIGGER IF EXISTS %s ON %s",
+		trigger, b->l->old_ref, trigger, b->l->new_ref),
+		"drop triggers %s", trigger);
+}
+
+/* 5. The data that pgtandem has copied. */
+
+void ddl_empty_new(struct ddl_build *b)
+{
+	ddl_add(b, DDL_LOCKS_SOURCE, arena_fmt(b->a, "TRUNCATE TABLE ONLY %s",
+					       b->l->new_ref),
+		"empty table %s", b->l->new_ref);
+}
+
+void ddl_forget_walk(struct ddl_build *b)
+{
+	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
+		"DELETE FROM pgtandem.walk WHERE migration = %s AND lens = %u;"
+		"\nDELETE FROM pgtandem.finding"
+		" WHERE migration = %s AND lens = %u",
+		quote_text(b->l->migration, b->a), b->l->number,
+		quote_text(b->l->migration, b->a), b->l->number),
+		"forget earlier walks and findings");
+}

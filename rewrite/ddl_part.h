@@ -1,0 +1,50 @@
+/*
+ * The parts that rewrite/ddl.c puts moves together from; private to ddl*.c.
+ *
+ * Each appends steps to a build.  Nothing here decides when it is run.
+ */
+#ifndef REWRITE_DDL_PART_H
+#define REWRITE_DDL_PART_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "rewrite/ddl.h"
+#include "rewrite/walk_sql.h"
+
+struct ddl_build {
+	const struct lens *l;
+	struct arena *a;
+	size_t n, cap;
+	struct ddl_step *steps;		/* in a */
+};
+
+enum ddl_lock { DDL_NO_LOCK, DDL_LOCKS_SOURCE };
+
+void ddl_add(struct ddl_build *b, enum ddl_lock lock, const char *sql,
+	     const char *what, ...) __attribute__((format(printf, 4, 5)));
+/* A step that only says what is not done, and why. */
+void ddl_leave_out(struct ddl_build *b, const char *what, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* ddl_model.c: the new relation, the old one's end. */
+void ddl_create_new(struct ddl_build *b);
+void ddl_drop_new(struct ddl_build *b);
+void ddl_sequences_to_new(struct ddl_build *b);
+void ddl_sequences_to_old(struct ddl_build *b);
+void ddl_drop_old(struct ddl_build *b);
+
+/* ddl_lens.c: what is pgtandem's own. */
+void ddl_create_objects(struct ddl_build *b);
+void ddl_drop_views(struct ddl_build *b);
+void ddl_drop_functions(struct ddl_build *b);
+void ddl_create_triggers(struct ddl_build *b);
+void ddl_drop_triggers(struct ddl_build *b);
+void ddl_empty_new(struct ddl_build *b);
+void ddl_forget_walk(struct ddl_build *b);
+
+/* The default that gives an old column's next value: its own, or its
+ * identity's; NULL if it has none. */
+const char *ddl_old_default(const struct column *c, struct arena *a);
+
+#endif

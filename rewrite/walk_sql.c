@@ -1,0 +1,363 @@
+/*
+ * Both sides of a comparison are cut to the same range of keys before they
+ * are joined: the planner does not carry a range from one side of a join to
+ * the other, and would read the other side's index from its beginning.
+ */
+#include "rewrite/walk_sql.h"
+
+#include "rewrite/mapping.h"
+#include "rewrite/sqltext.h"
+
+/* Above this many rows an estimate of their number is good enough. */
+#define COUNTED_AT_MOST "1000000"
+
+/* "$1::integer, $2::text": the key's parameters from number `first` on. */
+static const char *key_params(const struct mapping *m, size_t first)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->l->n_key; i++)
+		sqltext_item(&t, ", ", "$%zu::%s", first + i,
+			     mapping_key_column(m, i)->type);
+	return t.s;
+}
+
+/* "r.k1::pg_catalog.text, ...": keys as the walker holds them. */
+static const char *keys_as_text(const struct mapping *m, const char *alias,
+				bool source)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->l->n_key; i++)
+		sqltext_item(&t, ", ", "%s.%s::pg_catalog.text", alias,
+			     source ? mapping_source_key(m, i)
+				    : mapping_target_key(m, i));
+	return t.s;
+}
+
+/* Condition on alias r: behind the key in $first.. (or all NULL). */
+static const char *behind(const struct mapping *m, const char *keys,
+			  const char *operator, size_t first)
+{
+	return arena_fmt(m->a, "($%zu::%s IS NULL OR ROW(%s) %s ROW(%s))",
+			 first, mapping_key_column(m, 0)->type, keys, operator,
+			 key_params(m, first));
+}
+
+static const char *in_range(const struct mapping *m, const char *keys)
+{
+	return arena_fmt(m->a, "%s AND %s", behind(m, keys, ">", 1),
+			 behind(m, keys, "<=", m->l->n_key + 1));
+}
+
+static const char *source_in_range(const struct mapping *m)
+{
+	return arena_fmt(m->a, "(SELECT * FROM %s AS r WHERE %s) AS s",
+			 m->source_ref,
+			 in_range(m, mapping_source_keys(m, "r.")));
+}
+
+static const char *target_in_range(const struct mapping *m)
+{
+	return arena_fmt(m->a, "(SELECT * FROM %s AS r WHERE %s) AS t",
+			 m->target_ref,
+			 in_range(m, mapping_target_keys(m, "r.")));
+}
+
+/* "pg_catalog.unnest($1::integer[], ...) AS u(k1, ...)" */
+static const char *given_keys(const struct mapping *m)
+{
+	struct sqltext arrays, names;
+
+	sqltext_begin(&arrays, m->a);
+	sqltext_begin(&names, m->a);
+	for (size_t i = 0; i < m->l->n_key; i++) {
+		sqltext_item(&arrays, ", ", "$%zu::%s[]", i + 1,
+			     mapping_key_column(m, i)->type);
+		sqltext_item(&names, ", ", "k%zu", i + 1);
+	}
+	return arena_fmt(m->a, "ROWS FROM (pg_catalog.unnest(%s)) AS u(%s)",
+			 arrays.s, names.s);
+}
+
+static const char *is_given(const struct mapping *m, const char *alias,
+			    bool source)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->l->n_key; i++)
+		sqltext_item(&t, " AND ", "%s.%s = u.k%zu", alias,
+			     source ? mapping_source_key(m, i)
+				    : mapping_target_key(m, i), i + 1);
+	return t.s;
+}
+
+static const char *source_value(const struct mapping *m, size_t i)
+{
+	return mapping_typed_value(m, i, "s.");
+}
+
+/* Counting a small relation is cheap and exact; the statistics of a large one
+ * are good enough. */
+static const char *make_count(const struct mapping *m, const char *ref)
+{
+	return arena_fmt(m->a,
+		"SELECT CASE WHEN c.reltuples > " COUNTED_AT_MOST
+		" THEN c.reltuples::pg_catalog.int8"
+		" ELSE (SELECT pg_catalog.count(*) FROM %s) END"
+		" FROM pg_catalog.pg_class AS c"
+		" WHERE c.oid = %s::pg_catalog.regclass",
+		ref, quote_text(ref, m->a));
+}
+
+static const char *descending(const struct mapping *m, bool source)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->l->n_key; i++)
+		sqltext_item(&t, ", ", "r.%s DESC",
+			     source ? mapping_source_key(m, i)
+				    : mapping_target_key(m, i));
+	return t.s;
+}
+
+static const char *make_next(const struct mapping *m, bool source)
+{
+	const char *bare = source ? mapping_source_keys(m, "x.")
+				  : mapping_target_keys(m, "x.");
+
+	return arena_fmt(m->a,
+		"SELECT %s, r.n FROM (SELECT %s, pg_catalog.count(*) OVER ()"
+		" AS n FROM (SELECT %s FROM %s AS x WHERE %s ORDER BY %s"
+		" LIMIT $%zu::pg_catalog.int8) AS x) AS r ORDER BY %s LIMIT 1",
+		keys_as_text(m, "r", source), bare, bare,
+		source ? m->source_ref : m->target_ref,
+		behind(m, bare, ">", 1), bare, m->l->n_key + 1,
+		descending(m, source));
+}
+
+static const char *make_newest(const struct mapping *m)
+{
+	return arena_fmt(m->a, "SELECT %s FROM %s AS r ORDER BY %s"
+			 " OFFSET $1::pg_catalog.int8 LIMIT 1",
+			 keys_as_text(m, "r", true), m->source_ref,
+			 descending(m, true));
+}
+
+static const char *make_insert_missing(const struct mapping *m)
+{
+	return arena_fmt(m->a,
+		"INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE"
+		" SELECT %s FROM %s AS s WHERE %s"
+		" ON CONFLICT (%s) DO NOTHING",
+		m->target_ref, mapping_columns(m), mapping_values(m),
+		m->source_ref, in_range(m, mapping_source_keys(m, "s.")),
+		mapping_target_keys(m, ""));
+}
+
+static const char *make_differing(const struct mapping *m)
+{
+	return arena_fmt(m->a,
+		"SELECT %s FROM %s LEFT JOIN %s ON %s"
+		" WHERE t.%s IS NULL OR %s ORDER BY %s",
+		keys_as_text(m, "s", true), source_in_range(m),
+		target_in_range(m), mapping_join(m), mapping_target_key(m, 0),
+		mapping_differ(m, source_value, mapping_target_value, false),
+		mapping_source_keys(m, "s."));
+}
+
+static const char *make_of_target(const struct mapping *m, const char *or_differ)
+{
+	return arena_fmt(m->a,
+		"SELECT %s FROM %s LEFT JOIN %s ON %s"
+		" WHERE s.%s IS NULL%s ORDER BY %s",
+		keys_as_text(m, "t", false), target_in_range(m),
+		source_in_range(m), mapping_join(m), mapping_source_key(m, 0),
+		or_differ, mapping_target_keys(m, "t."));
+}
+
+/* The source's row s mapped, as relation `m` with the target's columns. */
+static const char *mapped_row(const struct mapping *m)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->target->n_columns; i++)
+		if (m->d == WALK_TO_OLD || !m->l->news[i].extra)
+			sqltext_item(&t, ", ", "%s AS %s",
+				     source_value(m, i),
+				     quote_name(m->target->columns[i].name,
+						m->a));
+	return arena_fmt(m->a, "CROSS JOIN LATERAL (SELECT %s) AS m", t.s);
+}
+
+/* Does what comes back from m differ from s?  NULL: nothing is converted. */
+static const char *is_lossy(const struct mapping *m)
+{
+	struct mapping back;
+	struct sqltext t;
+
+	mapping_make(m->l, m->d == WALK_TO_NEW ? WALK_TO_OLD : WALK_TO_NEW,
+		     m->a, &back);
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < back.target->n_columns; i++) {
+		const struct column *c = &back.target->columns[i];
+		bool carried = back.d == WALK_TO_OLD ? m->l->olds[i].carried
+						     : m->l->news[i].carried;
+
+		if (carried || !mapping_is_written(&back, i))
+			continue;
+		sqltext_item(&t, " OR ", "%s", mapping_differ_one(c,
+			arena_fmt(m->a, "s.%s", quote_name(c->name, m->a)),
+			mapping_typed_value(&back, i, "m."), m->a));
+	}
+	return t.len > 0 ? t.s : NULL;
+}
+
+static const char *make_compare(const struct mapping *m, const char *lossy)
+{
+	return arena_fmt(m->a,
+		"SELECT * FROM (SELECT %s, t.%s IS NULL AS missing,"
+		" t.%s IS NOT NULL AND (%s) AS different, %s AS lossy"
+		" FROM %s %s LEFT JOIN %s ON %s) AS r"
+		" WHERE r.missing OR r.different OR r.lossy",
+		keys_as_text(m, "s", true), mapping_target_key(m, 0),
+		mapping_target_key(m, 0),
+		mapping_differ(m, source_value, mapping_target_value, false),
+		lossy ? lossy : "false", source_in_range(m),
+		lossy ? mapped_row(m) : "", target_in_range(m),
+		mapping_join(m));
+}
+
+static const char *make_lock(const struct mapping *m, bool source,
+			     const char *strength)
+{
+	const char *alias = source ? "s" : "t";
+
+	return arena_fmt(m->a, "SELECT %s FROM %s AS %s JOIN %s ON %s"
+			 " ORDER BY %s FOR %s OF %s",
+			 keys_as_text(m, alias, source),
+			 source ? m->source_ref : m->target_ref, alias,
+			 given_keys(m), is_given(m, alias, source),
+			 source ? mapping_source_keys(m, "s.")
+				: mapping_target_keys(m, "t."),
+			 strength, alias);
+}
+
+/* A row of JSON: the mapped columns under the target's names. */
+static const char *image(const struct mapping *m, mapping_side_fn side)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->target->n_columns; i++)
+		if (mapping_is_written(m, i))
+			sqltext_item(&t, ", ", "%s AS %s", side(m, i),
+				     quote_name(m->target->columns[i].name,
+						m->a));
+	return arena_fmt(m->a, "(SELECT pg_catalog.row_to_json(x) FROM"
+			 " (SELECT %s) AS x)", t.s);
+}
+
+static const char *make_recheck(const struct mapping *m)
+{
+	const char *sk = mapping_source_key(m, 0);
+	const char *tk = mapping_target_key(m, 0);
+	struct sqltext keys;
+
+	sqltext_begin(&keys, m->a);
+	for (size_t i = 0; i < m->l->n_key; i++)
+		sqltext_item(&keys, ", ", "u.k%zu::pg_catalog.text", i + 1);
+	return arena_fmt(m->a,
+		"SELECT %s, CASE WHEN s.%s IS NULL THEN 'extra'"
+		" WHEN t.%s IS NULL THEN 'missing' ELSE 'different' END,"
+		" CASE WHEN s.%s IS NOT NULL THEN %s END,"
+		" CASE WHEN t.%s IS NOT NULL THEN %s END"
+		" FROM %s LEFT JOIN %s AS s ON %s LEFT JOIN %s AS t ON %s"
+		" WHERE (s.%s IS NULL) <> (t.%s IS NULL)"
+		" OR (s.%s IS NOT NULL AND t.%s IS NOT NULL AND (%s))",
+		keys.s, sk, tk, sk, image(m, source_value), tk,
+		image(m, mapping_target_value), given_keys(m), m->source_ref,
+		is_given(m, "s", true), m->target_ref, is_given(m, "t", false),
+		sk, tk, sk, tk,
+		mapping_differ(m, source_value, mapping_target_value, false));
+}
+
+/* The converted source columns as they are, and as they would come back. */
+static const char *make_recheck_lossy(const struct mapping *m,
+				      const char *lossy)
+{
+	struct sqltext is, would_be;
+	struct mapping back;
+
+	if (lossy == NULL)
+		return NULL;
+	mapping_make(m->l, m->d == WALK_TO_NEW ? WALK_TO_OLD : WALK_TO_NEW,
+		     m->a, &back);
+	sqltext_begin(&is, m->a);
+	sqltext_begin(&would_be, m->a);
+	for (size_t i = 0; i < back.target->n_columns; i++) {
+		const char *name = quote_name(back.target->columns[i].name,
+					      m->a);
+
+		if (!mapping_is_written(&back, i))
+			continue;
+		sqltext_item(&is, ", ", "s.%s", name);
+		sqltext_item(&would_be, ", ", "%s AS %s",
+			     mapping_typed_value(&back, i, "m."), name);
+	}
+	return arena_fmt(m->a,
+		"SELECT %s, 'lossy',"
+		" (SELECT pg_catalog.row_to_json(x) FROM (SELECT %s) AS x),"
+		" (SELECT pg_catalog.row_to_json(x) FROM (SELECT %s) AS x)"
+		" FROM %s JOIN %s AS s ON %s %s WHERE %s",
+		keys_as_text(m, "s", true), is.s, would_be.s, given_keys(m),
+		m->source_ref, is_given(m, "s", true), mapped_row(m), lossy);
+}
+
+static void make_sync(const struct mapping *m, struct walk_sql *ret)
+{
+	const char *in_keys = arena_fmt(m->a, "JOIN %s ON %s WHERE true",
+					given_keys(m), is_given(m, "s", true));
+	const char *of_keys = arena_fmt(m->a, "USING %s WHERE %s",
+					given_keys(m),
+					is_given(m, "t", false));
+
+	ret->lock_source = make_lock(m, true, "SHARE");
+	ret->upsert_keys = mapping_upsert(m, in_keys);
+	ret->lock_target = make_lock(m, false, "UPDATE");
+	ret->delete_keys = mapping_delete(m, of_keys);
+}
+
+void walk_sql_make(const struct lens *l, enum walk_direction d,
+		   struct arena *a, struct walk_sql *ret)
+{
+	struct mapping m;
+	const char *lossy;
+
+	mapping_make(l, d, a, &m);
+	lossy = is_lossy(&m);
+	*ret = (struct walk_sql){
+		.n_key = l->n_key,
+		.set_path = arena_fmt(a, "SET search_path = %s",
+				      mapping_search_path(l, a)),
+		.count = make_count(&m, m.source_ref),
+		.target_count = make_count(&m, m.target_ref),
+		.next = make_next(&m, true),
+		.target_next = make_next(&m, false),
+		.newest = make_newest(&m),
+		.insert_missing = make_insert_missing(&m),
+		.differing = make_differing(&m),
+		.stale = make_of_target(&m, arena_fmt(a, " OR %s",
+			mapping_differ(&m, source_value, mapping_target_value, false))),
+		.extra = make_of_target(&m, ""),
+		.compare = make_compare(&m, lossy),
+		.recheck = make_recheck(&m),
+		.recheck_lossy = make_recheck_lossy(&m, lossy),
+	};
+	make_sync(&m, ret);
+}
