@@ -117,8 +117,9 @@ static void leave_out_definition(struct ddl_build *b, const char *name,
 		      why);
 }
 
-/* A converted column carries a constraint over only where the definition is a
- * plain list of columns: an expression means something else there. */
+/* A converted column carries an index or a unique constraint over only where
+ * the definition is a plain list of columns: an expression means something
+ * else there, and what computes the old value back may not be immutable. */
 static const char *why_not(const struct renamed *r, bool plain)
 {
 	if (r->lost != NULL)
@@ -165,7 +166,10 @@ static void add_constraint(struct ddl_build *b, const struct constraint *k)
 	struct renamed r;
 	const char *why;
 
-	names_in_definition(b->l, k->definition, b->a, &r);
+	if (k->kind == CONSTRAINT_CHECK)
+		names_in_check(b->l, k->definition, b->a, &r);
+	else
+		names_in_definition(b->l, k->definition, b->a, &r);
 	why = why_not(&r, plain);
 	if (why != NULL) {
 		leave_out_definition(b, k->name, k->definition, why);

@@ -9,6 +9,7 @@ struct scan {
 	struct arena *a;
 	struct sqltext out;
 	const char *at, *end;
+	bool computed;		/* a converted column may be computed back */
 	struct renamed *found;
 };
 
@@ -120,9 +121,16 @@ static void skip_type(struct scan *s)
 
 static void put_column(struct scan *s, const char *old, const char *after)
 {
+	const struct column *c = relation_find_column(s->l->old, old);
 	bool converted;
 	const char *new = names_of_old(s->l, old, &converted);
 
+	if (converted && s->computed) {
+		sqltext_put(&s->out, "%s", lens_reverse(s->l,
+			(unsigned)(c - s->l->old->columns), "", s->a));
+		s->at = after;
+		return;
+	}
 	if (converted)
 		s->found->converted = old;
 	if (new == NULL)
@@ -155,11 +163,11 @@ static void take_word(struct scan *s)
 }
 
 static const char *rename_part(const struct lens *l, const char *from,
-			       const char *to, struct arena *a,
+			       const char *to, bool computed, struct arena *a,
 			       struct renamed *found)
 {
 	struct scan s = {.l = l, .a = a, .at = from, .end = to,
-			 .found = found};
+			 .computed = computed, .found = found};
 
 	sqltext_begin(&s.out, a);
 	while (s.at < s.end) {
@@ -181,7 +189,15 @@ void names_in_definition(const struct lens *l, const char *definition,
 {
 	*ret = (struct renamed){0};
 	ret->text = rename_part(l, definition, definition + strlen(definition),
-				a, ret);
+				false, a, ret);
+}
+
+void names_in_check(const struct lens *l, const char *definition,
+		    struct arena *a, struct renamed *ret)
+{
+	*ret = (struct renamed){0};
+	ret->text = rename_part(l, definition, definition + strlen(definition),
+				true, a, ret);
 }
 
 void names_in_index(const struct lens *l, const char *definition,
@@ -205,8 +221,8 @@ void names_in_foreign_key(const struct lens *l, const char *definition,
 	const char *ours, *actions_text;
 
 	*ret = (struct renamed){0};
-	ours = rename_part(l, definition, references, a, ret);
-	actions_text = rename_part(l, actions, end, a, ret);
+	ours = rename_part(l, definition, references, false, a, ret);
+	actions_text = rename_part(l, actions, end, false, a, ret);
 	ret->text = arena_fmt(a, "%s%.*s%s", ours,
 			      (int)(actions - references), references,
 			      actions_text);

@@ -24,6 +24,9 @@ struct renamed {
 /* `definition` from its start. */
 void names_in_definition(const struct lens *l, const char *definition,
 			 struct arena *a, struct renamed *ret);
+/* The same for a check: a converted column is computed back by its reverse. */
+void names_in_check(const struct lens *l, const char *definition,
+		    struct arena *a, struct renamed *ret);
 /* What follows the access method in an index definition: "(a, lower(b))..." */
 void names_in_index(const struct lens *l, const char *definition,
 		    struct arena *a, const char **ret_method,
