@@ -4,8 +4,8 @@
 #include <string.h>
 
 struct option {
-	const char *key, *value;	/* into the string; not terminated */
-	size_t key_len, value_len;	/* value: with its quotes */
+	const char *key, *value;   /* into the string; not terminated */
+	size_t key_len, value_len; /* value: with its quotes */
 };
 
 static const char blanks[] = " \t\n\r\f\v";
@@ -68,9 +68,11 @@ const char *conninfo_check(const char *conninfo, struct arena *a)
 	static const struct {
 		const char *key, *from;
 	} taken[] = {
-		{"host", "server.host"}, {"hostaddr", "server.host"},
-		{"port", "server.port"}, {"dbname", "each migration's database"},
-		{"service", "server.host and server.port"},
+	    {"host", "server.host"},
+	    {"hostaddr", "server.host"},
+	    {"port", "server.port"},
+	    {"dbname", "each migration's database"},
+	    {"service", "server.host and server.port"},
 	};
 	const char *wrong;
 	struct option o;
@@ -82,9 +84,10 @@ const char *conninfo_check(const char *conninfo, struct arena *a)
 	while (next_option(&conninfo, &o, &wrong)) {
 		for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
 			if (key_is(&o, taken[i].key))
-				return arena_fmt(a, "must not contain %s; it "
-						 "comes from %s", taken[i].key,
-						 taken[i].from);
+				return arena_fmt(a,
+						 "must not contain %s; it "
+						 "comes from %s",
+						 taken[i].key, taken[i].from);
 		}
 	}
 	return wrong;
@@ -96,8 +99,8 @@ const char *conninfo_mask(const char *conninfo, struct arena *a)
 	struct option o;
 
 	while (next_option(&conninfo, &o, &wrong)) {
-		bool secret = key_is(&o, "password") ||
-			      key_is(&o, "sslpassword");
+		bool secret =
+		    key_is(&o, "password") || key_is(&o, "sslpassword");
 
 		text = arena_fmt(a, "%s%s%.*s=%.*s", text, text[0] ? " " : "",
 				 (int)o.key_len, o.key,

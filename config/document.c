@@ -14,15 +14,15 @@ struct builder {
 	struct problem *problem;
 	yaml_parser_t parser;
 	struct node *root;
-	struct node *open;	/* innermost list or map; NULL: none */
+	struct node *open; /* innermost list or map; NULL: none */
 	struct node *last[DOCUMENT_MAX_DEPTH]; /* newest child of each open */
-	const char *key;	/* read, waiting for its value */
+	const char *key;		       /* read, waiting for its value */
 	unsigned key_line;
 	unsigned depth, n_nodes, n_documents;
 };
 
 static bool fail(struct builder *b, unsigned line, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 static bool fail(struct builder *b, unsigned line, const char *fmt, ...)
 {
@@ -38,9 +38,8 @@ static bool fail(struct builder *b, unsigned line, const char *fmt, ...)
 
 static bool fail_large(const char *file, struct problem *p)
 {
-	return problem_set(p, "54000",
-			   "%s: larger than 1 MiB, the most that is read",
-			   file);
+	return problem_set(
+	    p, "54000", "%s: larger than 1 MiB, the most that is read", file);
 }
 
 /* One byte more than allowed is asked for, so that "too large" is seen
@@ -75,11 +74,34 @@ bool document_load(const char *file, struct arena *a, const char **ret_text,
 	bool ok;
 
 	if (f == NULL)
-		return problem_set(p, "58P01", "%s: cannot be opened: %s",
-				   file, strerror(errno));
+		return problem_set(p, "58P01", "%s: cannot be opened: %s", file,
+				   strerror(errno));
 	ok = read_all(f, file, a, ret_text, ret_len, p);
 	fclose(f);
 	return ok;
+}
+
+static bool is_control(char c)
+{
+	return (unsigned char)c < ' ' || c == 0x7F;
+}
+
+const char *text_quote(const char *text, struct arena *a)
+{
+	size_t len = strlen(text), most = 60;
+	bool cut = len > most;
+	char *copy;
+
+	if (cut)
+		len = most;
+	while (cut && len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
+		len--;
+	copy = arena_dup(a, text, len);
+	for (size_t i = 0; i < len; i++) {
+		if (is_control(copy[i]))
+			copy[i] = ' ';
+	}
+	return arena_fmt(a, "\"%s%s\"", copy, cut ? "..." : "");
 }
 
 const struct node *node_get(const struct node *map, const char *key)
@@ -103,7 +125,7 @@ const char *node_path(const struct node *n, struct arena *a)
 	above = node_path(n->parent, a);
 	if (n->key == NULL)
 		return arena_fmt(a, "%s[%u]", above, n->index);
-	return arena_fmt(a, "%s%s%.80s", above, above[0] ? "." : "", n->key);
+	return arena_fmt(a, "%s%s%s", above, above[0] ? "." : "", n->key);
 }
 
 static unsigned line_of(const yaml_mark_t *mark)
@@ -134,28 +156,38 @@ static unsigned line_of_offset(const struct builder *b, size_t offset)
 	return line;
 }
 
+static bool fail_not_yaml(struct builder *b)
+{
+	const yaml_parser_t *y = &b->parser;
+	unsigned line = line_of(&y->problem_mark);
+
+	if (line_has_tab_indent(b, y->problem_mark.line))
+		return fail(b, line, "indented with a tab; expected spaces");
+	if (y->context != NULL && y->context_mark.line != y->problem_mark.line)
+		fail(b, line, "not YAML: %s, %s that starts in line %u",
+		     y->problem, y->context, line_of(&y->context_mark));
+	else
+		fail(b, line, "not YAML: %s in column %zu", y->problem,
+		     y->problem_mark.column + 1);
+	problem_hint(b->problem,
+		     "A value needs quotes if it has \": \" or "
+		     "\" #\" in it, or starts with one of %s.",
+		     "[]{}&*!|>'\"%@`");
+	return false;
+}
+
 /* libyaml's diagnosis, as one message. */
 static bool fail_syntax(struct builder *b)
 {
 	const yaml_parser_t *y = &b->parser;
-	const char *what = y->problem ? y->problem : "not YAML";
 
 	if (y->error == YAML_MEMORY_ERROR)
 		return problem_set(b->problem, "53200", "%s: out of memory",
 				   b->file);
 	if (y->error == YAML_READER_ERROR)
 		return fail(b, line_of_offset(b, y->problem_offset),
-			    "%s; expected UTF-8 text", what);
-	if (line_has_tab_indent(b, y->problem_mark.line))
-		return fail(b, line_of(&y->problem_mark),
-			    "indented with a tab; expected spaces");
-	if (y->context != NULL &&
-	    y->context_mark.line != y->problem_mark.line)
-		return fail(b, line_of(&y->problem_mark),
-			    "not YAML: %s, %s that starts in line %u", what,
-			    y->context, line_of(&y->context_mark));
-	return fail(b, line_of(&y->problem_mark), "not YAML: %s in column %zu",
-		    what, y->problem_mark.column + 1);
+			    "%s; expected UTF-8 text", y->problem);
+	return fail_not_yaml(b);
 }
 
 /* Appends a node to the innermost list or map, or makes it the root. */
@@ -196,13 +228,20 @@ static bool expects_key(const struct builder *b)
 static bool on_key(struct builder *b, const yaml_event_t *e, const char *key)
 {
 	const struct node *first = node_get(b->open, key);
+	unsigned line = line_of(&e->start_mark);
 
-	b->key = key;
-	b->key_line = line_of(&e->start_mark);
+	if (strlen(key) > DOCUMENT_MAX_KEY)
+		return fail(b, line, "a key longer than %d bytes",
+			    DOCUMENT_MAX_KEY);
+	for (const char *c = key; *c != '\0'; c++) {
+		if (is_control(*c))
+			return fail(b, line, "a key with a control character");
+	}
 	if (first != NULL)
-		return fail(b, b->key_line,
-			    "duplicate key \"%.80s\" (first in line %u)", key,
-			    first->line);
+		return fail(b, line, "duplicate key \"%s\" (first in line %u)",
+			    key, first->line);
+	b->key = key;
+	b->key_line = line;
 	return true;
 }
 
@@ -238,11 +277,14 @@ static bool on_open(struct builder *b, const yaml_event_t *e,
 		return fail(b, line, "tags (\"%.40s\") are not supported",
 			    (const char *)tag);
 	if (expects_key(b))
-		return fail(b, line, "a list or mapping as a key; "
+		return fail(b, line,
+			    "a list or mapping as a key; "
 			    "expected text");
 	if (b->depth == DOCUMENT_MAX_DEPTH)
-		return fail(b, line, "nested deeper than %d levels, the most "
-			    "that are read", DOCUMENT_MAX_DEPTH);
+		return fail(b, line,
+			    "nested deeper than %d levels, the most "
+			    "that are read",
+			    DOCUMENT_MAX_DEPTH);
 	if (!add_node(b, kind, e, &n))
 		return false;
 	b->open = n;
@@ -324,8 +366,11 @@ bool document_parse(const char *file, const char *text, size_t len,
 		    struct arena *a, const struct node **ret, struct problem *p)
 {
 	struct builder b = {
-		.file = file, .text = text, .len = len,
-		.arena = a, .problem = p,
+	    .file = file,
+	    .text = text,
+	    .len = len,
+	    .arena = a,
+	    .problem = p,
 	};
 	bool ok;
 

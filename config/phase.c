@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+/* clang-format off */
 static const struct {
 	const char *name, *what;
 } phases[PHASE_COUNT] = {
@@ -11,6 +12,7 @@ static const struct {
 	PHASES(X)
 #undef X
 };
+/* clang-format on */
 
 const char *phase_name(enum phase p)
 {

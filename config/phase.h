@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* clang-format off */
 /* X(constant, name, what it is, in a person's words) */
 #define PHASES(X) \
 	X(PHASE_PLANNED,    "planned",    "only the old model; traffic is observed") \
@@ -27,11 +28,12 @@ enum phase {
 #undef X
 	PHASE_COUNT
 };
+/* clang-format on */
 
 const char *phase_name(enum phase p);
 const char *phase_what(enum phase p);
 /* By name, case-insensitive; false if there is none. */
 bool phase_from_name(const char *name, size_t len, enum phase *ret)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 #endif

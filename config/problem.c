@@ -5,7 +5,7 @@
 #include <string.h>
 
 static void fill(char *text, size_t size, const char *fmt, va_list args)
-	__attribute__((format(printf, 3, 0)));
+    __attribute__((format(printf, 3, 0)));
 
 static void fill(char *text, size_t size, const char *fmt, va_list args)
 {

@@ -7,36 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHOWN_BYTES = 60 };
-
-/* A value in a message: on one line, cut, and still UTF-8. */
-static const char *shown(const char *text, struct arena *a)
-{
-	size_t len = strlen(text);
-	bool cut = len > SHOWN_BYTES;
-	char *copy;
-
-	if (cut)
-		len = SHOWN_BYTES;
-	while (cut && len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
-		len--;
-	copy = arena_dup(a, text, len);
-	for (size_t i = 0; i < len; i++) {
-		if ((unsigned char)copy[i] < ' ' || copy[i] == 0x7F)
-			copy[i] = ' ';
-	}
-	return arena_fmt(a, "\"%s%s\"", copy, cut ? "..." : "");
-}
-
 static const char *describe_node(const struct node *n, struct arena *a)
 {
 	switch (n->kind) {
 	case NODE_TEXT:
-		return n->text[0] ? shown(n->text, a) : "empty";
+		return n->text[0] ? text_quote(n->text, a) : "empty";
 	case NODE_LIST:
-		return "a list";
+		return n->n > 0 ? "a list" : "an empty list";
 	case NODE_MAP:
-		return "a mapping";
+		return n->n > 0 ? "a mapping" : "an empty mapping";
 	}
 	return "";
 }
@@ -68,8 +47,10 @@ bool schema_fail_expected(const struct schema_reader *r, const struct node *n,
 bool schema_get_text(const struct schema_reader *r, const struct node *n,
 		     const char *expected, const char **ret)
 {
-	if (n->kind != NODE_TEXT || n->text[0] == '\0')
-		return schema_fail_expected(r, n, expected);
+	if (n->kind != NODE_TEXT || n->text[0] == '\0') {
+		schema_fail_expected(r, n, expected);
+		return false; /* for the compiler, which cannot see it */
+	}
 	*ret = n->text;
 	return true;
 }
@@ -154,7 +135,8 @@ static bool read_text(struct schema_reader *r, const struct field *f,
 		return false;
 	wrong = f->check ? f->check(text) : NULL;
 	if (wrong != NULL)
-		return schema_fail(r, n, "%s %s", shown(text, r->arena), wrong);
+		return schema_fail(r, n, "%s %s", text_quote(text, r->arena),
+				   wrong);
 	set_text(f, base, text);
 	return true;
 }
@@ -235,7 +217,7 @@ static bool read_file(struct schema_reader *r, const struct field *f,
 		return false;
 	if (access(field_text(f, base), R_OK) != 0)
 		return schema_fail(r, n, "%s cannot be read: %s",
-				   shown(field_text(f, base), r->arena),
+				   text_quote(field_text(f, base), r->arena),
 				   strerror(errno));
 	return true;
 }
@@ -326,7 +308,7 @@ static const struct {
 	const char *name;
 	uint64_t ms;
 } units[] = {
-	{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1},
+    {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1},
 };
 enum { N_UNITS = sizeof(units) / sizeof(units[0]) };
 
@@ -363,10 +345,10 @@ static uint64_t unit_of(const struct field *f)
 
 static const char *accepts_duration(const struct field *f, struct arena *a)
 {
-	return arena_fmt(a, "a duration from %s to %s%s, such as "
-			 "500ms, 5s, 10m, 2h or 7d",
-			 format_duration(f->min, a), format_duration(f->max, a),
-			 f->unit_ms == 1000 ? " in whole seconds" : "");
+	return arena_fmt(
+	    a, "a duration from %s to %s (a whole number of %s)",
+	    format_duration(f->min, a), format_duration(f->max, a),
+	    f->unit_ms == 1000 ? "s, m, h or d" : "ms, s, m, h or d");
 }
 
 static bool read_duration(struct schema_reader *r, const struct field *f,
@@ -457,8 +439,7 @@ static const struct field *find_field(const struct field *fields,
 
 static const char *accepts_map(const struct field *f, struct arena *a)
 {
-	return arena_fmt(a, "a mapping with keys %s",
-			 known_keys(f->fields, a));
+	return arena_fmt(a, "a mapping with keys %s", known_keys(f->fields, a));
 }
 
 static bool check_keys(struct schema_reader *r, const struct field *fields,
@@ -468,9 +449,10 @@ static bool check_keys(struct schema_reader *r, const struct field *fields,
 	const struct node *n;
 
 	if (map->kind != NODE_MAP)
-		return schema_fail(r, map, "is %s; expected a mapping with "
-				   "keys %s", describe_node(map, r->arena),
-				   known);
+		return schema_fail(r, map,
+				   "is %s; expected a mapping with "
+				   "keys %s",
+				   describe_node(map, r->arena), known);
 	for (n = map->first; n != NULL; n = n->next) {
 		if (find_field(fields, n->key) == NULL)
 			return schema_fail(r, n, "unknown key; known here: %s",
@@ -485,14 +467,18 @@ static bool read_absent(struct schema_reader *r, const struct field *f,
 			const struct node *map, void *base)
 {
 	struct node n = {
-		.kind = f->type == &schema_map ? NODE_MAP : NODE_TEXT,
-		.line = map->line, .parent = map, .key = f->key,
-		.text = f->fallback,
+	    .kind = f->type == &schema_map ? NODE_MAP : NODE_TEXT,
+	    .line = map->line,
+	    .parent = map,
+	    .key = f->key,
+	    .text = f->fallback,
 	};
 
 	if (f->required)
-		return schema_fail(r, map, "key \"%s\" is missing; expected "
-				   "%s", f->key, f->type->accepts(f, r->arena));
+		return schema_fail(r, map,
+				   "key \"%s\" is missing; expected "
+				   "%s",
+				   f->key, f->type->accepts(f, r->arena));
 	if (f->fallback == NULL && f->type != &schema_map)
 		return true;
 	return f->type->read(r, f, &n, base);
@@ -547,11 +533,8 @@ static bool read_list(struct schema_reader *r, const struct field *f,
 	char *items;
 	size_t count = list->n;
 
-	if (list->kind != NODE_LIST)
+	if (list->kind != NODE_LIST || count < f->min)
 		return schema_fail_expected(r, list, accepts_list(f, r->arena));
-	if (count < f->min)
-		return schema_fail(r, list, "is an empty list; expected %s",
-				   accepts_list(f, r->arena));
 	if (f->max != 0 && count > f->max)
 		return schema_fail(r, list, "has %zu entries; at most %llu",
 				   count, (unsigned long long)f->max);
@@ -602,19 +585,18 @@ static void describe(struct schema_rows *rows, const char *name,
 		     const struct field *f)
 {
 	struct arena *a = rows->arena;
-	const char *accepts, *suffix = f->type == &schema_list ? "[]" : "";
+	const char *accepts = f->type->accepts(f, a);
 
-	if (f->fields != NULL) {
-		name = arena_fmt(a, "%s%s", name, suffix);
-		schema_list_rows(rows, name, f->fields, NULL);
-		return;
-	}
-	accepts = f->type->accepts(f, a);
 	if (f->required)
 		accepts = arena_fmt(a, "%s; required", accepts);
 	else if (f->fallback != NULL)
 		accepts = arena_fmt(a, "%s; default %s", accepts, f->fallback);
 	schema_add_row(rows, name, accepts, f->what);
+	if (f->fields == NULL)
+		return;
+	if (f->type == &schema_list)
+		name = arena_fmt(a, "%s[]", name);
+	schema_list_rows(rows, name, f->fields, NULL);
 }
 
 void schema_list_rows(struct schema_rows *rows, const char *prefix,

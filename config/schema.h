@@ -24,8 +24,8 @@
 #include "config/problem.h"
 
 struct schema_reader {
-	const char *file;	/* for messages, and relative paths */
-	struct arena *arena;	/* of the values */
+	const char *file;    /* for messages, and relative paths */
+	struct arena *arena; /* of the values */
 	struct problem *problem;
 };
 
@@ -44,22 +44,22 @@ struct value_type {
 };
 
 struct choice {
-	const char *name;	/* NULL ends the array */
+	const char *name; /* NULL ends the array */
 	unsigned value;
 };
 
 struct field {
-	const char *key;		/* NULL ends the table */
+	const char *key; /* NULL ends the table */
 	const struct value_type *type;
-	size_t offset, size;		/* the member; AT() gives both */
+	size_t offset, size; /* the member; AT() gives both */
 	bool required;
-	const char *fallback;		/* as one would write it; or NULL */
-	const char *what;		/* for the manual: a phrase, no dot */
-	uint64_t min, max;		/* number, duration (ms), list (items) */
-	unsigned unit_ms;		/* duration: of the member; 0: 1 */
-	const struct choice *choices;	/* choice */
-	const struct field *fields;	/* map, list of maps */
-	size_t item_size, count_offset;	/* list: of one; its size_t count */
+	const char *fallback;	      /* as one would write it; or NULL */
+	const char *what;	      /* for the manual: a phrase, no dot */
+	uint64_t min, max;	      /* number, duration (ms), list (items) */
+	unsigned unit_ms;	      /* duration: of the member; 0: 1 */
+	const struct choice *choices; /* choice */
+	const struct field *fields;   /* map, list of maps */
+	size_t item_size, count_offset; /* list: of one; its size_t count */
 	/* text: what is wrong ("is not ..."), or NULL. */
 	const char *(*check)(const char *text);
 	/* map, each item of a list: checks across keys, after reading. */
@@ -67,28 +67,30 @@ struct field {
 		       void *base);
 };
 
+/* clang-format off */
 #define AT(type, member) \
 	.offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 /* An array in two members: `size_t n_x; const struct item *x`. */
 #define AT_LIST(type, member, item) \
 	AT(type, member), .count_offset = offsetof(type, n_##member), \
 	.item_size = sizeof(item)
+/* clang-format on */
 
-extern const struct value_type schema_text;	/* const char *, not empty */
-extern const struct value_type schema_sql;	/* the same, outer blanks cut */
-extern const struct value_type schema_path;	/* schema_resolve()d */
-extern const struct value_type schema_file;	/* such a path, readable now */
+extern const struct value_type schema_text; /* const char *, not empty */
+extern const struct value_type schema_sql;  /* the same, outer blanks cut */
+extern const struct value_type schema_path; /* schema_resolve()d */
+extern const struct value_type schema_file; /* such a path, readable now */
 extern const struct value_type schema_bool;
 extern const struct value_type schema_number;
 extern const struct value_type schema_duration;
 extern const struct value_type schema_choice;
-extern const struct value_type schema_map;	/* keys of the same struct */
-extern const struct value_type schema_list;	/* of maps */
+extern const struct value_type schema_map;  /* keys of the same struct */
+extern const struct value_type schema_list; /* of maps */
 
 /* Reads the map `n` by the table into `base`. */
 bool schema_read(struct schema_reader *r, const struct field *fields,
 		 const struct node *n, void *base)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* "file:line: path: " and the text; returns false.  A hint may follow. */
 bool schema_fail(const struct schema_reader *r, const struct node *n,
@@ -100,7 +102,7 @@ bool schema_fail_expected(const struct schema_reader *r, const struct node *n,
 /* The node's text; fails if it is not a text, or is empty. */
 bool schema_get_text(const struct schema_reader *r, const struct node *n,
 		     const char *expected, const char **ret)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* The same, without the blanks around it. */
 bool schema_get_sql(const struct schema_reader *r, const struct node *n,

@@ -5,6 +5,7 @@
 #include "config/settings.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <glob.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@ enum {
 	/* sockaddr_un holds 107 bytes, with "/.s.PGSQL.65535" at the end. */
 	SOCKET_DIRECTORY_BYTES = 90,
 	USER_BYTES = 63,
-	MAX_SPECS = 64,		/* of one database: a bit each in a snapshot */
+	MAX_SPECS = 64, /* of one database: a bit each in a snapshot */
 	MAX_LISTEN = 64,
 };
 
@@ -74,7 +75,8 @@ static const struct field listen_fields[] = {
 	{ "port", &schema_number, AT(struct listen_setting, port),
 	  .required = true, .min = 1, .max = 65535,
 	  .what = "TCP port; also part of a unix socket's name" },
-	{ "tls", &schema_map, .fields = listen_tls_fields },
+	{ "tls", &schema_map, .fields = listen_tls_fields,
+	  .what = "TLS to clients" },
 	{ 0 },
 };
 static const struct field server_tls_fields[] = {
@@ -102,7 +104,8 @@ static const struct field server_fields[] = {
 	  AT(struct settings, server.connect_timeout_ms),
 	  .fallback = "10s", .min = 100, .max = 600000,
 	  .what = "how long connecting may take" },
-	{ "tls", &schema_map, .fields = server_tls_fields },
+	{ "tls", &schema_map, .fields = server_tls_fields,
+	  .what = "TLS to the server" },
 	{ 0 },
 };
 static const struct field admin_fields[] = {
@@ -206,18 +209,21 @@ static bool check_listen(struct schema_reader *r, const struct node *n,
 	struct listen_setting *l = base;
 
 	if (l->address != NULL && l->socket != NULL)
-		return schema_fail(r, n, "address and socket are both given; "
+		return schema_fail(r, n,
+				   "address and socket are both given; "
 				   "expected one of them");
 	if (l->address == NULL && l->socket == NULL)
 		l->address = "127.0.0.1";
 	if (l->tls.mode == CLIENT_TLS_OFF)
 		return true;
 	if (l->socket != NULL)
-		return schema_fail(r, node_get(n, "tls"), "mode %s on a unix "
+		return schema_fail(r, node_get(n, "tls"),
+				   "mode %s on a unix "
 				   "socket; expected off",
 				   node_get(node_get(n, "tls"), "mode")->text);
 	if (l->tls.cert == NULL || l->tls.key == NULL)
-		return schema_fail(r, node_get(n, "tls"), "mode %s needs cert "
+		return schema_fail(r, node_get(n, "tls"),
+				   "mode %s needs cert "
 				   "and key; %s is missing",
 				   node_get(node_get(n, "tls"), "mode")->text,
 				   l->tls.cert ? "key" : "cert");
@@ -231,7 +237,8 @@ static bool check_server(struct schema_reader *r, const struct node *n,
 	const struct node *tls = node_get(n, "tls");
 
 	if ((s->server.cert == NULL) != (s->server.key == NULL))
-		return schema_fail(r, tls, "cert and key are given together or "
+		return schema_fail(r, tls,
+				   "cert and key are given together or "
 				   "not at all; %s is missing",
 				   s->server.cert ? "key" : "cert");
 	if ((s->server.tls_mode == SERVER_TLS_VERIFY_CA ||
@@ -248,7 +255,8 @@ static bool check_admin(struct schema_reader *r, const struct node *n,
 	const struct settings *s = base;
 
 	if (s->admin.socket != NULL && s->admin.port == 0)
-		return schema_fail(r, node_get(n, "socket"), "needs port; it "
+		return schema_fail(r, node_get(n, "socket"),
+				   "needs port; it "
 				   "is part of the socket's name");
 	return true;
 }
@@ -259,7 +267,7 @@ static bool check_admin(struct schema_reader *r, const struct node *n,
 static int skip_base64(const char **s, char end)
 {
 	size_t len = strspn(*s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			    "abcdefghijklmnopqrstuvwxyz0123456789+/");
+				"abcdefghijklmnopqrstuvwxyz0123456789+/");
 	size_t pad = strspn(*s + len, "=");
 
 	if (len == 0 || pad > 2 || (len + pad) % 4 != 0 || len > 4096 ||
@@ -302,8 +310,10 @@ static bool read_user(struct schema_reader *r, const struct node *n,
 	    "pg_authid.rolpassword";
 
 	if (n->key[0] == '\0' || strlen(n->key) > USER_BYTES)
-		return schema_fail(r, n, "not a user's name; expected 1 to %d "
-				   "bytes", USER_BYTES);
+		return schema_fail(r, n,
+				   "not a user's name; expected 1 to %d "
+				   "bytes",
+				   USER_BYTES);
 	user->name = n->key;
 	if (!schema_get_text(r, n, expected, &user->secret))
 		return false;
@@ -322,8 +332,7 @@ static bool read_users(struct schema_reader *r, const struct field *f,
 	const struct node *n = map->first;
 
 	if (map->kind != NODE_MAP)
-		return schema_fail(r, map, "expected %s",
-				   accepts_users(f, NULL));
+		return schema_fail_expected(r, map, accepts_users(f, NULL));
 	users = arena_alloc(r->arena, map->n * sizeof(*users));
 	for (unsigned i = 0; i < map->n; i++, n = n->next) {
 		if (!read_user(r, n, &users[i]))
@@ -347,7 +356,9 @@ static void list_users(struct schema_rows *rows, const char *name,
 }
 
 static const struct value_type users_type = {
-	read_users, accepts_users, list_users,
+    read_users,
+    accepts_users,
+    list_users,
 };
 
 /* The control connection's string, which may hold a password. */
@@ -381,7 +392,9 @@ static void list_control(struct schema_rows *rows, const char *name,
 }
 
 static const struct value_type control_type = {
-	read_control, accepts_control, list_control,
+    read_control,
+    accepts_control,
+    list_control,
 };
 
 /* What must hold between sections. */
@@ -395,11 +408,12 @@ static bool same_place(const struct listen_setting *a,
 	return a->port == b->port && strcmp(x, y) == 0;
 }
 
-static bool check_places(const struct schema_reader *r,
-			 const struct node *root, const struct settings *s)
+static bool check_places(const struct schema_reader *r, const struct node *root,
+			 const struct settings *s)
 {
 	const struct listen_setting admin = {
-		.address = s->admin.address, .port = s->admin.port,
+	    .address = s->admin.address,
+	    .port = s->admin.port,
 	};
 	const struct node *n = node_get(root, "listen")->first;
 
@@ -408,11 +422,14 @@ static bool check_places(const struct schema_reader *r,
 
 		for (size_t j = 0; j < i; j++) {
 			if (same_place(l, &s->listen[j]))
-				return schema_fail(r, n, "the same address and "
-						   "port as listen[%zu]", j);
+				return schema_fail(r, n,
+						   "the same address and "
+						   "port as listen[%zu]",
+						   j);
 		}
 		if (same_place(l, &admin))
-			return schema_fail(r, n, "the same address and port as "
+			return schema_fail(r, n,
+					   "the same address and port as "
 					   "admin");
 	}
 	return true;
@@ -429,8 +446,7 @@ static const char *full_pattern(const struct schema_reader *r,
 
 	if (pattern[0] == '/' || slash == NULL)
 		return pattern;
-	full = arena_alloc(r->arena,
-			   2 * strlen(r->file) + strlen(pattern) + 1);
+	full = arena_alloc(r->arena, 2 * strlen(r->file) + strlen(pattern) + 1);
 	to = full;
 	for (const char *c = r->file; c <= slash; c++) {
 		if (strchr("*?[]\\", *c) != NULL)
@@ -455,14 +471,16 @@ static bool check_spec_names(const struct spec *const *specs, size_t n,
 		if (i < n - 1 && strcmp(specs[i]->name, new->name) == 0)
 			return problem_set(p, "F0000",
 					   "%s:%u: migration: \"%s\" is also "
-					   "the name in %s:%u", new->file,
-					   new->name_line, new->name,
+					   "the name in %s:%u",
+					   new->file, new->name_line, new->name,
 					   specs[i]->file, specs[i]->name_line);
 	}
 	if (same_database > MAX_SPECS)
-		return problem_set(p, "F0000", "%s:%u: database: more than %d "
-				   "migrations of database \"%s\"", new->file,
-				   new->name_line, MAX_SPECS, new->database);
+		return problem_set(p, "F0000",
+				   "%s:%u: database: more than %d "
+				   "migrations of database \"%s\"",
+				   new->file, new->name_line, MAX_SPECS,
+				   new->database);
 	return true;
 }
 
@@ -483,13 +501,20 @@ static bool read_specs(struct schema_reader *r, struct settings *s,
 
 static void add_note(struct settings *s, const char *note)
 {
-	const char **notes = arena_alloc(
-	    &s->arena, (s->n_notes + 1) * sizeof(*notes));
+	const char **notes =
+	    arena_alloc(&s->arena, (s->n_notes + 1) * sizeof(*notes));
 
 	for (size_t i = 0; i < s->n_notes; i++)
 		notes[i] = s->notes[i];
 	notes[s->n_notes++] = note;
 	s->notes = notes;
+}
+
+/* A folder that is not there holds no match; one that may not be read could
+ * hide one. */
+static int on_glob_error(const char *path, int error)
+{
+	return error != ENOENT && error != ENOTDIR;
 }
 
 static bool read_migrations(struct schema_reader *r, const struct node *root,
@@ -502,17 +527,18 @@ static bool read_migrations(struct schema_reader *r, const struct node *root,
 
 	if (s->migrations == NULL)
 		return true;
-	rc = glob(full_pattern(r, s->migrations), GLOB_ERR, NULL, &found);
+	rc = glob(full_pattern(r, s->migrations), 0, on_glob_error, &found);
 	if (rc == 0) {
 		ok = read_specs(r, s, found.gl_pathv, found.gl_pathc);
 	} else if (rc == GLOB_NOMATCH) {
-		add_note(s, arena_fmt(r->arena, "%s:%u: migrations: no file "
-				      "matches \"%s\"", r->file, n->line,
-				      s->migrations));
+		add_note(s, arena_fmt(r->arena,
+				      "%s:%u: migrations: no file "
+				      "matches \"%s\"",
+				      r->file, n->line, s->migrations));
 		ok = true;
 	} else {
-		ok = schema_fail(r, n, "\"%.200s\": a folder cannot be read",
-				 s->migrations);
+		ok = schema_fail(r, n, "%s names a folder that cannot be read",
+				 text_quote(s->migrations, r->arena));
 	}
 	globfree(&found);
 	return ok;
@@ -522,8 +548,9 @@ static bool read_settings(struct settings *s, const char *file,
 			  struct problem *p)
 {
 	struct schema_reader r = {
-		.file = arena_str(&s->arena, file),
-		.arena = &s->arena, .problem = p,
+	    .file = arena_str(&s->arena, file),
+	    .arena = &s->arena,
+	    .problem = p,
 	};
 	const struct node *root;
 	const char *text;
@@ -538,9 +565,11 @@ static bool read_settings(struct settings *s, const char *file,
 		return false;
 	if (s->admin.port != 0 && s->admin.n_users == 0 &&
 	    s->admin.socket == NULL)
-		add_note(s, arena_fmt(r.arena, "%s: admin: neither users nor "
+		add_note(s, arena_fmt(r.arena,
+				      "%s: admin: neither users nor "
 				      "socket is given; nobody can use the "
-				      "console", r.file));
+				      "console",
+				      r.file));
 	return true;
 }
 
@@ -582,8 +611,8 @@ static size_t rows_to_array(const struct schema_rows *rows,
 	size_t n = 0;
 
 	for (const struct schema_row *row = rows->first; row; row = row->next)
-		values[n++] = (struct setting_value){row->name, row->value,
-						     row->what};
+		values[n++] =
+		    (struct setting_value){row->name, row->value, row->what};
 	*ret = values;
 	return n;
 }
@@ -605,8 +634,7 @@ size_t settings_describe(struct arena *a, const struct setting_value **ret)
 	return rows_to_array(&rows, ret);
 }
 
-size_t settings_describe_spec(struct arena *a,
-			      const struct setting_value **ret)
+size_t settings_describe_spec(struct arena *a, const struct setting_value **ret)
 {
 	struct schema_rows rows = {.arena = a};
 

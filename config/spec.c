@@ -219,13 +219,16 @@ static bool check_column(struct schema_reader *r, const struct node *n,
 	if (both)
 		return true;
 	if (column->n_old > 1)
-		return schema_fail(r, n, "several old columns need both "
+		return schema_fail(r, n,
+				   "several old columns need both "
 				   "forward and reverse");
 	if (column->new_type != NULL)
-		return schema_fail(r, n, "a new type needs both forward and "
+		return schema_fail(r, n,
+				   "a new type needs both forward and "
 				   "reverse");
 	if (column->forward != NULL || column->reverse != NULL)
-		return schema_fail(r, n, "forward and reverse are given "
+		return schema_fail(r, n,
+				   "forward and reverse are given "
 				   "together or not at all; %s is missing",
 				   column->forward ? "reverse" : "forward");
 	return true;
@@ -234,7 +237,7 @@ static bool check_column(struct schema_reader *r, const struct node *n,
 /* Names that a lens has given, with the lines for messages. */
 struct taken {
 	const char *name;
-	const char *from;	/* merge: the table's name; else "" */
+	const char *from; /* merge: the table's name; else "" */
 	unsigned line;
 };
 
@@ -244,9 +247,10 @@ static bool take(const struct schema_reader *r, const struct node *n,
 	for (size_t i = 0; i < *count; i++) {
 		if (strcmp(taken[i].name, one.name) == 0 &&
 		    strcmp(taken[i].from, one.from) == 0)
-			return schema_fail(r, n, "\"%.70s\" is already mapped "
-					   "in line %u", one.name,
-					   taken[i].line);
+			return schema_fail(r, n,
+					   "\"%s\" is already mapped "
+					   "in line %u",
+					   one.name, taken[i].line);
 	}
 	taken[(*count)++] = one;
 	return true;
@@ -263,8 +267,8 @@ static bool take_old(const struct schema_reader *r, const struct node *lens_n,
 		room += l->columns[i].n_old;
 	taken = arena_alloc(r->arena, room * sizeof(*taken));
 	for (size_t i = 0; i < l->n_key; i++) {
-		taken[count++] = (struct taken){
-			l->key[i].old, "", node_get(lens_n, "key")->line};
+		taken[count++] = (struct taken){l->key[i].old, "",
+						node_get(lens_n, "key")->line};
 	}
 	n = columns ? columns->first : NULL;
 	for (size_t i = 0; i < l->n_columns; i++, n = n->next) {
@@ -286,16 +290,17 @@ static bool take_new(const struct schema_reader *r, const struct node *lens_n,
 {
 	const struct node *columns = node_get(lens_n, "columns"), *n;
 	size_t count = 0;
-	struct taken *taken = arena_alloc(
-	    r->arena, (l->n_key + l->n_columns) * sizeof(*taken));
+	struct taken *taken =
+	    arena_alloc(r->arena, (l->n_key + l->n_columns) * sizeof(*taken));
 
 	for (size_t i = 0; i < l->n_key; i++) {
-		taken[count++] = (struct taken){
-			l->key[i].new, "", node_get(lens_n, "key")->line};
+		taken[count++] = (struct taken){l->key[i].new, "",
+						node_get(lens_n, "key")->line};
 	}
 	n = columns ? columns->first : NULL;
 	for (size_t i = 0; i < l->n_columns; i++, n = n->next) {
-		struct taken one = {l->columns[i].new_name, "", l->columns[i].line};
+		struct taken one = {l->columns[i].new_name, "",
+				    l->columns[i].line};
 
 		if (one.name != NULL && !take(r, n, taken, &count, one))
 			return false;
@@ -307,7 +312,8 @@ static bool check_table_lens(const struct schema_reader *r,
 			     const struct node *n, struct spec_lens *l)
 {
 	if (spec_name_is(&l->old, &l->new))
-		return schema_fail(r, node_get(n, "new"), "is the old table; "
+		return schema_fail(r, node_get(n, "new"),
+				   "is the old table; "
 				   "kind columns changes a table in place");
 	return true;
 }
@@ -322,7 +328,7 @@ static bool check_columns_lens(const struct schema_reader *r,
 	for (size_t i = 0; i < l->n_key; i++) {
 		if (strcmp(l->key[i].old, l->key[i].new) != 0)
 			return schema_fail(r, node_get(lens_n, "key"),
-					   "\"%.70s\" has another name on the "
+					   "\"%s\" has another name on the "
 					   "new side; expected the same, for "
 					   "it is the same table",
 					   l->key[i].old);
@@ -334,10 +340,12 @@ static bool check_columns_lens(const struct schema_reader *r,
 			for (size_t k = 0; k < l->columns[j].n_old; k++) {
 				if (strcmp(c->new_name, l->columns[j].old[k]))
 					continue;
-				return schema_fail(r, n, "new column \"%.70s\" "
+				return schema_fail(r, n,
+						   "new column \"%s\" "
 						   "is an old one too; in the "
 						   "same table it needs a name "
-						   "of its own", c->new_name);
+						   "of its own",
+						   c->new_name);
 			}
 		}
 	}
@@ -350,7 +358,8 @@ static bool check_child_lens(const struct schema_reader *r,
 	const struct node *new = node_get(lens_n, "new");
 
 	if (spec_name_is(&l->old, &l->new))
-		return schema_fail(r, node_get(new, "table"), "is the old "
+		return schema_fail(r, node_get(new, "table"),
+				   "is the old "
 				   "table; expected another");
 	for (size_t i = 0; i < l->n_parent; i++) {
 		size_t j = 0;
@@ -360,13 +369,14 @@ static bool check_child_lens(const struct schema_reader *r,
 			j++;
 		if (j == l->n_key)
 			return schema_fail(r, node_get(new, "parent"),
-					   "\"%.70s\" is not a key column",
+					   "\"%s\" is not a key column",
 					   l->parent[i].old);
 	}
 	if (l->n_parent < l->n_key)
-		return schema_fail(r, node_get(new, "parent"), "has %zu of %zu "
-				   "key columns; expected all", l->n_parent,
-				   l->n_key);
+		return schema_fail(r, node_get(new, "parent"),
+				   "has %zu of %zu "
+				   "key columns; expected all",
+				   l->n_parent, l->n_key);
 	return true;
 }
 
@@ -376,10 +386,12 @@ static bool check_merge_lens(const struct schema_reader *r,
 	const struct node *columns = node_get(lens_n, "columns"), *n;
 
 	if (spec_name_is(&l->old, &l->old2))
-		return schema_fail(r, node_get(lens_n, "old"), "names one "
+		return schema_fail(r, node_get(lens_n, "old"),
+				   "names one "
 				   "table twice; expected two");
 	if (spec_name_is(&l->old, &l->new) || spec_name_is(&l->old2, &l->new))
-		return schema_fail(r, node_get(lens_n, "new"), "is one of the "
+		return schema_fail(r, node_get(lens_n, "new"),
+				   "is one of the "
 				   "old tables; expected another");
 	n = columns ? columns->first : NULL;
 	for (size_t i = 0; i < l->n_columns; i++, n = n->next) {
@@ -388,7 +400,8 @@ static bool check_merge_lens(const struct schema_reader *r,
 		if (from->name == NULL || spec_name_is(from, &l->old) ||
 		    spec_name_is(from, &l->old2))
 			continue;
-		return schema_fail(r, node_get(n, "from"), "is not one of the "
+		return schema_fail(r, node_get(n, "from"),
+				   "is not one of the "
 				   "two old tables");
 	}
 	return true;
@@ -400,10 +413,10 @@ static bool check_lens(const struct schema_reader *r, const struct node *n,
 	static bool (*const checks[])(const struct schema_reader *,
 				      const struct node *,
 				      struct spec_lens *) = {
-		[LENS_TABLE] = check_table_lens,
-		[LENS_COLUMNS] = check_columns_lens,
-		[LENS_CHILD] = check_child_lens,
-		[LENS_MERGE] = check_merge_lens,
+	    [LENS_TABLE] = check_table_lens,
+	    [LENS_COLUMNS] = check_columns_lens,
+	    [LENS_CHILD] = check_child_lens,
+	    [LENS_MERGE] = check_merge_lens,
 	};
 
 	return checks[l->kind](r, n, l) && take_old(r, n, l) &&
@@ -415,8 +428,8 @@ static bool read_lens(struct schema_reader *r, const struct node *n,
 		      struct spec_lens *l)
 {
 	static const struct field kind_row = KIND_ROW;
-	const struct node *kind = n->kind == NODE_MAP ? node_get(n, "kind")
-						      : NULL;
+	const struct node *kind =
+	    n->kind == NODE_MAP ? node_get(n, "kind") : NULL;
 
 	if (n->kind != NODE_MAP)
 		return schema_fail_expected(r, n, "a mapping with key kind");
@@ -445,8 +458,10 @@ static bool check_twice(const struct schema_reader *r, const struct node *n,
 			continue;
 		if (spec_name_is(&l->old, &other->old) ||
 		    spec_name_is(&l->new, &other->new))
-			return schema_fail(r, n, "maps a table that the lens "
-					   "in line %u maps", other->line);
+			return schema_fail(r, n,
+					   "maps a table that the lens "
+					   "in line %u maps",
+					   other->line);
 	}
 	return true;
 }
@@ -475,12 +490,14 @@ static bool read_lenses(struct schema_reader *r, const struct field *f,
 }
 
 static const struct value_type lenses_type = {
-	read_lenses, accepts_lenses, NULL,
+    read_lenses,
+    accepts_lenses,
+    NULL,
 };
 
 static void hash_text(const char *text, size_t len, char ret[17])
 {
-	uint64_t hash = 0xcbf29ce484222325;	/* FNV-1a */
+	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
 
 	for (size_t i = 0; i < len; i++)
 		hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3;
@@ -514,24 +531,24 @@ static bool check_supported(const struct schema_reader *r,
 
 	for (const struct choice *c = kinds; c->name != NULL; c++) {
 		if (lens_tables[c->value].supported)
-			supported = arena_fmt(r->arena, "%s%s%s", supported,
-					      supported[0] ? ", " : "",
-					      c->name);
+			supported =
+			    arena_fmt(r->arena, "%s%s%s", supported,
+				      supported[0] ? ", " : "", c->name);
 	}
 	for (size_t i = 0; i < s->n_lenses; i++, n = n->next) {
 		const struct node *kind = node_get(n, "kind");
 
 		if (!lens_tables[s->lenses[i].kind].supported)
-			return schema_fail(r, kind, "%s is not supported yet; "
-					   "supported: %s", kind->text,
-					   supported);
+			return schema_fail(r, kind,
+					   "%s is not supported yet; "
+					   "supported: %s",
+					   kind->text, supported);
 	}
 	return true;
 }
 
 bool spec_parse_any(const char *file, const char *text, size_t len,
-		    struct arena *a, const struct spec **ret,
-		    struct problem *p)
+		    struct arena *a, const struct spec **ret, struct problem *p)
 {
 	struct schema_reader r = {.file = file, .arena = a, .problem = p};
 	const struct node *root;
@@ -543,8 +560,8 @@ bool spec_parse_any(const char *file, const char *text, size_t len,
 	return true;
 }
 
-bool spec_parse(const char *file, const char *text, size_t len,
-		struct arena *a, const struct spec **ret, struct problem *p)
+bool spec_parse(const char *file, const char *text, size_t len, struct arena *a,
+		const struct spec **ret, struct problem *p)
 {
 	struct schema_reader r = {.file = file, .arena = a, .problem = p};
 	const struct node *root;

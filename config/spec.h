@@ -25,7 +25,7 @@ enum trigger_mode { TRIGGERS_MOVE = 1, TRIGGERS_IGNORE };
 
 /* Names are the catalog's, not folded: `createdAt` is a column "createdAt".
  * A part may stand in double quotes, as in SQL, if it has a dot or a quote. */
-struct spec_name {		/* schema.name; schema "public" if bare */
+struct spec_name { /* schema.name; schema "public" if bare */
 	const char *schema;
 	const char *name;
 };
@@ -43,43 +43,43 @@ struct spec_key {
  */
 struct spec_column {
 	size_t n_old;
-	const char *const *old;		/* at least one; `child`: none */
-	const char *new_name;		/* NULL in a child lens's `columns` */
-	const char *new_type;		/* NULL: as the old column's */
-	bool new_not_null;		/* `not_null: true` under new */
+	const char *const *old; /* at least one; `child`: none */
+	const char *new_name;	/* NULL in a child lens's `columns` */
+	const char *new_type;	/* NULL: as the old column's */
+	bool new_not_null;	/* `not_null: true` under new */
 	bool new_not_null_given;
-	const char *new_default;	/* NULL: the old default, mapped */
-	const char *forward;		/* SQL over old columns; NULL: the column */
-	const char *const *reverse;	/* n_old texts, over new columns; or NULL */
+	const char *new_default;    /* NULL: the old default, mapped */
+	const char *forward;	    /* SQL over old columns; NULL: the column */
+	const char *const *reverse; /* n_old texts, over new columns; or NULL */
 	bool bijective;
-	struct spec_name from;		/* merge: the old table; or empty */
-	unsigned line;			/* in the file, for messages */
+	struct spec_name from; /* merge: the old table; or empty */
+	unsigned line;	       /* in the file, for messages */
 };
 
 struct spec_lens {
 	enum lens_kind kind;
-	struct spec_name old;		/* columns: the one table */
-	struct spec_name old2;		/* merge: the second; else empty */
-	struct spec_name new;		/* columns: as old */
+	struct spec_name old;  /* columns: the one table */
+	struct spec_name old2; /* merge: the second; else empty */
+	struct spec_name new;  /* columns: as old */
 	size_t n_key;
 	const struct spec_key *key;
 	size_t n_columns;
 	const struct spec_column *columns;
 	/* What follows is a child lens's. */
 	size_t n_parent;
-	const struct spec_key *parent;	/* child column `new` holds `old` */
+	const struct spec_key *parent; /* child column `new` holds `old` */
 	size_t n_child;
 	const struct spec_column *child;
-	const char *when;		/* SQL: a child row exists; or NULL */
+	const char *when; /* SQL: a child row exists; or NULL */
 	size_t n_pick;
-	const char *const *pick;	/* ORDER BY items: the row old shows */
+	const char *const *pick; /* ORDER BY items: the row old shows */
 	unsigned line;
 };
 
 struct spec {
-	const char *file;		/* path as found, for messages */
+	const char *file; /* path as found, for messages */
 	unsigned name_line;
-	const char *name;		/* [a-z][a-z0-9_]*, at most 40 bytes */
+	const char *name; /* [a-z][a-z0-9_]*, at most 40 bytes */
 	const char *database;
 	bool lossy_accept;
 	enum guard_mode guard;
@@ -88,13 +88,13 @@ struct spec {
 	enum ddl_mode ddl;
 	enum trigger_mode triggers;
 	uint64_t quiet_for_ms;
-	const char *expand;		/* SQL run before the generated; or NULL */
+	const char *expand; /* SQL run before the generated; or NULL */
 	const char *relax;
 	const char *contract;
 	size_t n_lenses;
 	const struct spec_lens *lenses;
-	const char *text;		/* the whole file, for the state */
-	char hash[17];			/* of text: 64-bit FNV-1a in hex */
+	const char *text; /* the whole file, for the state */
+	char hash[17];	  /* of text: 64-bit FNV-1a in hex */
 };
 
 enum { SPEC_NAME_BYTES = 40, SPEC_MAX_LENSES = 32 };
@@ -104,14 +104,14 @@ enum { SPEC_NAME_BYTES = 40, SPEC_MAX_LENSES = 32 };
 bool spec_read(const char *file, struct arena *a, const struct spec **ret,
 	       struct problem *p) __attribute__((warn_unused_result));
 /* The same from memory; `file` is used in messages only. */
-bool spec_parse(const char *file, const char *text, size_t len,
-		struct arena *a, const struct spec **ret, struct problem *p)
-	__attribute__((warn_unused_result));
+bool spec_parse(const char *file, const char *text, size_t len, struct arena *a,
+		const struct spec **ret, struct problem *p)
+    __attribute__((warn_unused_result));
 /* The same, and does not refuse the kinds of lens that nothing else of
  * pgtandem can handle yet. */
 bool spec_parse_any(const char *file, const char *text, size_t len,
-		    struct arena *a, const struct spec **ret,
-		    struct problem *p) __attribute__((warn_unused_result));
+		    struct arena *a, const struct spec **ret, struct problem *p)
+    __attribute__((warn_unused_result));
 
 /* Adds every key of a migration file: settings_describe_spec. */
 struct schema_rows;

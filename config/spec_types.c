@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { NAME_BYTES = 63, MAX_COLUMNS = 1600 };	/* PostgreSQL's own limits */
+enum { NAME_BYTES = 63, MAX_COLUMNS = 1600 }; /* PostgreSQL's own limits */
 
 /* Arrays are filled here, then stored with their count. */
 static void set_array(const struct field *f, void *base, const void *items,
@@ -18,11 +18,18 @@ static bool check_count(const struct schema_reader *r, const struct node *n,
 			const char *expected)
 {
 	if (n->n == 0)
-		return schema_fail(r, n, "is empty; expected %s", expected);
+		return schema_fail_expected(r, n, expected);
 	if (n->n > MAX_COLUMNS)
 		return schema_fail(r, n, "has %u entries; at most %d", n->n,
 				   MAX_COLUMNS);
 	return true;
+}
+
+static bool fail_twice(const struct schema_reader *r, const struct node *n,
+		       const char *text)
+{
+	return schema_fail(r, n, "%s is given twice",
+			   text_quote(text, r->arena));
 }
 
 /* Names */
@@ -55,17 +62,20 @@ static bool check_part(const struct schema_reader *r, const struct node *n,
 		       const char *part)
 {
 	if (part == NULL)
-		return schema_fail(r, n, "has unmatched double quotes; "
+		return schema_fail(r, n,
+				   "has unmatched double quotes; "
 				   "expected name or \"name\"");
 	if (part[0] == '\0')
 		return schema_fail(r, n, "has an empty name");
 	if (strlen(part) > NAME_BYTES)
-		return schema_fail(r, n, "\"%.20s...\" is longer than %d "
-				   "bytes, PostgreSQL's limit for a name",
-				   part, NAME_BYTES);
+		return schema_fail(r, n,
+				   "%s is longer than %d bytes, "
+				   "PostgreSQL's limit for a name",
+				   text_quote(part, r->arena), NAME_BYTES);
 	for (const char *c = part; *c != '\0'; c++) {
 		if ((unsigned char)*c < ' ' || *c == 0x7F)
-			return schema_fail(r, n, "has a control character; "
+			return schema_fail(r, n,
+					   "has a control character; "
 					   "expected a name");
 	}
 	return true;
@@ -80,9 +90,11 @@ static bool parse_name(const struct schema_reader *r, const struct node *n,
 	if (!check_part(r, n, part))
 		return false;
 	if (*rest != '\0')
-		return schema_fail(r, n, "\"%.60s\" is not a name alone; "
-				   "expected no table or schema before it, "
-				   "and double quotes around a dot", text);
+		return schema_fail(r, n,
+				   "%s is not a name alone; expected "
+				   "no table or schema before it, and double "
+				   "quotes around a name with a dot",
+				   text_quote(text, r->arena));
 	*ret = part;
 	return true;
 }
@@ -119,14 +131,19 @@ static bool check_schema(const struct schema_reader *r, const struct node *n,
 			 const char *schema)
 {
 	static const char *const taken[] = {
-		"pgtandem", "pg_catalog", "information_schema", "pg_toast",
+	    "pgtandem",
+	    "pg_catalog",
+	    "information_schema",
+	    "pg_toast",
 	};
 
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
 		if (strcmp(schema, taken[i]) == 0)
-			return schema_fail(r, n, "schema %s is not the "
+			return schema_fail(r, n,
+					   "schema %s is not the "
 					   "application's; its relations "
-					   "cannot be migrated", schema);
+					   "cannot be migrated",
+					   schema);
 	}
 	return true;
 }
@@ -167,8 +184,7 @@ static bool read_relation(struct schema_reader *r, const struct field *f,
 	return get_relation(r, n, field_member(f, base));
 }
 
-static const char *accepts_two_relations(const struct field *f,
-					 struct arena *a)
+static const char *accepts_two_relations(const struct field *f, struct arena *a)
 {
 	return "a list of two tables' names";
 }
@@ -179,8 +195,8 @@ static bool read_two_relations(struct schema_reader *r, const struct field *f,
 	struct spec_lens *lens = base;
 
 	if (n->kind != NODE_LIST || n->n != 2)
-		return schema_fail(r, n, "expected a list of two tables' "
-				   "names");
+		return schema_fail_expected(r, n,
+					    accepts_two_relations(f, NULL));
 	return get_relation(r, n->first, &lens->old) &&
 	       get_relation(r, n->first->next, &lens->old2);
 }
@@ -208,8 +224,7 @@ static bool read_texts(struct schema_reader *r, const struct field *f,
 			return false;
 		for (size_t j = 0; j < i; j++) {
 			if (strcmp(texts[i], texts[j]) == 0)
-				return schema_fail(r, item, "\"%.70s\" is "
-						   "given twice", texts[i]);
+				return fail_twice(r, item, texts[i]);
 		}
 	}
 	set_array(f, base, texts, count);
@@ -265,7 +280,8 @@ static bool add_pairs(const struct schema_reader *r, const struct node *n,
 	const struct node *item;
 
 	if (n->kind == NODE_LIST)
-		return schema_fail_expected(r, n, "a column, or a mapping of "
+		return schema_fail_expected(r, n,
+					    "a column, or a mapping of "
 					    "an old to a new one");
 	if (n->kind == NODE_TEXT) {
 		if (!get_name(r, n, &(*next)->old))
@@ -289,9 +305,7 @@ static bool check_pairs(const struct schema_reader *r, const struct node *n,
 		for (size_t j = 0; j < i; j++) {
 			if (strcmp(pairs[i].old, pairs[j].old) == 0 ||
 			    strcmp(pairs[i].new, pairs[j].new) == 0)
-				return schema_fail(r, n, "\"%.70s\" is given "
-						   "twice",
-						   pairs[i].old);
+				return fail_twice(r, n, pairs[i].old);
 		}
 	}
 	return true;
@@ -322,11 +336,12 @@ static bool read_key(struct schema_reader *r, const struct field *f,
 	struct spec_key *pairs;
 
 	if (count == 0)
-		return schema_fail(r, n, "is empty; expected %s",
-				   accepts_key(f, NULL));
+		return schema_fail_expected(r, n, accepts_key(f, NULL));
 	if (count > 32)
-		return schema_fail(r, n, "has %zu columns; at most 32, "
-				   "PostgreSQL's limit for an index", count);
+		return schema_fail(r, n,
+				   "has %zu columns; at most 32, "
+				   "PostgreSQL's limit for an index",
+				   count);
 	pairs = arena_alloc(r->arena, count * sizeof(*pairs));
 	if (!read_pairs(r, f, n, pairs, count))
 		return false;
@@ -442,11 +457,11 @@ static bool read_reverse_map(struct schema_reader *r, const struct node *n,
 		while (i < column->n_old && strcmp(column->old[i], name) != 0)
 			i++;
 		if (i == column->n_old)
-			return schema_fail(r, item, "is not among the old "
-					   "columns %s",
-					   join_names(column->old,
-						      column->n_old,
-						      r->arena));
+			return schema_fail(
+			    r, item,
+			    "is not among the old "
+			    "columns %s",
+			    join_names(column->old, column->n_old, r->arena));
 		if (!schema_get_sql(r, item, &texts[i]))
 			return false;
 	}
@@ -470,11 +485,12 @@ static bool read_reverse(struct schema_reader *r, const struct field *f,
 		if (!read_reverse_map(r, n, column, texts))
 			return false;
 	} else if (column->n_old > 1) {
-		return schema_fail(r, n, "is one SQL text for %zu old columns; "
-				   "expected a mapping with keys %s",
-				   column->n_old,
-				   join_names(column->old, column->n_old,
-					      r->arena));
+		return schema_fail(
+		    r, n,
+		    "is one SQL text for %zu old columns; "
+		    "expected a mapping with keys %s",
+		    column->n_old,
+		    join_names(column->old, column->n_old, r->arena));
 	} else if (!schema_get_sql(r, n, texts)) {
 		return false;
 	}
@@ -498,8 +514,10 @@ static bool read_moved_one(struct schema_reader *r, const struct node *n,
 			return false;
 		if (column->n_old == 1)
 			return true;
-		return schema_fail(r, n, "names %zu old columns; expected one "
-				   "an entry", column->n_old);
+		return schema_fail(r, n,
+				   "names %zu old columns; expected one "
+				   "an entry",
+				   column->n_old);
 	}
 	column->n_old = 1;
 	column->old = name;
