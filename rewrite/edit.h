@@ -1,0 +1,39 @@
+/*
+ * Edits of a text at byte ranges, and the text that they make.
+ *
+ * Owns nothing but a list in the message's arena.  What is not edited stays
+ * byte for byte; that is why comments, hints and parameters survive.
+ */
+#ifndef REWRITE_EDIT_H
+#define REWRITE_EDIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/arena.h"
+#include "rewrite/rewrite.h"
+
+struct edit {
+	uint32_t from, removed;
+	uint32_t order;		/* insertions at one place: as they were made */
+	const char *text;	/* borrowed from the arena */
+};
+
+struct edits {
+	struct arena *a;
+	size_t n, room;
+	struct edit *v;
+};
+
+void edits_init(struct edits *e, struct arena *a);
+void edit_insert(struct edits *e, uint32_t at, const char *text);
+void edit_replace(struct edits *e, uint32_t from, uint32_t to,
+		  const char *text);
+
+/* Fills text, len, edits and n_edits of the plan.  False when two edits
+ * overlap: then nothing is written. */
+bool edits_apply(struct edits *e, const char *sql, size_t len,
+		 struct plan *ret) __attribute__((warn_unused_result));
+
+#endif

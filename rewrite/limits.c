@@ -1,0 +1,152 @@
+/*
+ * The bounds scan: one pass of the lexer, a counter per limit.
+ */
+#include "rewrite/limits.h"
+
+#include <string.h>
+
+#include "rewrite/tokens.h"
+
+struct count {
+	size_t tokens, operators, statements;
+	unsigned depth;
+	uint32_t chain[LIMIT_NESTING + 2];	/* per depth */
+	uint32_t longest;
+};
+
+static bool is_sign(const char *sql, const struct token *t, char before)
+{
+	return t->to - t->from == 1 && (sql[t->from] == '-' ||
+		sql[t->from] == '+') && (before == ',' || before == '(');
+}
+
+static void count_punct(struct count *c, const struct token *t)
+{
+	uint32_t *chain = &c->chain[c->depth];
+
+	switch (t->punct) {
+	case ',':
+		*chain = 0;
+		break;
+	case ';':
+		*chain = 0;
+		c->statements++;
+		break;
+	case '(':
+	case '[':
+		(*chain)++;
+		c->depth = t->depth + 1U;
+		if (c->depth <= LIMIT_NESTING)
+			c->chain[c->depth] = 0;
+		break;
+	case ')':
+	case ']':
+		c->depth = t->depth;
+		break;
+	default:	/* a byte, not one of our enums: . :: : */
+		(*chain)++;
+		break;
+	}
+}
+
+static void count_token(struct count *c, const char *sql,
+			const struct token *t, char before)
+{
+	c->tokens++;
+	if (c->depth > LIMIT_NESTING)
+		return;
+	if (t->kind == TOKEN_PUNCT) {
+		count_punct(c, t);
+	} else if (t->kind == TOKEN_NAME) {
+		c->chain[c->depth]++;
+	} else if (t->kind == TOKEN_OPERATOR && !is_sign(sql, t, before)) {
+		c->chain[c->depth]++;
+		c->operators++;
+	}
+	if (c->depth <= LIMIT_NESTING && c->chain[c->depth] > c->longest)
+		c->longest = c->chain[c->depth];
+}
+
+static uint64_t names_spelled(const struct ruleset *rules, const char *sql,
+			      const struct token *t)
+{
+	uint64_t named = 0;
+
+	for (size_t i = 0; i < rules->n_names; i++)
+		if (token_spells(sql, t, rules->names[i].name))
+			named |= UINT64_C(1) << i;
+	return named;
+}
+
+/* Only words of a name's length are compared letter by letter. */
+static uint64_t name_lengths(const struct ruleset *rules)
+{
+	uint64_t lengths = 0;
+
+	for (size_t i = 0; i < rules->n_names; i++)
+		lengths |= UINT64_C(1) << (strlen(rules->names[i].name) & 63);
+	return lengths;
+}
+
+static void over(struct limits *l, const char *what, size_t is, size_t most)
+{
+	if (l->over)
+		return;
+	l->over = true;
+	problem_set(&l->problem, "54001", "pgtandem: statement on a relation "
+		    "under migration is too complex");
+	problem_detail(&l->problem, "It has %s %zu; at most %zu are taken.",
+		       what, is, most);
+	problem_hint(&l->problem, "Split the statement.  Statements that name "
+		     "no relation under migration are not limited.");
+}
+
+static void judge(struct limits *l, const struct count *c,
+		  const struct scanner *s)
+{
+	if (c->tokens > LIMIT_TOKENS)
+		over(l, "a number of words and signs of", c->tokens,
+		     LIMIT_TOKENS);
+	if (c->depth > LIMIT_NESTING)
+		over(l, "parentheses nested to", c->depth, LIMIT_NESTING);
+	if (c->longest > LIMIT_CHAIN)
+		over(l, "a run of words and operators of", c->longest,
+		     LIMIT_CHAIN);
+	if (c->operators > LIMIT_OPERATORS)
+		over(l, "a number of operators of", c->operators,
+		     LIMIT_OPERATORS);
+	if (c->statements > LIMIT_STATEMENTS)
+		over(l, "a number of statements of", c->statements,
+		     LIMIT_STATEMENTS);
+	if (s->comment_depth > LIMIT_COMMENT_NESTING)
+		over(l, "comments nested to", s->comment_depth,
+		     LIMIT_COMMENT_NESTING);
+}
+
+void limits_scan(const char *sql, size_t len, const struct ruleset *rules,
+		 struct limits *ret)
+{
+	uint64_t lengths = name_lengths(rules);
+	struct count c = {0};
+	struct scanner s;
+	struct token t;
+	char before = '(';
+
+	*ret = (struct limits){0};
+	if (len > rules->max_statement_bytes)
+		over(ret, "a length in bytes of", len,
+		     rules->max_statement_bytes);
+	scanner_init(&s, sql, len);
+	for (scanner_next(&s, &t); t.kind != TOKEN_END; scanner_next(&s, &t)) {
+		count_token(&c, sql, &t, before);
+		before = t.punct;
+		if (t.kind == TOKEN_QUOTED ||
+		    (t.kind == TOKEN_NAME &&
+		     (lengths >> ((t.to - t.from) & 63) & 1) != 0))
+			ret->named |= names_spelled(rules, sql, &t);
+		ret->unicode |= t.kind == TOKEN_UNICODE;
+		ret->strings |= t.kind == TOKEN_STRING;
+	}
+	ret->n_tokens = c.tokens;
+	judge(ret, &c, &s);
+}

@@ -1,0 +1,86 @@
+/*
+ * The policy of the phases, for relations that a lens of kind `table` maps
+ * (design sections 3, 5, 7, 8).  One row per phase, one column per use.
+ */
+#include "rewrite/policy.h"
+
+#include <assert.h>
+
+enum {			/* short names, so that the table can be read */
+	PASS = ACT_PASS,
+	SYNC = ACT_SYNC,
+	THRU = ACT_THROUGH,
+	SHARE = ACT_THROUGH_SHARE,
+	LENS = ACT_LENS,
+	LSYN = ACT_LENS_SYNC,
+	BOTH = ACT_BOTH,
+	OTHER = ACT_OTHER,
+	NO = ACT_REFUSE,
+};
+
+/* clang-format off */
+#define COLUMNS(read, beside, lock, write, cte, merge, copy, trunc, prep, \
+		lockt, maint, view, code, ddl) \
+	{ [USE_READ] = read, [USE_BESIDE] = beside, [USE_LOCK] = lock, \
+	  [USE_WRITE] = write, [USE_CTE_WRITE] = cte, [USE_MERGE] = merge, \
+	  [USE_COPY_IN] = copy, [USE_TRUNCATE] = trunc, [USE_PREPARE] = prep, \
+	  [USE_LOCK_TABLE] = lockt, [USE_MAINTAIN] = maint, [USE_VIEW] = view, \
+	  [USE_CODE] = code, [USE_DDL] = ddl }
+
+static const unsigned char policy[PHASE_COUNT][SHAPE_COUNT][USE_COUNT] = {
+	/*                        read   beside lock  write cte   merge copy  trunc  prep  lockt maint view  code  ddl */
+	[PHASE_PLANNED] = {
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS, PASS, PASS, PASS, PASS),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    NO,   NO,   PASS, NO,   PASS, PASS),
+	},
+	[PHASE_EXPANDED] = {
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  NO,   PASS, PASS, NO,   PASS, NO),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    NO,   NO,   PASS, NO,   PASS, NO),
+	},
+	[PHASE_DUAL_WRITE] = {
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  NO,   PASS, PASS, NO,   NO,   NO),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    NO,   NO,   PASS, NO,   PASS, NO),
+	},
+	[PHASE_READ_NEW] = {
+		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  NO,   PASS, PASS, NO,   NO,   NO),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    NO,   NO,   PASS, NO,   PASS, NO),
+	},
+	[PHASE_WRITE_NEW] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LSYN, NO,   NO,   NO,   BOTH , NO,   NO,   NO,   NO,   NO,   NO),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  NO,   PASS, PASS, NO,   NO,   NO),
+	},
+	[PHASE_NEW_ONLY] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, NO,   NO,   NO,   OTHER, NO,   NO,   NO,   NO,   NO,   NO),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  NO,   PASS, PASS, PASS, PASS, NO),
+	},
+	[PHASE_CONTRACTED] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, NO,   NO,   NO,   OTHER, NO,   NO,   NO,   NO,   NO,   NO),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS, PASS, PASS, PASS, PASS),
+	},
+};
+
+static const char *const whats[USE_COUNT] = {
+#define X(id, what) [id] = what,
+	USES(X)
+#undef X
+};
+/* clang-format on */
+
+enum action policy_action(enum phase p, enum shape s, enum use u)
+{
+	enum action action = policy[p][s][u];
+
+	assert(action != ACT_UNSET);
+	return action;
+}
+
+const char *use_what(enum use u)
+{
+	return whats[u];
+}
+
+bool policy_needs_rewriting(enum phase p, enum shape s)
+{
+	return policy[p][s][USE_READ] != ACT_PASS ||
+		policy[p][s][USE_WRITE] != ACT_PASS;
+}

@@ -1,0 +1,57 @@
+/*
+ * What each phase does to each use of each shape: one table.
+ *
+ * Knows nothing of SQL; the uses are found by rewrite/walk.c and
+ * rewrite/utility.c, the actions are carried out by rewrite/read.c,
+ * write_sync.c, write_lens.c and utility.c.
+ */
+#ifndef REWRITE_POLICY_H
+#define REWRITE_POLICY_H
+
+#include "config/phase.h"
+#include "rewrite/ruleset.h"
+
+/* How a statement uses a relation under migration: X(constant, in words) */
+#define USES(X) \
+	X(USE_READ,      "a read") \
+	X(USE_BESIDE,    "a read beside a write or a row lock") \
+	X(USE_LOCK,      "a read that locks rows") \
+	X(USE_WRITE,     "INSERT, UPDATE or DELETE") \
+	X(USE_CTE_WRITE, "a write inside WITH or COPY") \
+	X(USE_MERGE,     "MERGE") \
+	X(USE_COPY_IN,   "COPY FROM") \
+	X(USE_TRUNCATE,  "TRUNCATE") \
+	X(USE_PREPARE,   "SQL-level PREPARE") \
+	X(USE_LOCK_TABLE, "LOCK TABLE") \
+	X(USE_MAINTAIN,  "a maintenance or privilege command") \
+	X(USE_VIEW,      "the definition of a view") \
+	X(USE_CODE,      "a function body or DO block") \
+	X(USE_DDL,       "a change of the data definition")
+
+enum use {
+#define X(id, what) id,
+	USES(X)
+#undef X
+	USE_COUNT
+};
+
+enum action {
+	ACT_UNSET,		/* a cell that nobody decided */
+	ACT_PASS,		/* as the client wrote it */
+	ACT_SYNC,		/* with the sync function appended */
+	ACT_THROUGH,		/* read through the lens */
+	ACT_THROUGH_SHARE,	/* where the session is in read_percent */
+	ACT_LENS,		/* write through the lens */
+	ACT_LENS_SYNC,		/* and sync to old */
+	ACT_BOTH,		/* TRUNCATE: the other relation too */
+	ACT_OTHER,		/* TRUNCATE: the new relation instead */
+	ACT_REFUSE,
+};
+
+enum action policy_action(enum phase p, enum shape s, enum use u);
+/* "a read that locks rows", for messages. */
+const char *use_what(enum use u);
+/* Does any statement of this shape need more than to be carried? */
+bool policy_needs_rewriting(enum phase p, enum shape s);
+
+#endif

@@ -1,0 +1,89 @@
+/*
+ * Reads: a relation in FROM becomes a derived table that shows the old shape
+ * over the new model, with the old names, types and order, so that *, whole
+ * rows and the RowDescription stay the same.  PostgreSQL flattens it (design
+ * section 7).
+ */
+#include "rewrite/statement.h"
+
+#include <string.h>
+
+#include "rewrite/sqltext.h"
+
+static void put_column(struct sqltext *t, const struct lens *l, unsigned old)
+{
+	const char *name = quote_name(l->olds[old].column->name, t->a);
+	const char *value = lens_reverse(l, old, "", t->a);
+
+	if (strcmp(name, value) == 0)
+		sqltext_item(t, ", ", "%s", name);
+	else
+		sqltext_item(t, ", ", "%s AS %s", value, name);
+}
+
+static const char *lock_old(const struct lens *l, struct arena *a)
+{
+	struct sqltext keys;
+
+	sqltext_begin(&keys, a);
+	for (size_t i = 0; i < l->n_key; i++)
+		sqltext_item(&keys, ", ", "%s", quote_name(
+			l->news[l->key[i].new_index].column->name, a));
+	return arena_fmt(a, " WHERE %s(%s)", l->lock_old_ref, keys.s);
+}
+
+const char *read_derived(const struct statement *st, unsigned name, bool only,
+			 const char *sample, bool lock)
+{
+	const struct lens *l = statement_lens(st, name);
+	struct sqltext columns;
+
+	sqltext_begin(&columns, st->a);
+	for (unsigned i = 0; i < l->n_old; i++)
+		put_column(&columns, l, i);
+	return arena_fmt(st->a, "(SELECT %s FROM %s%s%s%s)", columns.s,
+			 only ? "ONLY " : "", l->new_ref, sample,
+			 lock ? lock_old(l, st->a) : "");
+}
+
+/* TABLESAMPLE stands behind the alias, but belongs to the new relation: its
+ * text moves into the derived table. */
+static const char *take_sample(struct statement *st,
+			       const RangeTableSample *sample)
+{
+	size_t method, open;
+	struct span span;
+
+	if (sample == NULL)
+		return "";
+	method = tokens_find(st->tokens, (uint32_t)sample->location);
+	for (open = method; open < st->end &&
+	     !token_is_punct(st->tokens, open, '(');)
+		open++;
+	span = (struct span){method - 1, span_closing(st, open) + 1};
+	if (sample->repeatable != NULL)
+		span.end = span_closing(st, span.end + 1) + 1;
+	statement_replace(st, span, "");
+	return arena_fmt(st->a, " %s", statement_text(st, span));
+}
+
+bool read_through(struct statement *st, const struct ref *ref)
+{
+	const struct rule_migration *m = statement_migration(st, ref->name);
+	struct span span = span_of_relation(st, ref->var);
+	bool lock = ref->use == USE_LOCK && m->prelock;
+	const char *sample = take_sample(st, ref->sample);
+	const char *text = read_derived(st, ref->name, !ref->var->inh, sample,
+					lock);
+
+	if (ref->var->alias == NULL)
+		text = arena_fmt(st->a, "%s AS %s", text,
+				 quote_name(ref->var->relname, st->a));
+	if (span.first > st->first &&
+	    token_is(st->tokens, span.first - 1, "table")) {
+		span.first--;	/* TABLE t, short for SELECT * FROM t */
+		text = arena_fmt(st->a, "SELECT * FROM %s", text);
+	}
+	statement_replace(st, span, text);
+	return true;
+}

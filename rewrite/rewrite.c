@@ -1,0 +1,392 @@
+/*
+ * The engine, from the outside in:
+ *
+ *   1. pre-filter: does the text name anything under migration at all?
+ *   2. limits: one scan with our own lexer; too large or too deep is refused
+ *   3. parse, in the parser library's memory, dropped at the end
+ *   4. per statement: unwrap (utility.c), find what it uses (walk.c), look up
+ *      what the phase does to each use (policy.c), edit (read.c, write_*.c)
+ *   5. apply the edits, and parse what came out
+ *
+ * All that a plan keeps is in the caller's arena.
+ */
+#include "rewrite/rewrite.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <postgres.h>
+#include <pg_query.h>
+#include <pg_query/pg_query_internal.h>
+
+#include "rewrite/limits.h"
+#include "rewrite/statement.h"
+
+struct text {
+	const struct rewrite_request *req;
+	const char *sql;
+	size_t len;
+	struct arena *a;
+	struct limits limits;
+	struct tokens tokens;
+	struct edits edits;
+	struct plan *plan;
+};
+
+static bool refs_decide(struct statement *st);
+static bool refs_edit(struct statement *st);
+
+/* READ becomes BESIDE where the statement also writes or locks rows of the
+ * same migration. */
+static uint64_t strong_uses(const struct statement *st)
+{
+	uint64_t strong = 0;
+
+	for (size_t i = 0; i < st->found.n_refs; i++) {
+		const struct ref *ref = st->found.refs[i];
+
+		if (ref->use != USE_READ)
+			strong |= UINT64_C(1) <<
+				statement_name(st, ref->name)->migration;
+	}
+	return strong;
+}
+
+static bool refuse_old_use(struct statement *st, const struct ref *ref)
+{
+	return statement_refuse(st, ref->name, use_what(ref->use),
+		"The specification says old_use: error: the old shape is no "
+		"longer served.", "Name the new relation.");
+}
+
+static bool ref_decide(struct statement *st, struct ref *ref)
+{
+	const struct rule_migration *m = statement_migration(st, ref->name);
+	enum shape shape = statement_name(st, ref->name)->shape;
+
+	ref->action = policy_action(m->phase, shape, ref->use);
+	if (ref->action == ACT_REFUSE)
+		return statement_refuse_use(st, ref->name, ref->use);
+	if (shape == SHAPE_OLD && m->phase >= PHASE_NEW_ONLY &&
+	    m->spec->old_use == OLD_USE_ERROR)
+		return refuse_old_use(st, ref);
+	if (ref->action == ACT_THROUGH_SHARE) {
+		st->plan->reads_new = true;
+		ref->action = st->req->read_new ? ACT_THROUGH : ACT_PASS;
+	}
+	return true;
+}
+
+static bool refs_decide(struct statement *st)
+{
+	uint64_t strong = strong_uses(st);
+
+	for (size_t i = 0; i < st->found.n_refs; i++) {
+		struct ref *ref = st->found.refs[i];
+		unsigned migration = statement_name(st, ref->name)->migration;
+
+		statement_note(st, ref->name, ref->is_target);
+		if (st->forced != USE_COUNT)
+			ref->use = st->forced;
+		else if (ref->use == USE_READ && (strong >> migration & 1))
+			ref->use = USE_BESIDE;
+		if (!ref_decide(st, ref))
+			return false;
+	}
+	return true;
+}
+
+static bool ref_edit(struct statement *st, const struct ref *ref)
+{
+	switch (ref->action) {
+	case ACT_PASS:
+		return true;
+	case ACT_THROUGH:
+		return read_through(st, ref);
+	case ACT_SYNC:
+		return write_sync(st, ref);
+	case ACT_LENS:
+	case ACT_LENS_SYNC:
+		return write_lens(st, ref);
+	case ACT_UNSET:
+	case ACT_THROUGH_SHARE:	/* decided */
+	case ACT_BOTH:		/* of TRUNCATE */
+	case ACT_OTHER:
+	case ACT_REFUSE:
+		break;
+	}
+	abort();
+}
+
+static bool is_replaced(const struct ref *ref)
+{
+	return ref->action == ACT_THROUGH || ref->action == ACT_LENS ||
+		ref->action == ACT_LENS_SYNC;
+}
+
+static bool is_old_column(const struct statement *st,
+			  const struct column_use *use)
+{
+	return lens_find_old(statement_lens(st, use->ref->name),
+			     ref_alias(use->ref)) >= 0;
+}
+
+/* alias.* of a write's RETURNING list is expanded by write_lens. */
+static bool is_returned(const struct statement *st, const ColumnRef *node)
+{
+	ListCell *cell;
+
+	foreach(cell, write_returning(st->node))
+		if (lfirst_node(ResTarget, cell)->val == (const Node *)node)
+			return true;
+	return false;
+}
+
+/* schema.relation.column: the relation has only an alias now. */
+static void cut_schema(struct statement *st, const ColumnRef *node)
+{
+	size_t first = tokens_find(st->tokens, (uint32_t)node->location);
+	size_t at = first;
+
+	for (int n = list_length(node->fields); n > 2; n--)
+		at = span_name_end(st, at) + 1;
+	edit_replace(st->edits, st->tokens->v[first].from,
+		     st->tokens->v[at].from, "");
+}
+
+static bool column_check(struct statement *st, const struct column_use *use)
+{
+	const struct ref *ref = use->ref;
+
+	switch (use->kind) {
+	case COLUMN_SYSTEM:
+		return statement_refuse(st, ref->name, "a system column",
+			"The rows come from the new relation: their ctid, "
+			"xmin and the like are not those of the old one.",
+			"Use the key.");
+	case COLUMN_WHOLE_ROW:
+		if ((!ref->is_target && !use->is_item) ||
+		    is_old_column(st, use))
+			return true;
+		return statement_refuse(st, ref->name, "a whole row",
+			"Its type would not be the old relation's row type.",
+			"List the columns, or write alias.*.");
+	case COLUMN_STAR:
+		if (!ref->is_target || is_returned(st, use->node))
+			return true;
+		return statement_refuse(st, ref->name, "alias.* inside an "
+			"expression", "Columns of the new model would show.",
+			"List the columns.");
+	case COLUMN_QUALIFIED:
+		cut_schema(st, use->node);
+		return true;
+	}
+	abort();
+}
+
+static bool columns_check(struct statement *st)
+{
+	for (size_t i = 0; i < st->found.n_columns; i++)
+		if (is_replaced(st->found.columns[i].ref) &&
+		    !column_check(st, &st->found.columns[i]))
+			return false;
+	return true;
+}
+
+static bool refs_edit(struct statement *st)
+{
+	for (size_t i = 0; i < st->found.n_refs; i++)
+		if (!ref_edit(st, st->found.refs[i]))
+			return false;
+	return true;
+}
+
+static bool is_query(const Node *node)
+{
+	return IsA(node, SelectStmt) || IsA(node, InsertStmt) ||
+		IsA(node, UpdateStmt) || IsA(node, DeleteStmt) ||
+		IsA(node, MergeStmt);
+}
+
+bool statement_plan_query(struct statement *st)
+{
+	walk_statement(st->req, st->node, st->nested, st->a, &st->found);
+	if (st->found.over) {
+		problem_set(&st->plan->refusal, "54001", "pgtandem: statement "
+			    "on a relation under migration is too complex");
+		problem_detail(&st->plan->refusal, "It names relations under "
+			       "migration in more than %d places, or refers "
+			       "to them by their rows in more than %d.",
+			       WALK_MAX_REFS, WALK_MAX_COLUMNS);
+		return false;
+	}
+	return refs_decide(st) && columns_check(st) && refs_edit(st);
+}
+
+static bool plan_statement(struct text *t, const RawStmt *raw, size_t number)
+{
+	struct plan_stmt *results = (struct plan_stmt *)t->plan->stmts;
+	uint32_t from = (uint32_t)raw->stmt_location;
+	uint32_t to = raw->stmt_len > 0 ? from + (uint32_t)raw->stmt_len :
+		(uint32_t)t->len;
+	struct statement st = {
+		.req = t->req, .sql = t->sql, .a = t->a, .tokens = &t->tokens,
+		.first = tokens_find(&t->tokens, from),
+		.end = tokens_find(&t->tokens, to),
+		.edits = &t->edits, .plan = t->plan,
+		.result = &results[number], .node = raw->stmt,
+		.forced = USE_COUNT,
+	};
+
+	if (!utility_unwrap(&st))
+		return false;
+	return is_query(st.node) ? statement_plan_query(&st) :
+		utility_plan(&st);
+}
+
+static bool plan_statements(struct text *t, const List *tree)
+{
+	ListCell *cell;
+	size_t n = 0;
+
+	t->plan->n_stmts = (size_t)list_length(tree);
+	t->plan->stmts = arena_alloc(t->a, (t->plan->n_stmts + 1) *
+				     sizeof(*t->plan->stmts));
+	tokens_scan(t->sql, t->len, t->limits.n_tokens, t->a, &t->tokens);
+	edits_init(&t->edits, t->a);
+	foreach(cell, tree)
+		if (!plan_statement(t, lfirst_node(RawStmt, cell), n++))
+			return false;
+	return true;
+}
+
+struct parse {
+	MemoryContext context;
+	PgQueryInternalParsetreeAndError result;
+};
+
+static bool parse_begin(const char *sql, struct parse *ret)
+{
+	ret->context = pg_query_enter_memory_context();
+	ret->result = pg_query_raw_parse(sql);
+	return ret->result.error == NULL;
+}
+
+static void parse_end(struct parse *parse)
+{
+	free(parse->result.stderr_buffer);
+	if (parse->result.error != NULL)
+		pg_query_free_error(parse->result.error);
+	pg_query_exit_memory_context(parse->context);
+}
+
+static void our_bug(struct plan *plan, const char *what, const char *text)
+{
+	plan->kind = PLAN_REFUSE;
+	problem_set(&plan->refusal, "XX000", "pgtandem: this statement could "
+		    "not be rewritten: %s", what);
+	problem_detail(&plan->refusal, "%.900s", text);
+	problem_hint(&plan->refusal, "This is a fault of pgtandem; please "
+		     "report the statement.  Another form of it may work.");
+}
+
+/* What was made must be what the server reads, or nothing is sent. */
+static void apply_edits(struct text *t)
+{
+	struct parse parse;
+
+	if (t->edits.n == 0) {
+		t->plan->kind = PLAN_PASS;
+		return;
+	}
+	t->plan->kind = PLAN_EDIT;
+	if (!edits_apply(&t->edits, t->sql, t->len, t->plan)) {
+		our_bug(t->plan, "two edits overlap", "");
+		return;
+	}
+	if (!parse_begin(t->plan->text, &parse))
+		our_bug(t->plan, parse.result.error->message, t->plan->text);
+	parse_end(&parse);
+}
+
+/* The names that the text spells, as far as tokens tell. */
+static uint64_t named(const struct text *t)
+{
+	uint64_t all = t->req->rules->n_names == 64 ? ~UINT64_C(0) :
+		(UINT64_C(1) << t->req->rules->n_names) - 1;
+
+	return t->limits.unicode ? all : t->limits.named;
+}
+
+/*
+ * The server may know newer syntax than the parser, so that a text that does
+ * not parse is sent where nothing would have to be done to it.
+ */
+static void refuse_unparsed(struct text *t, const PgQueryError *error)
+{
+	struct problem *p = &t->plan->refusal;
+
+	t->plan->kind = PLAN_PASS;
+	for (unsigned i = 0; i < t->req->rules->n_names; i++) {
+		const struct rule_name *n = &t->req->rules->names[i];
+		const struct rule_migration *m =
+			&t->req->rules->migrations[n->migration];
+
+		if ((named(t) >> i & 1) == 0 || n->shape != SHAPE_OLD ||
+		    !policy_needs_rewriting(m->phase, n->shape))
+			continue;
+		t->plan->kind = PLAN_REFUSE;
+		problem_set(p, "42601", "%s", error->message);
+		problem_hint(p, "pgtandem reads statements on relations under "
+			     "migration (\"%s\") with PostgreSQL 15's "
+			     "grammar.", m->spec->name);
+		p->position = error->cursorpos > 0 ?
+			(uint32_t)error->cursorpos : 0;
+		return;
+	}
+}
+
+static void plan_text(struct text *t)
+{
+	struct parse parse;
+
+	if (!parse_begin(t->sql, &parse))
+		refuse_unparsed(t, parse.result.error);
+	else if (plan_statements(t, parse.result.tree))
+		apply_edits(t);
+	else
+		t->plan->kind = PLAN_REFUSE;
+	parse_end(&parse);
+}
+
+const struct plan *rewrite_plan(const struct rewrite_request *req,
+				struct arena *a)
+{
+	struct plan *plan = arena_alloc(a, sizeof(*plan));
+	struct text t = {.req = req, .a = a, .plan = plan};
+
+	plan->kind = PLAN_PASS;
+	t.len = strnlen(req->sql, req->len);
+	if (!ruleset_mentions(req->rules, req->sql, t.len))
+		return plan;
+	limits_scan(req->sql, t.len, req->rules, &t.limits);
+	if (t.limits.named == 0 && !t.limits.unicode &&
+	    (t.limits.over || !t.limits.strings))
+		return plan;
+	if (t.limits.over) {
+		plan->kind = PLAN_REFUSE;
+		plan->refusal = t.limits.problem;
+		return plan;
+	}
+	t.sql = arena_dup(a, req->sql, t.len);
+	plan_text(&t);
+	return plan;
+}
+
+void rewrite_thread_end(void)
+{
+	/* Of other threads the library takes care when they end. */
+	if (gettid() == getpid())
+		pg_query_exit();
+}

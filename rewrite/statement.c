@@ -1,0 +1,208 @@
+/*
+ * What the parts of the engine share: who a reference is, where its tokens
+ * are, how an edit is noted, how a refusal reads.
+ */
+#include "rewrite/statement.h"
+
+#include <string.h>
+
+const struct rule_name *statement_name(const struct statement *st,
+				       unsigned name)
+{
+	return &st->req->rules->names[name];
+}
+
+const struct rule_migration *statement_migration(const struct statement *st,
+						 unsigned name)
+{
+	return &st->req->rules->migrations[statement_name(st, name)->migration];
+}
+
+const struct lens *statement_lens(const struct statement *st, unsigned name)
+{
+	return statement_migration(st, name)->lenses[
+		statement_name(st, name)->lens];
+}
+
+void statement_note(struct statement *st, unsigned name, bool writes)
+{
+	const struct rule_name *n = statement_name(st, name);
+	uint64_t bit = UINT64_C(1) << n->migration;
+
+	if ((st->plan->migrations & bit) == 0)
+		st->plan->epoch_sum += statement_migration(st, name)->epoch;
+	st->plan->migrations |= bit;
+	if (n->shape == SHAPE_OLD)
+		st->plan->old_shape |= bit;
+	if (writes)
+		st->plan->writes |= bit;
+}
+
+bool statement_refuse(struct statement *st, unsigned name, const char *clause,
+		      const char *detail, const char *hint)
+{
+	const struct rule_name *n = statement_name(st, name);
+	const struct rule_migration *m = statement_migration(st, name);
+	struct problem *p = &st->plan->refusal;
+
+	problem_set(p, "0A000", "pgtandem: %s on relation \"%s\" is not "
+		    "supported while migration \"%s\" is in phase %s",
+		    clause, n->name, m->spec->name, phase_name(m->phase));
+	problem_detail(p, "%s", detail);
+	problem_hint(p, "%s", hint);
+	return false;
+}
+
+/* clang-format off */
+static const struct {
+	const char *detail, *hint;
+} use_texts[USE_COUNT] = {
+	[USE_CTE_WRITE] = {
+		"The rows that it writes could not be kept equal in both models.",
+		"Run the write as a statement of its own."},
+	[USE_MERGE] = {
+		"MERGE cannot return the rows that it writes, so that they could not be kept equal in both models.",
+		"Use INSERT ... ON CONFLICT, or UPDATE and INSERT."},
+	[USE_COPY_IN] = {
+		"COPY FROM cannot return the rows that it writes, so that they could not be kept equal in both models.",
+		"Use INSERT, or COPY into a temporary table and INSERT ... SELECT from it."},
+	[USE_PREPARE] = {
+		"A statement prepared in SQL would keep today's text in later phases.",
+		"Prepare it with the protocol's Parse message (a driver's prepared statement), or run it directly."},
+	[USE_LOCK_TABLE] = {
+		"The old relation is no longer the one that is written.",
+		"Lock the rows with SELECT ... FOR UPDATE, or use an advisory lock."},
+	[USE_MAINTAIN] = {
+		"The old relation is no longer the one that is in use.",
+		"Name the new relation."},
+	[USE_VIEW] = {
+		"A view would keep today's text in later phases.",
+		"Create it before the migration starts, or over the new relation once the phase is new_only."},
+	[USE_CODE] = {
+		"What runs inside the server cannot be rewritten.",
+		"Send the statements by themselves, or name the new relation once the phase is write_new."},
+	[USE_DDL] = {
+		"The definition of a relation under migration must not change.",
+		"Wait until the migration has ended, or ROLLBACK it to planned."},
+};
+/* clang-format on */
+
+bool statement_refuse_use(struct statement *st, unsigned name, enum use use)
+{
+	const struct rule_migration *m = statement_migration(st, name);
+
+	if (statement_name(st, name)->shape == SHAPE_NEW &&
+	    m->phase < PHASE_WRITE_NEW)
+		return statement_refuse(st, name, use_what(use),
+			"The new relation is not in use before phase "
+			"write_new.", "Name the old relation.");
+	return statement_refuse(st, name, use_what(use),
+				use_texts[use].detail ? use_texts[use].detail :
+				"", use_texts[use].hint ? use_texts[use].hint :
+				"");
+}
+
+size_t span_name_end(const struct statement *st, size_t i)
+{
+	if (st->tokens->v[i].kind == TOKEN_UNICODE &&
+	    token_is(st->tokens, i + 1, "uescape"))
+		return i + 3;
+	return i + 1;
+}
+
+static bool is_star(const struct statement *st, size_t i)
+{
+	const struct token *t = &st->tokens->v[i];
+
+	return i < st->end && t->kind == TOKEN_OPERATOR &&
+		t->to - t->from == 1 && st->sql[t->from] == '*';
+}
+
+struct span span_of_relation(const struct statement *st, const RangeVar *var)
+{
+	size_t first = tokens_find(st->tokens, (uint32_t)var->location);
+	size_t end = span_name_end(st, first);
+
+	while (token_is_punct(st->tokens, end, '.') && end < st->end)
+		end = span_name_end(st, end + 1);
+	if (is_star(st, end))
+		end++;
+	if (var->inh || first < st->first + 1)
+		return (struct span){first, end};
+	if (token_is_punct(st->tokens, first - 1, '('))
+		return (struct span){first - 2, end + 1};
+	return (struct span){first - 1, end};
+}
+
+size_t span_closing(const struct statement *st, size_t i)
+{
+	unsigned depth = st->tokens->v[i].depth;
+
+	for (i++; i < st->end; i++)
+		if (st->tokens->v[i].depth == depth)
+			return i;
+	return st->end;
+}
+
+size_t span_find_word(const struct statement *st, size_t i, const char *word)
+{
+	while (i < st->end && (st->tokens->v[i].depth > 0 ||
+			       !token_is(st->tokens, i, word)))
+		i++;
+	return i;
+}
+
+/* Would this token and a word beside it become one? */
+static bool sticks(const struct token *t)
+{
+	return t->kind != TOKEN_PUNCT && t->kind != TOKEN_END;
+}
+
+static const char *spaced(const struct statement *st, struct span span,
+			  uint32_t from, uint32_t to, const char *text)
+{
+	const struct token *v = st->tokens->v;
+	bool before = span.first > 0 && v[span.first - 1].to == from &&
+		sticks(&v[span.first - 1]) && *text != '\0' && *text != ' ';
+	bool after = v[span.end].from == to && sticks(&v[span.end]);
+
+	if (!before && !after)
+		return text;
+	return arena_fmt(st->a, "%s%s%s", before ? " " : "", text,
+			 after ? " " : "");
+}
+
+void statement_replace(struct statement *st, struct span span,
+		       const char *text)
+{
+	uint32_t from = st->tokens->v[span.first].from;
+	uint32_t to = st->tokens->v[span.end - 1].to;
+
+	edit_replace(st->edits, from, to, spaced(st, span, from, to, text));
+}
+
+void statement_insert_before(struct statement *st, size_t token,
+			     const char *text)
+{
+	uint32_t at = st->tokens->v[token].from;
+
+	edit_insert(st->edits, at, spaced(st, (struct span){token, token}, at,
+					  at + 1, text));
+}
+
+void statement_insert_after(struct statement *st, size_t token,
+			    const char *text)
+{
+	uint32_t at = st->tokens->v[token].to;
+
+	edit_insert(st->edits, at, spaced(st, (struct span){token + 1,
+					  token + 1}, at + 1, at, text));
+}
+
+const char *statement_text(const struct statement *st, struct span span)
+{
+	uint32_t from = st->tokens->v[span.first].from;
+
+	return arena_dup(st->a, st->sql + from,
+			 st->tokens->v[span.end - 1].to - from);
+}

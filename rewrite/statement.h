@@ -1,0 +1,119 @@
+/*
+ * One statement of a text while it is being planned: what the parts of the
+ * engine hand to each other.  Known to rewrite/ alone.
+ *
+ * Every function that may refuse returns false after it has filled the
+ * plan's refusal; nothing is undone then, for the whole plan is dropped.
+ */
+#ifndef REWRITE_STATEMENT_H
+#define REWRITE_STATEMENT_H
+
+#include <postgres.h>
+#include <nodes/parsenodes.h>
+
+#include "rewrite/edit.h"
+#include "rewrite/policy.h"
+#include "rewrite/rewrite.h"
+#include "rewrite/tokens.h"
+#include "rewrite/walk.h"
+
+struct statement {
+	const struct rewrite_request *req;
+	const char *sql;		/* NUL-terminated copy */
+	struct arena *a;
+	const struct tokens *tokens;
+	size_t first, end;		/* its tokens: [first, end) */
+	struct edits *edits;		/* of the whole text */
+	struct plan *plan;
+	struct plan_stmt *result;
+	Node *node;			/* without EXPLAIN, COPY, CTAS, ... */
+	bool explained;			/* its result rows are a plan's text */
+	bool nested;			/* COPY (...): no write can be synced */
+	enum use forced;		/* USE_COUNT, or what every reference in
+					 * it counts as (PREPARE, CREATE VIEW) */
+	struct found found;
+};
+
+/* A run of tokens, [first, end). */
+struct span {
+	size_t first, end;
+};
+
+/* Inspect: what a reference is to. */
+const struct rule_name *statement_name(const struct statement *st,
+				       unsigned name);
+const struct rule_migration *statement_migration(const struct statement *st,
+						 unsigned name);
+const struct lens *statement_lens(const struct statement *st, unsigned name);
+
+/* Notes in the plan that the statement uses this name. */
+void statement_note(struct statement *st, unsigned name, bool writes);
+
+/* SQLSTATE 0A000; `clause` is what stands in the way, `hint` what to do.
+ * Always false. */
+bool statement_refuse(struct statement *st, unsigned name, const char *clause,
+		      const char *detail, const char *hint);
+/* The same, for a use that the policy refuses. */
+bool statement_refuse_use(struct statement *st, unsigned name, enum use use);
+
+/* Tokens.  The relation with ONLY, parentheses and `*`, without its alias. */
+struct span span_of_relation(const struct statement *st, const RangeVar *var);
+/* One past the name at token i, with its UESCAPE. */
+size_t span_name_end(const struct statement *st, size_t i);
+/* The bracket that closes the one at token i; st->end if none does. */
+size_t span_closing(const struct statement *st, size_t i);
+/* The first `word` outside parentheses from token i on; st->end if none. */
+size_t span_find_word(const struct statement *st, size_t i, const char *word);
+
+/* Edits, keeping words apart. */
+void statement_replace(struct statement *st, struct span span,
+		       const char *text);
+void statement_insert_before(struct statement *st, size_t token,
+			     const char *text);
+void statement_insert_after(struct statement *st, size_t token,
+			    const char *text);
+/* The client's own bytes of a span. */
+const char *statement_text(const struct statement *st, struct span span);
+
+/* read.c: a relation in FROM becomes a derived table over the new model. */
+const char *read_derived(const struct statement *st, unsigned name, bool only,
+			 const char *sample, bool lock_old);
+bool read_through(struct statement *st, const struct ref *ref);
+
+/* write_sync.c */
+enum sync_side { SYNC_TO_NEW, SYNC_TO_OLD };
+/* Appends the sync function, unless a trigger does its work. */
+bool write_sync(struct statement *st, const struct ref *target);
+/* The hidden column: L_to_x(epoch, alias.key...); `names` says whose names
+ * the key columns have in the statement. */
+void write_append_sync(struct statement *st, const struct ref *target,
+		       enum sync_side side, enum shape names);
+/* AND L_lock_old(alias.key...) in WHERE of UPDATE and DELETE. */
+void write_add_lock(struct statement *st, const struct ref *target,
+		    enum shape names);
+List *write_returning(const Node *write);
+/* Does the write name a key column in SET, so that the trigger on the source
+ * syncs it? */
+bool write_sync_by_trigger(const struct statement *st,
+			   const struct ref *target);
+
+/* write_lens.c, write_set.c */
+bool write_lens(struct statement *st, const struct ref *target);
+/* The SET list `targets` of a write on L_lens; `list` are its tokens. */
+bool write_set(struct statement *st, const struct ref *target,
+	       const List *targets, struct span list);
+bool lens_is_converted(const struct lens *l);	/* any column is */
+/* The index of an old column, or -1. */
+int lens_find_old(const struct lens *l, const char *name);
+/* What DEFAULT means for an old column: its default's text, or NULL. */
+const char *old_default(const struct lens *l, unsigned old, struct arena *a);
+
+/* utility.c: everything but SELECT, INSERT, UPDATE, DELETE and MERGE; finds
+ * the statement inside EXPLAIN, COPY, DECLARE and such. */
+bool utility_plan(struct statement *st);
+bool utility_unwrap(struct statement *st);
+
+/* rewrite.c: SELECT and writes, after utility_unwrap. */
+bool statement_plan_query(struct statement *st);
+
+#endif

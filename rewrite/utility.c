@@ -1,0 +1,297 @@
+/*
+ * Everything that is not SELECT, INSERT, UPDATE, DELETE or MERGE.
+ *
+ * Some utility statements hold a query, which is planned as if it stood alone
+ * (EXPLAIN, COPY (...), DECLARE, CREATE TABLE AS) or counted as one use
+ * (PREPARE, CREATE VIEW).  In the others only the names matter: the parser's
+ * tree has a shape for each of them, so their tokens are searched instead,
+ * and a table says what a mention counts as.
+ */
+#include "rewrite/statement.h"
+
+#include <string.h>
+
+#include <catalog/pg_class.h>
+
+/* clang-format off */
+static const struct {
+	NodeTag tag;
+	enum use use;		/* USE_COUNT: names in it do not matter */
+} uses[] = {
+	{T_TransactionStmt, USE_COUNT},
+	{T_VariableSetStmt, USE_COUNT},
+	{T_VariableShowStmt, USE_COUNT},
+	{T_DiscardStmt, USE_COUNT},
+	{T_DeallocateStmt, USE_COUNT},
+	{T_ExecuteStmt, USE_COUNT},
+	{T_FetchStmt, USE_COUNT},
+	{T_ClosePortalStmt, USE_COUNT},
+	{T_ListenStmt, USE_COUNT},
+	{T_UnlistenStmt, USE_COUNT},
+	{T_NotifyStmt, USE_COUNT},
+	{T_CheckPointStmt, USE_COUNT},
+	{T_LoadStmt, USE_COUNT},
+	{T_ConstraintsSetStmt, USE_COUNT},
+	{T_CallStmt, USE_COUNT},
+	{T_LockStmt, USE_LOCK_TABLE},
+	{T_TruncateStmt, USE_TRUNCATE},
+	{T_VacuumStmt, USE_MAINTAIN},		/* and ANALYZE */
+	{T_ReindexStmt, USE_MAINTAIN},
+	{T_ClusterStmt, USE_MAINTAIN},
+	{T_GrantStmt, USE_MAINTAIN},
+	{T_CommentStmt, USE_MAINTAIN},
+	{T_SecLabelStmt, USE_MAINTAIN},
+	{T_DoStmt, USE_CODE},
+	{T_CreateFunctionStmt, USE_CODE},
+	{T_PrepareStmt, USE_PREPARE},
+	{T_ViewStmt, USE_VIEW},
+};
+/* clang-format on */
+
+static enum use utility_use(const Node *node)
+{
+	for (size_t i = 0; i < sizeof(uses) / sizeof(*uses); i++)
+		if (uses[i].tag == nodeTag(node))
+			return uses[i].use;
+	return USE_DDL;
+}
+
+/* A relation that a statement makes: nothing, unless it is named like one
+ * under migration and would take its place. */
+static bool check_created(struct statement *st, const RangeVar *var)
+{
+	int name;
+
+	if (var == NULL || var->relpersistence == RELPERSISTENCE_TEMP)
+		return true;
+	name = walk_match(st->req, var);
+	if (name < 0 ||
+	    policy_action(statement_migration(st, (unsigned)name)->phase,
+			  statement_name(st, (unsigned)name)->shape,
+			  USE_DDL) == ACT_PASS)
+		return true;
+	statement_note(st, (unsigned)name, true);
+	return statement_refuse_use(st, (unsigned)name, USE_DDL);
+}
+
+static bool unwrap_table_as(struct statement *st)
+{
+	const CreateTableAsStmt *s = (const CreateTableAsStmt *)st->node;
+
+	if (s->objtype == OBJECT_MATVIEW)
+		st->forced = USE_VIEW;
+	if (!check_created(st, s->into->rel))
+		return false;
+	st->node = s->query;
+	return true;
+}
+
+static bool unwrap_view(struct statement *st)
+{
+	const ViewStmt *s = (const ViewStmt *)st->node;
+
+	if (!check_created(st, s->view))
+		return false;
+	st->forced = USE_VIEW;
+	st->node = s->query;
+	return true;
+}
+
+bool utility_unwrap(struct statement *st)
+{
+	for (;;) {
+		if (IsA(st->node, ExplainStmt)) {
+			st->explained = true;
+			st->node = ((const ExplainStmt *)st->node)->query;
+		} else if (IsA(st->node, DeclareCursorStmt)) {
+			st->node = ((const DeclareCursorStmt *)st->node)->query;
+		} else if (IsA(st->node, PrepareStmt)) {
+			st->forced = USE_PREPARE;
+			st->node = ((const PrepareStmt *)st->node)->query;
+		} else if (IsA(st->node, CopyStmt) &&
+			   ((const CopyStmt *)st->node)->query != NULL) {
+			st->nested = true;
+			st->node = ((const CopyStmt *)st->node)->query;
+		} else if (IsA(st->node, CreateTableAsStmt)) {
+			if (!unwrap_table_as(st))
+				return false;
+		} else if (IsA(st->node, ViewStmt)) {
+			if (!unwrap_view(st))
+				return false;
+		} else if (IsA(st->node, SelectStmt) &&
+			   ((const SelectStmt *)st->node)->intoClause) {
+			return check_created(st, ((const SelectStmt *)
+					     st->node)->intoClause->rel);
+		} else {
+			return true;
+		}
+	}
+}
+
+/* COPY inovices (a, b) TO: the list moves in front of FROM. */
+static void copy_through(struct statement *st, const CopyStmt *copy,
+			 unsigned name)
+{
+	struct span span = span_of_relation(st, copy->relation);
+	const char *derived = arena_fmt(st->a, "%s AS %s", read_derived(
+		st, name, false, "", false),
+		quote_name(copy->relation->relname, st->a));
+
+	if (copy->attlist == NIL) {
+		statement_replace(st, span, arena_fmt(
+			st->a, "(SELECT * FROM %s)", derived));
+		return;
+	}
+	span.end++;			/* the list's parenthesis */
+	statement_replace(st, span, "(SELECT ");
+	span.first = span_closing(st, span.end - 1);
+	span.end = span.first + 1;
+	statement_replace(st, span, arena_fmt(st->a, " FROM %s)", derived));
+}
+
+static bool plan_copy(struct statement *st)
+{
+	const CopyStmt *copy = (const CopyStmt *)st->node;
+	int name = walk_match(st->req, copy->relation);
+	enum use use = copy->is_from ? USE_COPY_IN : USE_READ;
+	enum action action;
+
+	if (name < 0)
+		return true;
+	statement_note(st, (unsigned)name, copy->is_from);
+	action = policy_action(statement_migration(st, (unsigned)name)->phase,
+			       statement_name(st, (unsigned)name)->shape, use);
+	if (action == ACT_REFUSE)
+		return statement_refuse_use(st, (unsigned)name, use);
+	st->plan->reads_new |= action == ACT_THROUGH_SHARE;
+	if (action == ACT_THROUGH ||
+	    (action == ACT_THROUGH_SHARE && st->req->read_new))
+		copy_through(st, copy, (unsigned)name);
+	return true;
+}
+
+static bool truncate_one(struct statement *st, const RangeVar *var)
+{
+	int match = walk_match(st->req, var);
+	unsigned name = (unsigned)match;
+	const struct lens *l;
+	const char *other;
+	enum action action;
+	struct span span;
+
+	if (match < 0)
+		return true;
+	statement_note(st, name, true);
+	action = policy_action(statement_migration(st, name)->phase,
+			       statement_name(st, name)->shape, USE_TRUNCATE);
+	if (action == ACT_REFUSE)
+		return statement_refuse_use(st, name, USE_TRUNCATE);
+	l = statement_lens(st, name);
+	other = statement_name(st, name)->shape == SHAPE_OLD ? l->new_ref :
+		l->old_ref;
+	span = span_of_relation(st, var);
+	if (action == ACT_BOTH)
+		statement_insert_after(st, span.end - 1, arena_fmt(
+			st->a, ", %s%s", var->inh ? "" : "ONLY ", other));
+	if (action == ACT_OTHER)
+		statement_replace(st, span, arena_fmt(
+			st->a, "%s%s", var->inh ? "" : "ONLY ", other));
+	return true;
+}
+
+static bool plan_truncate(struct statement *st)
+{
+	const TruncateStmt *truncate = (const TruncateStmt *)st->node;
+	ListCell *cell;
+
+	foreach(cell, truncate->relations)
+		if (!truncate_one(st, lfirst(cell)))
+			return false;
+	return true;
+}
+
+/* Is the name at token i the rule's relation, by its schema or by the
+ * session's own resolution? */
+static bool is_mention(const struct statement *st, size_t i, unsigned name)
+{
+	const struct rule_name *n = statement_name(st, name);
+	const struct token *v = st->tokens->v;
+
+	if (v[i].kind == TOKEN_UNICODE)	/* not decoded here: assume it is */
+		return true;
+	if (!token_spells(st->sql, &v[i], n->name))
+		return false;
+	if (i > st->first + 1 && token_is_punct(st->tokens, i - 1, '.'))
+		return token_spells(st->sql, &v[i - 2], n->schema);
+	return (st->req->hidden >> name & 1) == 0;
+}
+
+static bool is_word_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		(c >= '0' && c <= '9') || c == '_' || (c & 0x80);
+}
+
+/* Does a string (a function's body) hold the name as a word? */
+static bool string_mentions(const struct statement *st,
+			    const struct token *t, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t at = t->from + 1U; at + len < t->to; at++)
+		if (strncasecmp(st->sql + at, name, len) == 0 &&
+		    !is_word_byte(st->sql[at - 1]) &&
+		    !is_word_byte(st->sql[at + len]))
+			return true;
+	return false;
+}
+
+static bool statement_mentions(const struct statement *st, unsigned name,
+			       bool in_strings)
+{
+	const struct token *v = st->tokens->v;
+
+	for (size_t i = st->first; i < st->end; i++) {
+		if (is_mention(st, i, name))
+			return true;
+		if (in_strings && v[i].kind == TOKEN_STRING &&
+		    string_mentions(st, &v[i], statement_name(st, name)->name))
+			return true;
+	}
+	return false;
+}
+
+/* CREATE TEMPORARY TABLE inovices makes another relation. */
+static bool is_temporary(const Node *node)
+{
+	return IsA(node, CreateStmt) && ((const CreateStmt *)node)->
+		relation->relpersistence == RELPERSISTENCE_TEMP;
+}
+
+static bool plan_mentions(struct statement *st, enum use use)
+{
+	for (unsigned i = 0; i < st->req->rules->n_names; i++) {
+		const struct rule_migration *m = statement_migration(st, i);
+
+		if (!statement_mentions(st, i, use == USE_CODE))
+			continue;
+		statement_note(st, i, use != USE_LOCK_TABLE);
+		if (policy_action(m->phase, statement_name(st, i)->shape,
+				  use) == ACT_REFUSE)
+			return statement_refuse_use(st, i, use);
+	}
+	return true;
+}
+
+bool utility_plan(struct statement *st)
+{
+	enum use use = utility_use(st->node);
+
+	if (IsA(st->node, CopyStmt))
+		return plan_copy(st);
+	if (use == USE_TRUNCATE)
+		return plan_truncate(st);
+	if (use == USE_COUNT || is_temporary(st->node))
+		return true;
+	return plan_mentions(st, use);
+}

@@ -1,0 +1,577 @@
+/*
+ * One loop over a stack of nodes.  The parser library's own
+ * raw_expression_tree_walker gives a node's children, which are pushed, not
+ * descended into; it ends the process on a node that it does not know, so
+ * only nodes of the table `descend` are given to it.
+ *
+ *   nodes with names of their own (SELECT, INSERT, ...) have a visitor, which
+ *   first registers the relations of its FROM, then pushes the rest: so that
+ *   a column reference, visited later, finds the relations around it.
+ */
+#include "rewrite/walk.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include <pg_query.h>
+#include <nodes/nodeFuncs.h>
+
+#if PG_MAJORVERSION_NUM != 15
+#error "the parser library's tree has the layout of PostgreSQL 15"
+#endif
+
+/* WITH names in scope; only those that spell a name under migration. */
+struct scope {
+	const struct scope *up;
+	const char *name;
+	unsigned depth;
+};
+
+enum { MOST_SCOPES = 100 };
+
+enum { IN_LOCKING = 1, NESTED = 2 };
+
+struct item {
+	Node *node;
+	int next;			/* of a List: its next element */
+	unsigned flags;
+	const struct scope *scope;
+	const struct level *level;
+};
+
+struct walk {
+	const struct rewrite_request *req;
+	struct arena *a;
+	struct found *found;
+	struct item *stack;
+	size_t depth, room;
+	struct item current;		/* whose children are being pushed */
+};
+
+typedef void (*visit_fn)(struct walk *w, const struct item *item);
+
+/* clang-format off */
+static const bool descend[] = {
+	[T_GroupingFunc] = true, [T_SubLink] = true, [T_CaseExpr] = true,
+	[T_RowExpr] = true, [T_CoalesceExpr] = true, [T_MinMaxExpr] = true,
+	[T_XmlExpr] = true, [T_NullTest] = true, [T_BooleanTest] = true,
+	[T_JoinExpr] = true, [T_List] = true, [T_InsertStmt] = true,
+	[T_DeleteStmt] = true, [T_UpdateStmt] = true, [T_MergeStmt] = true,
+	[T_MergeWhenClause] = true, [T_SelectStmt] = true, [T_A_Expr] = true,
+	[T_BoolExpr] = true, [T_ColumnRef] = true, [T_FuncCall] = true,
+	[T_NamedArgExpr] = true, [T_A_Indices] = true,
+	[T_A_Indirection] = true, [T_A_ArrayExpr] = true, [T_ResTarget] = true,
+	[T_MultiAssignRef] = true, [T_TypeCast] = true,
+	[T_CollateClause] = true, [T_SortBy] = true, [T_WindowDef] = true,
+	[T_RangeSubselect] = true, [T_RangeFunction] = true,
+	[T_RangeTableSample] = true, [T_RangeTableFunc] = true,
+	[T_RangeTableFuncCol] = true, [T_GroupingSet] = true,
+	[T_XmlSerialize] = true, [T_InferClause] = true, [T_IndexElem] = true,
+	[T_OnConflictClause] = true, [T_CurrentOfExpr] = true,
+};
+/* clang-format on */
+
+enum { TAGS = sizeof(descend) / sizeof(*descend) };
+
+static bool is_walked(const Node *node)
+{
+	return node != NULL && (size_t)nodeTag(node) < TAGS &&
+		descend[nodeTag(node)];
+}
+
+static void push_item(struct walk *w, const struct item *item)
+{
+	if (w->depth == w->room) {
+		size_t room = w->room ? 2 * w->room : 64;
+		struct item *stack = arena_alloc(w->a, room * sizeof(*stack));
+
+		if (w->depth > 0)
+			memcpy(stack, w->stack, w->depth * sizeof(*stack));
+		w->stack = stack;
+		w->room = room;
+	}
+	w->stack[w->depth++] = *item;
+}
+
+/* With the scope and level of `w->current`. */
+static bool push_child(Node *node, void *context)
+{
+	struct walk *w = context;
+	struct item item = w->current;
+
+	if (!is_walked(node))
+		return false;
+	item.node = node;
+	item.next = 0;
+	push_item(w, &item);
+	return false;
+}
+
+static void push_children(struct walk *w, Node *node)
+{
+	raw_expression_tree_walker(node, push_child, w);
+}
+
+static void push_list(struct walk *w, List *list)
+{
+	push_child((Node *)list, w);
+}
+
+int walk_match(const struct rewrite_request *req, const RangeVar *var)
+{
+	const struct ruleset *rules = req->rules;
+
+	if (var->catalogname != NULL &&
+	    strcmp(var->catalogname, rules->database) != 0)
+		return -1;
+	for (size_t i = 0; i < rules->n_names; i++) {
+		const struct rule_name *name = &rules->names[i];
+
+		if (strcmp(var->relname, name->name) != 0)
+			continue;
+		if (var->schemaname != NULL ?
+		    strcmp(var->schemaname, name->schema) == 0 :
+		    (req->hidden >> i & 1) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+const char *ref_alias(const struct ref *r)
+{
+	return r->var->alias != NULL ? r->var->alias->aliasname :
+		r->var->relname;
+}
+
+static bool is_with_name(const struct scope *scope, const RangeVar *var)
+{
+	if (var->schemaname != NULL)
+		return false;
+	for (; scope != NULL; scope = scope->up)
+		if (strcmp(scope->name, var->relname) == 0)
+			return true;
+	return false;
+}
+
+static struct ref *add_ref(struct walk *w, struct level *level, int name,
+			   const RangeVar *var, enum use use)
+{
+	struct ref *ref;
+
+	if (w->found->n_refs == WALK_MAX_REFS) {
+		w->found->over = true;
+		return NULL;
+	}
+	ref = arena_alloc(w->a, sizeof(*ref));
+	ref->name = (unsigned)name;
+	ref->var = var;
+	ref->use = use;
+	ref->next = level->refs;
+	level->refs = ref;
+	w->found->refs[w->found->n_refs++] = ref;
+	return ref;
+}
+
+static void add_source(struct walk *w, const struct item *at,
+		       struct level *level, const RangeVar *var,
+		       const RangeTableSample *sample)
+{
+	struct ref *ref;
+	int name;
+
+	if (is_with_name(at->scope, var))
+		return;
+	level->has_relation = true;
+	name = walk_match(w->req, var);
+	if (name < 0)
+		return;
+	ref = add_ref(w, level, name, var,
+		      (at->flags & IN_LOCKING) ? USE_LOCK : USE_READ);
+	if (ref != NULL)
+		ref->sample = sample;
+}
+
+/* Registers the relations of one FROM item; joins are unfolded on the stack,
+ * above `base`. */
+static void add_from_item(struct walk *w, const struct item *at,
+			  struct level *level, Node *node)
+{
+	size_t base = w->depth;
+	struct item item = *at;
+
+	for (item.node = node;; item = w->stack[--w->depth]) {
+		const Node *n = item.node;
+		const RangeTableSample *sample = NULL;
+
+		if (n != NULL && IsA(n, RangeTableSample)) {
+			sample = (const RangeTableSample *)n;
+			n = sample->relation;
+		}
+		if (n != NULL && IsA(n, RangeVar))
+			add_source(w, at, level, (const RangeVar *)n, sample);
+		if (n != NULL && IsA(n, JoinExpr)) {
+			item.node = ((const JoinExpr *)n)->rarg;
+			push_item(w, &item);
+			item.node = ((const JoinExpr *)n)->larg;
+			push_item(w, &item);
+		}
+		if (w->depth == base)
+			return;
+	}
+}
+
+static void add_from(struct walk *w, const struct item *at,
+		     struct level *level, List *from)
+{
+	ListCell *cell;
+
+	foreach(cell, from)
+		add_from_item(w, at, level, lfirst(cell));
+}
+
+static struct level *new_level(struct walk *w, const struct item *item)
+{
+	struct level *level = arena_alloc(w->a, sizeof(*level));
+
+	level->up = item->level;
+	return level;
+}
+
+static const struct scope *add_with_name(struct walk *w,
+					 const struct scope *up,
+					 const char *name)
+{
+	const struct ruleset *rules = w->req->rules;
+	struct scope *scope;
+	size_t i = 0;
+
+	while (i < rules->n_names && strcmp(rules->names[i].name, name) != 0)
+		i++;
+	if (i == rules->n_names)
+		return up;
+	if (up != NULL && up->depth >= MOST_SCOPES) {
+		w->found->over = true;
+		return up;
+	}
+	scope = arena_alloc(w->a, sizeof(*scope));
+	*scope = (struct scope){.up = up, .name = name,
+				.depth = up != NULL ? up->depth + 1 : 1};
+	return scope;
+}
+
+/* Pushes the queries of a WITH, each with the names that it sees; gives what
+ * the statement itself sees. */
+static const struct scope *push_with(struct walk *w, const struct item *at,
+				     const WithClause *with)
+{
+	const struct scope *scope = at->scope;
+	struct item item = *at;
+	ListCell *cell;
+
+	if (with == NULL)
+		return scope;
+	item.flags = (at->flags & (unsigned)~IN_LOCKING) | NESTED;
+	item.next = 0;
+	if (with->recursive)
+		foreach(cell, with->ctes)
+			scope = add_with_name(w, scope, lfirst_node(
+				CommonTableExpr, cell)->ctename);
+	foreach(cell, with->ctes) {
+		const CommonTableExpr *cte = lfirst(cell);
+
+		item.node = cte->ctequery;
+		item.scope = scope;
+		if (is_walked(item.node))
+			push_item(w, &item);
+		if (!with->recursive)
+			scope = add_with_name(w, scope, cte->ctename);
+	}
+	return scope;
+}
+
+static void add_column(struct walk *w, enum column_kind kind,
+		       const ColumnRef *node, const struct ref *ref,
+		       bool is_item)
+{
+	struct found *f = w->found;
+
+	if (f->n_columns == WALK_MAX_COLUMNS) {
+		f->over = true;
+		return;
+	}
+	if (f->n_columns == f->columns_room) {
+		size_t room = f->columns_room ? 2 * f->columns_room : 8;
+		struct column_use *v = arena_alloc(w->a, room * sizeof(*v));
+
+		if (f->n_columns > 0)
+			memcpy(v, f->columns, f->n_columns * sizeof(*v));
+		f->columns = v;
+		f->columns_room = room;
+	}
+	f->columns[f->n_columns++] = (struct column_use){
+		.kind = kind, .is_item = is_item, .node = node, .ref = ref};
+}
+
+static bool is_system_column(const char *name)
+{
+	static const char *const names[] = {
+		"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static const struct ref *find_alias(const struct level *level,
+				    const char *alias)
+{
+	for (; level != NULL; level = level->up)
+		for (const struct ref *r = level->refs; r != NULL; r = r->next)
+			if (strcmp(ref_alias(r), alias) == 0)
+				return r;
+	return NULL;
+}
+
+/* A relation without an alias can also be called schema.relation. */
+static const struct ref *find_qualified(const struct walk *w,
+					const struct level *level,
+					const char *schema,
+					const char *relation)
+{
+	for (; level != NULL; level = level->up)
+		for (const struct ref *r = level->refs; r != NULL; r = r->next)
+			if (r->var->alias == NULL &&
+			    strcmp(r->var->relname, relation) == 0 &&
+			    strcmp(w->req->rules->names[r->name].schema,
+				   schema) == 0)
+				return r;
+	return NULL;
+}
+
+/* The relation that an unqualified system column could be of: one of the
+ * innermost level that has any relation. */
+static const struct ref *find_system(const struct level *level)
+{
+	while (level != NULL && !level->has_relation)
+		level = level->up;
+	return level != NULL ? level->refs : NULL;
+}
+
+static const char *field(const ColumnRef *c, int i)
+{
+	const Node *node = list_nth(c->fields, i);
+
+	return IsA(node, String) ? strVal(node) : NULL;	/* NULL: a star */
+}
+
+static void visit_column(struct walk *w, const struct item *item)
+{
+	const ColumnRef *c = (const ColumnRef *)item->node;
+	int n = list_length(c->fields);
+	const char *last = field(c, n - 1), *relation;
+	const struct ref *ref;
+
+	if (item->level == NULL)
+		return;
+	if (n == 1) {
+		if (last == NULL)
+			return;
+		ref = find_alias(item->level, last);
+		if (ref != NULL)
+			add_column(w, COLUMN_WHOLE_ROW, c, ref, false);
+		ref = is_system_column(last) ? find_system(item->level) : NULL;
+		if (ref != NULL)
+			add_column(w, COLUMN_SYSTEM, c, ref, false);
+		return;
+	}
+	relation = field(c, n - 2);
+	if (relation == NULL)
+		return;
+	ref = n == 2 ? find_alias(item->level, relation) :
+		find_qualified(w, item->level, field(c, n - 3), relation);
+	if (ref == NULL)
+		return;
+	if (n > 2)
+		add_column(w, COLUMN_QUALIFIED, c, ref, false);
+	if (last == NULL)
+		add_column(w, COLUMN_STAR, c, ref, false);
+	else if (is_system_column(last))
+		add_column(w, COLUMN_SYSTEM, c, ref, false);
+}
+
+/* A whole row as an item of a SELECT list keeps its row type only while the
+ * relation itself is read. */
+static void add_whole_row_items(struct walk *w, const struct level *level,
+				const List *targets)
+{
+	ListCell *cell;
+
+	foreach(cell, targets) {
+		const ResTarget *target = lfirst(cell);
+		const ColumnRef *c = (const ColumnRef *)target->val;
+		const struct ref *ref;
+
+		if (c == NULL || !IsA(c, ColumnRef) ||
+		    list_length(c->fields) != 1 || field(c, 0) == NULL)
+			continue;
+		ref = find_alias(level, field(c, 0));
+		if (ref != NULL)
+			add_column(w, COLUMN_WHOLE_ROW, c, ref, true);
+	}
+}
+
+static void visit_select(struct walk *w, const struct item *item)
+{
+	const SelectStmt *s = (const SelectStmt *)item->node;
+	struct level *level = new_level(w, item);
+	struct item inner = *item;
+
+	if (s->lockingClause != NIL)
+		inner.flags |= IN_LOCKING;
+	inner.scope = push_with(w, item, s->withClause);
+	add_from(w, &inner, level, s->fromClause);
+	inner.level = level;
+	add_whole_row_items(w, level, s->targetList);
+	w->current = inner;
+	push_children(w, item->node);
+}
+
+static enum use write_use(const struct item *item, enum use use)
+{
+	return (item->flags & NESTED) ? USE_CTE_WRITE : use;
+}
+
+static void add_target(struct walk *w, const struct item *item,
+		       struct level *level, const RangeVar *var, enum use use)
+{
+	int name = walk_match(w->req, var);
+	struct ref *ref;
+
+	level->has_relation = true;
+	if (name < 0)
+		return;
+	ref = add_ref(w, level, name, var, write_use(item, use));
+	if (ref != NULL)
+		ref->is_target = true;
+}
+
+static void visit_insert(struct walk *w, const struct item *item)
+{
+	const InsertStmt *s = (const InsertStmt *)item->node;
+	struct level *level = new_level(w, item);
+	struct item inner = *item;
+
+	inner.scope = push_with(w, item, s->withClause);
+	add_target(w, item, level, s->relation, USE_WRITE);
+	w->current = inner;
+	push_child(s->selectStmt, w);
+	w->current.level = level;
+	push_child((Node *)s->onConflictClause, w);
+	push_list(w, s->returningList);
+}
+
+static void visit_update(struct walk *w, const struct item *item)
+{
+	const UpdateStmt *s = (const UpdateStmt *)item->node;
+	struct level *level = new_level(w, item);
+	struct item inner = *item;
+
+	inner.scope = push_with(w, item, s->withClause);
+	add_target(w, item, level, s->relation, USE_WRITE);
+	add_from(w, &inner, level, s->fromClause);
+	inner.level = level;
+	w->current = inner;
+	push_list(w, s->targetList);
+	push_list(w, s->fromClause);
+	push_child(s->whereClause, w);
+	push_list(w, s->returningList);
+}
+
+static void visit_delete(struct walk *w, const struct item *item)
+{
+	const DeleteStmt *s = (const DeleteStmt *)item->node;
+	struct level *level = new_level(w, item);
+	struct item inner = *item;
+
+	inner.scope = push_with(w, item, s->withClause);
+	add_target(w, item, level, s->relation, USE_WRITE);
+	add_from(w, &inner, level, s->usingClause);
+	inner.level = level;
+	w->current = inner;
+	push_list(w, s->usingClause);
+	push_child(s->whereClause, w);
+	push_list(w, s->returningList);
+}
+
+static void visit_merge(struct walk *w, const struct item *item)
+{
+	const MergeStmt *s = (const MergeStmt *)item->node;
+	struct level *level = new_level(w, item);
+	struct item inner = *item;
+
+	inner.scope = push_with(w, item, s->withClause);
+	add_target(w, item, level, s->relation, USE_MERGE);
+	add_from_item(w, &inner, level, s->sourceRelation);
+	inner.level = level;
+	w->current = inner;
+	push_child(s->sourceRelation, w);
+	push_child(s->joinCondition, w);
+	push_list(w, s->mergeWhenClauses);
+}
+
+static void visit_current_of(struct walk *w, const struct item *item)
+{
+	(void)item;
+	w->found->current_of = true;
+}
+
+/* One element at a time, so that a million rows need no stack. */
+static void visit_list(struct walk *w, const struct item *item)
+{
+	const List *list = (const List *)item->node;
+	struct item rest = *item;
+
+	while (rest.next < list_length(list)) {
+		Node *node = list_nth(list, rest.next++);
+
+		if (!is_walked(node))
+			continue;
+		push_item(w, &rest);
+		w->current = *item;
+		push_child(node, w);
+		return;
+	}
+}
+
+static const visit_fn visitors[TAGS] = {
+	[T_SelectStmt] = visit_select,
+	[T_InsertStmt] = visit_insert,
+	[T_UpdateStmt] = visit_update,
+	[T_DeleteStmt] = visit_delete,
+	[T_MergeStmt] = visit_merge,
+	[T_ColumnRef] = visit_column,
+	[T_CurrentOfExpr] = visit_current_of,
+	[T_List] = visit_list,
+};
+
+void walk_statement(const struct rewrite_request *req, Node *statement,
+		    bool nested, struct arena *a, struct found *ret)
+{
+	struct walk w = {.req = req, .a = a, .found = ret};
+	struct item item = {.node = statement, .flags = nested ? NESTED : 0};
+
+	*ret = (struct found){0};
+	if (is_walked(statement))
+		push_item(&w, &item);
+	while (w.depth > 0 && !ret->over) {
+		item = w.stack[--w.depth];
+		if (visitors[nodeTag(item.node)] != NULL) {
+			visitors[nodeTag(item.node)](&w, &item);
+			continue;
+		}
+		w.current = item;
+		push_children(&w, item.node);
+	}
+}

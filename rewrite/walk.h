@@ -1,0 +1,76 @@
+/*
+ * What a statement's tree uses: relations under migration, and the column
+ * references that matter once such a relation is replaced.
+ *
+ * Resolves names as PostgreSQL does as far as relations go: WITH names by
+ * their scope, qualified names, and the session's own hidden names.  Decides
+ * nothing.  Iterative: the depth of a tree costs heap, never stack.
+ */
+#ifndef REWRITE_WALK_H
+#define REWRITE_WALK_H
+
+#include <postgres.h>
+#include <nodes/parsenodes.h>
+
+#include "config/arena.h"
+#include "rewrite/policy.h"
+#include "rewrite/rewrite.h"
+
+/* More places than this in one statement are refused: every column reference
+ * is compared with the relations around it. */
+enum { WALK_MAX_REFS = 100, WALK_MAX_COLUMNS = 10000 };
+
+/* One query level: what its FROM, or its target, brings into scope. */
+struct level {
+	const struct level *up;
+	struct ref *refs;		/* those under migration */
+	bool has_relation;		/* any plain relation at all */
+};
+
+/* A place where a relation under migration stands. */
+struct ref {
+	unsigned name;			/* index into rules->names */
+	enum use use;
+	enum action action;		/* ACT_UNSET until decided */
+	bool is_target;			/* of INSERT, UPDATE, DELETE, MERGE */
+	const RangeVar *var;
+	const RangeTableSample *sample;	/* TABLESAMPLE around it, or NULL */
+	struct ref *next;		/* of the same level */
+};
+
+enum column_kind {
+	COLUMN_SYSTEM = 1,	/* ctid, xmin, ... that `ref` may have to give */
+	COLUMN_WHOLE_ROW,	/* the relation's alias as a value */
+	COLUMN_STAR,		/* alias.* */
+	COLUMN_QUALIFIED,	/* schema.relation.column or schema.relation.* */
+};
+
+struct column_use {
+	enum column_kind kind;
+	bool is_item;		/* by itself an item of a SELECT list */
+	const ColumnRef *node;
+	const struct ref *ref;
+};
+
+struct found {
+	size_t n_refs;
+	struct ref *refs[WALK_MAX_REFS];
+	size_t n_columns, columns_room;
+	struct column_use *columns;
+	bool current_of;	/* WHERE CURRENT OF */
+	bool over;		/* one of the bounds was reached */
+};
+
+/* `nested`: the statement is not run by itself (COPY (...) TO), so that a
+ * write in it is as one in WITH.  Everything found lives in `a`. */
+void walk_statement(const struct rewrite_request *req, Node *statement,
+		    bool nested, struct arena *a, struct found *ret);
+
+/* The index of the name that a relation has, or -1.  `WITH` is not looked
+ * at: a target is never one of its names. */
+int walk_match(const struct rewrite_request *req, const RangeVar *var);
+
+/* The name by which a query refers to it. */
+const char *ref_alias(const struct ref *r);
+
+#endif

@@ -1,0 +1,520 @@
+/*
+ * Writes through the lens (design section 8).  The client's text keeps its
+ * order; what is inserted around it lets PostgreSQL do the rest:
+ *
+ *   INSERT INTO old (a) SOURCE ON CONFLICT ... RETURNING ...
+ *     WITH "pgtandem.row" AS (INSERT INTO L_shape (a) SOURCE RETURNING *)
+ *     INSERT INTO L_lens AS old (...) SELECT forward(r) FROM "pgtandem.row" r
+ *     ON CONFLICT ... RETURNING ...
+ *   UPDATE old SET ...   UPDATE L_lens AS old SET ... (write_set.c)
+ *   DELETE FROM old      DELETE FROM L_lens AS old
+ */
+#include "rewrite/statement.h"
+
+#include <string.h>
+
+#include "rewrite/sqltext.h"
+
+bool lens_is_converted(const struct lens *l)
+{
+	for (size_t i = 0; i < l->n_old; i++)
+		if (!l->olds[i].carried)
+			return true;
+	for (size_t i = 0; i < l->n_new; i++)
+		if (!l->news[i].carried && !l->news[i].extra)
+			return true;
+	return false;
+}
+
+int lens_find_old(const struct lens *l, const char *name)
+{
+	for (size_t i = 0; i < l->n_old; i++)
+		if (strcmp(l->olds[i].column->name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
+const char *old_default(const struct lens *l, unsigned old, struct arena *a)
+{
+	const struct column *c = l->olds[old].column;
+
+	if (c->default_expr != NULL)
+		return arena_fmt(a, "(%s)", c->default_expr);
+	if (c->identity != 0 && c->sequence != NULL)
+		return arena_fmt(a, "pg_catalog.nextval(%s)",
+				 quote_text(c->sequence, a));
+	return "NULL";
+}
+
+static bool same_default(const struct column *old, const struct column *new)
+{
+	if (old->identity != new->identity ||
+	    (old->default_expr == NULL) != (new->default_expr == NULL))
+		return false;
+	return old->default_expr == NULL ||
+		strcmp(old->default_expr, new->default_expr) == 0;
+}
+
+/* Can L_lens take the client's row as it is? */
+static bool is_plain_insert(const struct lens *l)
+{
+	if (lens_is_converted(l))
+		return false;
+	for (size_t i = 0; i < l->n_old; i++)
+		if (!same_default(l->olds[i].column,
+				  l->news[l->olds[i].new_index].column))
+			return false;
+	return true;
+}
+
+static const char *lens_as_alias(const struct statement *st,
+				 const struct ref *target)
+{
+	return arena_fmt(st->a, "%s AS %s",
+			 statement_lens(st, target->name)->lens_ref,
+			 quote_name(ref_alias(target), st->a));
+}
+
+static bool refuse_clause(struct statement *st, const struct ref *target,
+			  const char *clause, const char *hint)
+{
+	return statement_refuse(st, target->name, clause, "The write runs on "
+		"the new relation, where this has no counterpart.", hint);
+}
+
+/* RETURNING * shows the old shape's columns, not those of L_lens. */
+static const char *old_columns(const struct statement *st,
+			       const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	const char *alias = quote_name(ref_alias(target), st->a);
+	struct sqltext t;
+
+	sqltext_begin(&t, st->a);
+	for (size_t i = 0; i < l->n_old; i++)
+		sqltext_item(&t, ", ", "%s.%s", alias,
+			     quote_name(l->olds[i].column->name, st->a));
+	return t.s;
+}
+
+/* The name by which `name.*` gives a FROM item's columns, or NULL. */
+static const char *from_name(const Node *item)
+{
+	const Alias *alias = NULL;
+
+	if (IsA(item, RangeTableSample))
+		item = ((const RangeTableSample *)item)->relation;
+	if (IsA(item, RangeVar)) {
+		const RangeVar *var = (const RangeVar *)item;
+
+		return var->alias ? var->alias->aliasname : var->relname;
+	}
+	if (IsA(item, RangeSubselect))
+		alias = ((const RangeSubselect *)item)->alias;
+	else if (IsA(item, RangeFunction))
+		alias = ((const RangeFunction *)item)->alias;
+	else if (IsA(item, RangeTableFunc))
+		alias = ((const RangeTableFunc *)item)->alias;
+	else if (IsA(item, JoinExpr))
+		alias = ((const JoinExpr *)item)->alias;
+	return alias != NULL ? alias->aliasname : NULL;
+}
+
+/* Puts ", b.*" for each item; false where `*` cannot be spelled out. */
+static bool put_from_stars(struct sqltext *t, const Node *item, unsigned depth)
+{
+	const JoinExpr *join = (const JoinExpr *)item;
+	const char *name = from_name(item);
+
+	if (name != NULL) {
+		sqltext_put(t, ", %s.*", quote_name(name, t->a));
+		return true;
+	}
+	return IsA(item, JoinExpr) && depth < 100 && !join->isNatural &&
+		join->usingClause == NIL && join->alias == NULL &&
+		put_from_stars(t, join->larg, depth + 1) &&
+		put_from_stars(t, join->rarg, depth + 1);
+}
+
+static bool star_everything(struct statement *st, const struct ref *target,
+			    size_t token)
+{
+	struct sqltext t;
+	List *from = NIL;
+	ListCell *cell;
+
+	sqltext_begin(&t, st->a);
+	sqltext_put(&t, "%s", old_columns(st, target));
+	if (IsA(st->node, UpdateStmt))
+		from = ((const UpdateStmt *)st->node)->fromClause;
+	else if (IsA(st->node, DeleteStmt))
+		from = ((const DeleteStmt *)st->node)->usingClause;
+	foreach(cell, from)
+		if (!put_from_stars(&t, lfirst(cell), 0))
+			return refuse_clause(st, target, "RETURNING * beside "
+				"such a join", "List the columns.");
+	statement_replace(st, (struct span){token, token + 1}, t.s);
+	return true;
+}
+
+static bool star_one(struct statement *st, const struct ref *target,
+		     const ColumnRef *c)
+{
+	int n = list_length(c->fields);
+	size_t at = tokens_find(st->tokens, (uint32_t)c->location);
+
+	if (n == 1)
+		return star_everything(st, target, at);
+	if (strcmp(strVal(list_nth(c->fields, n - 2)), ref_alias(target)) != 0)
+		return true;
+	for (; n > 2; n--)	/* the schema is cut elsewhere */
+		at = span_name_end(st, at) + 1;
+	statement_replace(st, (struct span){at, span_name_end(st, at) + 2},
+			  old_columns(st, target));
+	return true;
+}
+
+static bool expand_returning(struct statement *st, const struct ref *target)
+{
+	ListCell *cell;
+
+	foreach(cell, write_returning(st->node)) {
+		const Node *val = lfirst_node(ResTarget, cell)->val;
+		const ColumnRef *c = (const ColumnRef *)val;
+
+		if (IsA(val, ColumnRef) && IsA(llast(c->fields), A_Star) &&
+		    !star_one(st, target, c))
+			return false;
+	}
+	return true;
+}
+
+/* What follows the write's own clauses in every form. */
+static bool finish(struct statement *st, const struct ref *target)
+{
+	if (!expand_returning(st, target))
+		return false;
+	if (target->action == ACT_LENS_SYNC &&
+	    !write_sync_by_trigger(st, target))
+		write_append_sync(st, target, SYNC_TO_OLD, SHAPE_OLD);
+	return true;
+}
+
+/* UPDATE and DELETE: the relation and its alias. */
+static bool replace_target(struct statement *st, const struct ref *target)
+{
+	const struct rule_migration *m = statement_migration(st, target->name);
+
+	if (!target->var->inh)
+		return refuse_clause(st, target, "ONLY", "Leave ONLY out.");
+	if (st->found.current_of)
+		return refuse_clause(st, target, "WHERE CURRENT OF",
+				     "Name the row by its key.");
+	statement_replace(st, span_of_relation(st, target->var),
+		target->var->alias != NULL ?
+		statement_lens(st, target->name)->lens_ref :
+		lens_as_alias(st, target));
+	if (m->prelock)
+		write_add_lock(st, target, SHAPE_OLD);
+	return true;
+}
+
+/* One past the SET list that starts at token i. */
+static size_t set_end(const struct statement *st, size_t i)
+{
+	for (; i < st->end; i++) {
+		if (st->tokens->v[i].depth > 0)
+			continue;
+		if (token_is(st->tokens, i, "where") ||
+		    token_is(st->tokens, i, "returning"))
+			return i;
+		if (token_is(st->tokens, i, "from") &&
+		    !token_is(st->tokens, i - 1, "distinct"))
+			return i;
+	}
+	return st->end;
+}
+
+static struct span set_list(const struct statement *st, const List *targets)
+{
+	const ResTarget *first = linitial(targets);
+	size_t i = tokens_find(st->tokens, (uint32_t)first->location);
+
+	if (st->tokens->v[i].depth > 0)	/* (a, b) = */
+		i--;
+	return (struct span){i, set_end(st, i)};
+}
+
+static bool lens_update(struct statement *st, const struct ref *target)
+{
+	const UpdateStmt *update = (const UpdateStmt *)st->node;
+
+	return write_set(st, target, update->targetList,
+			 set_list(st, update->targetList)) &&
+		replace_target(st, target) && finish(st, target);
+}
+
+static bool lens_delete(struct statement *st, const struct ref *target)
+{
+	return replace_target(st, target) && finish(st, target);
+}
+
+/* ON CONFLICT (amount): the converted column, where one stands for one. */
+static bool conflict_column(struct statement *st, const struct ref *target,
+			    const IndexElem *elem, size_t end, size_t *token)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	int old = elem->name != NULL ? lens_find_old(l, elem->name) : -1;
+	size_t at = *token;
+
+	while (*token < end && !(st->tokens->v[*token].punct == ',' &&
+				 st->tokens->v[*token].depth == 1))
+		(*token)++;
+	(*token)++;
+	if (old < 0 || l->olds[old].carried)
+		return elem->name != NULL || !lens_is_converted(l) ||
+			refuse_clause(st, target, "ON CONFLICT with an "
+				      "expression", "Name the columns.");
+	for (unsigned j = 0; j < l->n_new; j++) {
+		const struct lens_new *n = &l->news[j];
+
+		if (n->carried || n->extra || !l->olds[old].bijective ||
+		    !n->bijective || n->forward.n == 0 ||
+		    n->forward.column[0] != (unsigned)old)
+			continue;
+		statement_replace(st, (struct span){at, span_name_end(st, at)},
+			quote_name(arena_fmt(st->a, "new.%s",
+					     n->column->name), st->a));
+		return true;
+	}
+	return refuse_clause(st, target, "ON CONFLICT with a converted column",
+		"Say bijective: true in the specification if it is.");
+}
+
+/* The columns of the old relation's unique constraint. */
+static bool conflict_constraint(struct statement *st, const struct ref *target,
+				const InferClause *infer)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	size_t at = tokens_find(st->tokens, (uint32_t)infer->location);
+	struct sqltext t;
+
+	while (at < st->end && !token_is(st->tokens, at, "constraint"))
+		at++;
+	sqltext_begin(&t, st->a);
+	for (size_t i = 0; i < l->old->n_constraints; i++) {
+		const struct constraint *c = &l->old->constraints[i];
+
+		if (strcmp(c->name, infer->conname) != 0 ||
+		    (c->kind != CONSTRAINT_PRIMARY &&
+		     c->kind != CONSTRAINT_UNIQUE))
+			continue;
+		for (size_t k = 0; k < c->n_columns; k++) {
+			int old = lens_find_old(l, c->columns[k]);
+
+			if (old < 0 || !l->olds[old].carried)
+				return refuse_clause(st, target, "ON CONSTRAINT"
+					" over a converted column",
+					"Name the columns.");
+			sqltext_item(&t, ", ", "%s", quote_name(c->columns[k],
+								st->a));
+		}
+		statement_replace(st, (struct span){at - 1, span_name_end(
+			st, at + 1)}, arena_fmt(st->a, "(%s)", t.s));
+		return true;
+	}
+	return refuse_clause(st, target, "ON CONSTRAINT with this name",
+			     "Name the columns of a unique constraint.");
+}
+
+static bool lens_infer(struct statement *st, const struct ref *target,
+		       const InferClause *infer)
+{
+	size_t token, end;
+	ListCell *cell;
+
+	if (infer == NULL)
+		return true;
+	if (infer->conname != NULL)
+		return conflict_constraint(st, target, infer);
+	if (infer->whereClause != NULL &&
+	    lens_is_converted(statement_lens(st, target->name)))
+		return refuse_clause(st, target, "ON CONFLICT ... WHERE",
+				     "Leave the index predicate out.");
+	token = tokens_find(st->tokens, (uint32_t)infer->location) + 1;
+	end = span_closing(st, token - 1);
+	foreach(cell, infer->indexElems)
+		if (!conflict_column(st, target, lfirst(cell), end, &token))
+			return false;
+	return true;
+}
+
+static bool lens_on_conflict(struct statement *st, const struct ref *target,
+			     const OnConflictClause *clause)
+{
+	if (clause == NULL)
+		return true;
+	return lens_infer(st, target, clause->infer) &&
+		(clause->targetList == NIL ||
+		 write_set(st, target, clause->targetList,
+			   set_list(st, clause->targetList)));
+}
+
+static bool is_own(const struct lens *l, unsigned new)
+{
+	const struct lens_new *n = &l->news[new];
+
+	return n->carried && l->olds[n->old_index].carried &&
+		l->olds[n->old_index].new_index == new;
+}
+
+/* INSERT INTO L_lens AS old (...) SELECT ... FROM "pgtandem.row" AS r */
+static const char *row_insert(const struct statement *st,
+			      const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	bool always = false;
+	struct sqltext names, values;
+
+	sqltext_begin(&names, st->a);
+	sqltext_begin(&values, st->a);
+	for (unsigned i = 0; i < l->n_new; i++) {
+		const struct lens_new *n = &l->news[i];
+
+		if (n->extra || n->column->generated != 0)
+			continue;
+		always |= n->column->identity == 'a';
+		sqltext_item(&names, ", ", "%s", quote_name(is_own(l, i) ?
+			l->olds[n->old_index].column->name :
+			arena_fmt(st->a, "new.%s", n->column->name), st->a));
+		sqltext_item(&values, ", ", "%s",
+			     lens_forward(l, i, "r.", st->a));
+	}
+	return arena_fmt(st->a, " RETURNING *) INSERT INTO %s (%s)%s SELECT "
+			 "%s FROM \"pgtandem.row\" AS r",
+			 lens_as_alias(st, target), names.s,
+			 always ? " OVERRIDING SYSTEM VALUE" : "", values.s);
+}
+
+/* The last token of the INSERT's source. */
+static size_t source_last(const struct statement *st, const InsertStmt *insert,
+			  size_t from)
+{
+	if (insert->onConflictClause != NULL)
+		return tokens_find(st->tokens, (uint32_t)
+			insert->onConflictClause->location) - 1;
+	return span_find_word(st, from, "returning") - 1;
+}
+
+static bool take_overriding(struct statement *st, const struct ref *target,
+			    const InsertStmt *insert, size_t from)
+{
+	size_t at;
+
+	if (insert->override == OVERRIDING_NOT_SET)
+		return true;
+	if (insert->override == OVERRIDING_USER_VALUE)
+		return refuse_clause(st, target, "OVERRIDING USER VALUE",
+				     "Leave the identity column out.");
+	at = span_find_word(st, from, "overriding");
+	statement_replace(st, (struct span){at, at + 3}, "");
+	return true;
+}
+
+/* Does the client give a value for this column, other than DEFAULT? */
+static bool gives_value(const InsertStmt *insert, const struct column *c,
+			size_t position)
+{
+	const SelectStmt *source = (const SelectStmt *)insert->selectStmt;
+	int at = (int)position;
+	ListCell *cell;
+
+	if (source == NULL)
+		return false;
+	if (insert->cols != NIL)
+		at = -1;
+	foreach(cell, insert->cols)
+		if (strcmp(lfirst_node(ResTarget, cell)->name, c->name) == 0)
+			at = foreach_current_index(cell);
+	if (at < 0 || source->valuesLists == NIL)
+		return at >= 0;
+	foreach(cell, source->valuesLists) {
+		const List *row = lfirst(cell);
+
+		if (at < list_length(row) &&
+		    !IsA(list_nth(row, at), SetToDefault))
+			return true;
+	}
+	return false;
+}
+
+/* L_shape has no identity columns; what they refuse is refused here. */
+static bool check_identity(struct statement *st, const struct ref *target,
+			   const InsertStmt *insert)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	struct problem *p = &st->plan->refusal;
+
+	for (size_t i = 0; i < l->n_old; i++) {
+		const struct column *c = l->olds[i].column;
+
+		if ((c->identity != 'a' && c->generated == 0) ||
+		    (c->generated == 0 &&
+		     insert->override == OVERRIDING_SYSTEM_VALUE) ||
+		    !gives_value(insert, c, i))
+			continue;
+		problem_set(p, "428C9", "cannot insert a non-DEFAULT value "
+			    "into column \"%s\"", c->name);
+		problem_detail(p, c->generated != 0 ? "Column \"%s\" is a "
+			       "generated column." : "Column \"%s\" is an "
+			       "identity column defined as GENERATED ALWAYS.",
+			       c->name);
+		problem_hint(p, "pgtandem writes relation \"%s\" through "
+			     "migration \"%s\".", l->old->name, l->migration);
+		return false;
+	}
+	return true;
+}
+
+static struct span insert_target(const struct statement *st,
+				 const struct ref *target)
+{
+	struct span span = span_of_relation(st, target->var);
+
+	if (target->var->alias != NULL)
+		span.end = span_name_end(st, span.end + 1);
+	return span;
+}
+
+static bool lens_insert(struct statement *st, const struct ref *target)
+{
+	const InsertStmt *insert = (const InsertStmt *)st->node;
+	const struct lens *l = statement_lens(st, target->name);
+	struct span span = insert_target(st, target);
+
+	if (is_plain_insert(l)) {
+		statement_replace(st, span, lens_as_alias(st, target));
+		return lens_on_conflict(st, target, insert->onConflictClause) &&
+			finish(st, target);
+	}
+	if (!check_identity(st, target, insert) ||
+	    !take_overriding(st, target, insert, span.end))
+		return false;
+	statement_insert_before(st, span.first - 2,
+		insert->withClause != NULL ? ", \"pgtandem.row\" AS (" :
+		"WITH \"pgtandem.row\" AS (");
+	statement_replace(st, span, l->shape_ref);
+	statement_insert_after(st, source_last(st, insert, span.end),
+			       row_insert(st, target));
+	return lens_on_conflict(st, target, insert->onConflictClause) &&
+		finish(st, target);
+}
+
+bool write_lens(struct statement *st, const struct ref *target)
+{
+	if (IsA(st->node, InsertStmt))
+		return lens_insert(st, target);
+	if (IsA(st->node, UpdateStmt))
+		return lens_update(st, target);
+	return lens_delete(st, target);
+}

@@ -1,0 +1,589 @@
+/*
+ * SET through the lens: UPDATE's and ON CONFLICT DO UPDATE's.
+ *
+ * A carried column keeps its name in L_lens and its assignment as it is.  A
+ * converted one becomes "new.x" = forward(value), where the value is first
+ * given the old column's type as an assignment would:
+ *
+ *   amount = X          "new.amount_cents" = CAST((CAST(X AS integer) * 100) ...
+ *                       where the mapping names the column once, else
+ *                       "new.x" = (SELECT forward(r) FROM (SELECT CAST(X AS
+ *                       integer) AS amount, old.other AS other) AS r)
+ *   (a, b) = (X, Y)     one assignment for each
+ *   (a, b) = (SELECT)   ("new.a", b) = (SELECT forward(r), ... FROM (SELECT)...)
+ *
+ * Where assigned columns share a new one, the whole list becomes one
+ *   (targets) = (SELECT mappings FROM (SELECT values) AS r)
+ * so that each value is computed once and the client's text keeps its order.
+ */
+#include "rewrite/statement.h"
+
+#include <string.h>
+
+#include "rewrite/sqltext.h"
+#include "rewrite/template.h"
+
+enum { UNKNOWN = -1, MOST_ASSIGNMENTS = 1600 };	/* a relation's columns */
+
+struct assignment {
+	const ResTarget *target;
+	int old;			/* column, or UNKNOWN */
+	int new;			/* the one converted column it feeds */
+	size_t n_feeds;			/* how many converted columns */
+	bool carried;
+	bool shared;			/* a column it feeds has another feeder */
+	struct span value;		/* its tokens */
+};
+
+/* One `a = X` or `(a, b) = ...` of the list. */
+struct item {
+	size_t first_assignment, n;
+	struct span all, names, value;	/* tokens */
+	bool row;			/* = (X, Y) or ROW(X, Y) */
+	bool subselect;			/* = (SELECT ...) */
+};
+
+struct set {
+	struct statement *st;
+	const struct ref *target;
+	const struct lens *l;
+	size_t n;
+	struct assignment *v;
+	size_t n_items;
+	struct item *items;
+};
+
+static bool refuse(struct set *s, const char *clause, const char *hint)
+{
+	return statement_refuse(s->st, s->target->name, clause,
+		"The column is converted by the lens.", hint);
+}
+
+/* The comma, or the end, behind the token i, at its depth. */
+static size_t item_end(const struct statement *st, size_t i, size_t end)
+{
+	unsigned depth = st->tokens->v[i].depth;
+
+	while (i < end && !(st->tokens->v[i].punct == ',' &&
+			    st->tokens->v[i].depth == depth))
+		i++;
+	return i;
+}
+
+static size_t find_equals(const struct statement *st, size_t i, size_t end)
+{
+	unsigned depth = st->tokens->v[i].depth;
+
+	while (i < end && !(st->tokens->v[i].kind == TOKEN_OPERATOR &&
+			    st->tokens->v[i].depth == depth))
+		i++;
+	return i;
+}
+
+/* Cuts (X, Y) into the values of the item's assignments. */
+static bool cut_row(struct set *s, struct item *item, const RowExpr *row)
+{
+	const struct statement *st = s->st;
+	size_t open = item->value.first, close, at;
+
+	if (token_is(st->tokens, open, "row"))
+		open++;
+	close = item->value.end - 1;
+	if (list_length(row->args) != (int)item->n ||
+	    span_closing(st, open) != close)
+		return refuse(s, "a row of this form in SET",
+			      "Assign the columns one by one.");
+	at = open + 1;
+	for (size_t i = 0; i < item->n; i++) {
+		size_t end = item_end(st, at, close);
+
+		s->v[item->first_assignment + i].value =
+			(struct span){at, end};
+		at = end + 1;
+	}
+	return true;
+}
+
+/* One item at token `at`, whose first target is assignment `n`. */
+static bool cut_item(struct set *s, size_t at, size_t end, size_t n)
+{
+	const struct statement *st = s->st;
+	const MultiAssignRef *multi = (const MultiAssignRef *)
+		s->v[n].target->val;
+	struct item *item = &s->items[s->n_items++];
+	size_t equals = find_equals(st, at, end);
+
+	item->first_assignment = n;
+	item->names = (struct span){at, equals};
+	item->value = (struct span){equals + 1,
+				    item_end(st, equals + 1, end)};
+	item->all = (struct span){at, item->value.end};
+	item->n = 1;
+	s->v[n].value = item->value;
+	if (!IsA(multi, MultiAssignRef))
+		return true;
+	item->n = (size_t)multi->ncolumns;
+	item->row = IsA(multi->source, RowExpr);
+	item->subselect = !item->row;
+	if (item->row)
+		return cut_row(s, item, (const RowExpr *)multi->source);
+	return IsA(multi->source, SubLink) ||
+		refuse(s, "a source of this form in SET",
+		       "Assign the columns one by one.");
+}
+
+static bool cut_items(struct set *s, struct span list)
+{
+	size_t at = list.first;
+
+	for (size_t n = 0; n < s->n;) {
+		if (!cut_item(s, at, list.end, n))
+			return false;
+		n += s->items[s->n_items - 1].n;
+		at = s->items[s->n_items - 1].all.end + 1;
+	}
+	return true;
+}
+
+static bool uses(const struct template *t, unsigned old)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->column[i] == old)
+			return true;
+	return false;
+}
+
+static size_t count_uses(const struct template *t, unsigned old)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += t->column[i] == old;
+	return n;
+}
+
+static bool is_converted(const struct lens *l, unsigned new)
+{
+	return !l->news[new].carried && !l->news[new].extra &&
+		l->news[new].column->generated == 0;
+}
+
+static const struct assignment *find_assignment(const struct set *s,
+						unsigned old)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->v[i].old == (int)old)
+			return &s->v[i];
+	return NULL;
+}
+
+static bool has_other_feeder(const struct set *s, unsigned new,
+			     const struct assignment *a)
+{
+	const struct template *t = &s->l->news[new].forward;
+
+	for (size_t i = 0; i < t->n; i++) {
+		const struct assignment *other = find_assignment(
+			s, t->column[i]);
+
+		if (other != NULL && other != a)
+			return true;
+	}
+	return false;
+}
+
+static void find_feeds(struct set *s, struct assignment *a)
+{
+	a->old = lens_find_old(s->l, a->target->name);
+	a->carried = a->old == UNKNOWN || s->l->olds[a->old].carried;
+	for (unsigned j = 0; a->old != UNKNOWN && j < s->l->n_new; j++) {
+		if (!is_converted(s->l, j) ||
+		    !uses(&s->l->news[j].forward, (unsigned)a->old))
+			continue;
+		a->new = (int)j;
+		a->n_feeds++;
+	}
+}
+
+static void find_sharing(struct set *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct assignment *a = &s->v[i];
+
+		for (unsigned j = 0; a->n_feeds > 0 && j < s->l->n_new; j++)
+			a->shared |= is_converted(s->l, j) &&
+				uses(&s->l->news[j].forward,
+				     (unsigned)a->old) &&
+				has_other_feeder(s, j, a);
+	}
+}
+
+static bool check_assignments(struct set *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		const struct assignment *a = &s->v[i];
+
+		if (a->n_feeds == 0 && a->carried)
+			continue;
+		if (a->n_feeds == 0)
+			return refuse(s, "SET of a column that the new model "
+				      "does not have", "Leave it out.");
+		if (a->target->indirection != NIL)
+			return refuse(s, "SET of an element or a field of a "
+				      "column", "Assign the whole column.");
+	}
+	return true;
+}
+
+static bool is_simple(const struct assignment *a)
+{
+	return a->n_feeds == 0 ||
+		(a->n_feeds == 1 && !a->carried && !a->shared);
+}
+
+static const char *old_name(const struct set *s, const struct assignment *a)
+{
+	return quote_name(a->target->name, s->st->a);
+}
+
+static const char *new_name(const struct set *s, unsigned new)
+{
+	return quote_name(arena_fmt(s->st->a, "new.%s",
+				    s->l->news[new].column->name), s->st->a);
+}
+
+static const char *goal(const struct set *s, const struct assignment *a)
+{
+	return a->n_feeds == 0 ? old_name(s, a) :
+		new_name(s, (unsigned)a->new);
+}
+
+/*
+ * What stands around a value to give it the old column's type as assigning
+ * it does.  A cast to a type with a length cuts what an assignment refuses
+ * (22001); the types' own length functions do as an assignment does.
+ */
+static const struct {
+	uint32_t oid;
+	const char *name;
+} cutting_types[] = {
+	{1042, "bpchar"}, {1043, "\"varchar\""}, {1560, "\"bit\""},
+	{1562, "varbit"},
+};
+
+static const char *cutting_type(const struct column *c)
+{
+	for (size_t i = 0; c->typmod >= 0 && i < sizeof(cutting_types) /
+	     sizeof(*cutting_types); i++)
+		if (c->type_oid == cutting_types[i].oid)
+			return cutting_types[i].name;
+	return NULL;
+}
+
+static const char *cast_open(const struct set *s, unsigned old)
+{
+	const char *type = cutting_type(s->l->olds[old].column);
+
+	return type == NULL ? "CAST(" :
+		arena_fmt(s->st->a, "pg_catalog.%s(CAST(", type);
+}
+
+static const char *cast_close(const struct set *s, unsigned old)
+{
+	const struct column *c = s->l->olds[old].column;
+	const char *type = cutting_type(c);
+
+	if (type == NULL)
+		return arena_fmt(s->st->a, " AS %s)", c->type);
+	return arena_fmt(s->st->a, " AS pg_catalog.%s), %d, false)", type,
+			 c->typmod);
+}
+
+/* DEFAULT means the old column's. */
+static void replace_default(const struct set *s, const struct assignment *a)
+{
+	if (a->old != UNKNOWN && a->value.end == a->value.first + 1 &&
+	    token_is(s->st->tokens, a->value.first, "default"))
+		statement_replace(s->st, a->value, old_default(
+			s->l, (unsigned)a->old, s->st->a));
+}
+
+/* ", old.other AS other" for each column that the mapping needs and that is
+ * not assigned. */
+static void put_others(const struct set *s, struct sqltext *t, bool *done,
+		       unsigned new)
+{
+	const struct template *f = &s->l->news[new].forward;
+	const char *alias = quote_name(ref_alias(s->target), t->a);
+
+	for (size_t i = 0; i < f->n; i++) {
+		const char *name = quote_name(
+			s->l->olds[f->column[i]].column->name, t->a);
+
+		if (done[f->column[i]] ||
+		    find_assignment(s, f->column[i]) != NULL)
+			continue;
+		done[f->column[i]] = true;
+		sqltext_put(t, ", %s.%s AS %s", alias, name, name);
+	}
+}
+
+static const char *others(const struct set *s, unsigned new)
+{
+	bool *done = arena_alloc(s->st->a, s->l->n_old);
+	struct sqltext t;
+
+	sqltext_begin(&t, s->st->a);
+	put_others(s, &t, done, new);
+	return t.s;
+}
+
+/* The mapping as text before and behind the value's place in it. */
+static void inline_mapping(const struct set *s, const struct assignment *a,
+			   const char **ret_open, const char **ret_close)
+{
+	static const char place[] = "\001";
+	const struct lens_new *n = &s->l->news[a->new];
+	const char *alias = quote_name(ref_alias(s->target), s->st->a);
+	const char **names = arena_alloc(s->st->a, (n->forward.n + 1) *
+					 sizeof(*names));
+	char *text, *cut;
+
+	for (size_t i = 0; i < n->forward.n; i++)
+		names[i] = n->forward.column[i] == (unsigned)a->old ? place :
+			arena_fmt(s->st->a, "%s.%s", alias, quote_name(
+				s->l->olds[n->forward.column[i]].column->name,
+				s->st->a));
+	text = arena_str(s->st->a, template_join(&n->forward, names,
+						 s->st->a));
+	cut = strstr(text, place);
+	*cut = '\0';
+	*ret_open = arena_fmt(s->st->a, "CAST((%s%s", text,
+			      cast_open(s, (unsigned)a->old));
+	*ret_close = arena_fmt(s->st->a, "%s%s) AS %s)",
+		cast_close(s, (unsigned)a->old), cut + 1,
+		type_before_assignment(n->column->type, s->st->a));
+}
+
+static void value_frame(const struct set *s, const struct assignment *a,
+			const char **ret_open, const char **ret_close)
+{
+	struct arena *arena = s->st->a;
+
+	*ret_open = *ret_close = "";
+	if (a->n_feeds == 0)
+		return;
+	if (count_uses(&s->l->news[a->new].forward, (unsigned)a->old) == 1) {
+		inline_mapping(s, a, ret_open, ret_close);
+		return;
+	}
+	*ret_open = arena_fmt(arena, "(SELECT %s FROM (SELECT %s",
+		lens_forward(s->l, (unsigned)a->new, "r.", arena),
+		cast_open(s, (unsigned)a->old));
+	*ret_close = arena_fmt(arena, "%s AS %s%s) AS r)",
+		cast_close(s, (unsigned)a->old), old_name(s, a),
+		others(s, (unsigned)a->new));
+}
+
+static void edit_single(const struct set *s, const struct item *item)
+{
+	const struct assignment *a = &s->v[item->first_assignment];
+	const char *open, *close;
+
+	replace_default(s, a);
+	if (a->n_feeds == 0)
+		return;
+	value_frame(s, a, &open, &close);
+	statement_replace(s->st, item->names, arena_fmt(s->st->a, "%s ",
+							goal(s, a)));
+	statement_insert_before(s->st, a->value.first, open);
+	statement_insert_after(s->st, a->value.end - 1, close);
+}
+
+/* (a, b) = (X, Y) as a = X, b = Y. */
+static void edit_row(const struct set *s, const struct item *item)
+{
+	const char *before = "", *open, *close;
+	size_t from = item->all.first;
+
+	for (size_t i = 0; i < item->n; i++) {
+		const struct assignment *a = &s->v[item->first_assignment + i];
+
+		replace_default(s, a);
+		value_frame(s, a, &open, &close);
+		statement_replace(s->st, (struct span){from, a->value.first},
+			arena_fmt(s->st->a, "%s%s = %s", before, goal(s, a),
+				  open));
+		before = arena_fmt(s->st->a, "%s, ", close);
+		from = a->value.end;
+	}
+	statement_replace(s->st, (struct span){from, item->all.end}, close);
+}
+
+static bool is_all_carried(const struct set *s, const struct item *item)
+{
+	for (size_t i = 0; i < item->n; i++)
+		if (s->v[item->first_assignment + i].n_feeds > 0)
+			return false;
+	return true;
+}
+
+/* A subselect that finds no row assigns NULLs, which have to be mapped too:
+ * hence the outer join. */
+static void edit_subselect(const struct set *s, const struct item *item)
+{
+	struct arena *arena = s->st->a;
+	struct sqltext goals, mappings, values, names;
+
+	sqltext_begin(&goals, arena);
+	sqltext_begin(&mappings, arena);
+	sqltext_begin(&values, arena);
+	sqltext_begin(&names, arena);
+	for (size_t i = 0; i < item->n; i++) {
+		const struct assignment *a = &s->v[item->first_assignment + i];
+		const char *name = old_name(s, a);
+		unsigned old = (unsigned)a->old;
+
+		sqltext_item(&goals, ", ", "%s", goal(s, a));
+		sqltext_item(&names, ", ", "%s", name);
+		sqltext_item(&mappings, ", ", "%s", a->n_feeds == 0 ?
+			arena_fmt(arena, "r.%s", name) :
+			lens_forward(s->l, (unsigned)a->new, "r.", arena));
+		sqltext_item(&values, ", ", "%ss.%s%s AS %s%s",
+			cast_open(s, old), name, cast_close(s, old), name,
+			a->n_feeds == 0 ? "" : others(s, (unsigned)a->new));
+	}
+	statement_replace(s->st, item->names,
+			  arena_fmt(arena, "(%s) ", goals.s));
+	statement_insert_before(s->st, item->value.first, arena_fmt(arena,
+		"(SELECT %s FROM (SELECT %s FROM (VALUES (1)) AS one "
+		"LEFT JOIN ", mappings.s, values.s));
+	statement_insert_after(s->st, item->value.end - 1, arena_fmt(arena,
+		" AS s(%s) ON true) AS r)", names.s));
+}
+
+static void put_goals(const struct set *s, struct sqltext *goals,
+		      struct sqltext *mappings, struct sqltext *rest)
+{
+	bool *done = arena_alloc(goals->a, s->l->n_old);
+
+	for (size_t i = 0; i < s->n; i++) {
+		const char *name = old_name(s, &s->v[i]);
+
+		if (!s->v[i].carried)
+			continue;
+		sqltext_item(goals, ", ", "%s", name);
+		sqltext_item(mappings, ", ", "r.%s", name);
+	}
+	for (unsigned j = 0; j < s->l->n_new; j++) {
+		bool fed = false;
+
+		for (size_t i = 0; i < s->n; i++)
+			fed |= s->v[i].n_feeds > 0 && is_converted(s->l, j) &&
+				uses(&s->l->news[j].forward,
+				     (unsigned)s->v[i].old);
+		if (!fed)
+			continue;
+		sqltext_item(goals, ", ", "%s", new_name(s, j));
+		sqltext_item(mappings, ", ", "%s",
+			     lens_forward(s->l, j, "r.", goals->a));
+		put_others(s, rest, done, j);
+	}
+}
+
+/* The whole list as one assignment of a row. */
+static void edit_group(const struct set *s, struct span list)
+{
+	struct arena *arena = s->st->a;
+	struct sqltext goals, mappings, rest;
+	const char *before;
+	size_t from = list.first;
+
+	sqltext_begin(&goals, arena);
+	sqltext_begin(&mappings, arena);
+	sqltext_begin(&rest, arena);
+	put_goals(s, &goals, &mappings, &rest);
+	before = arena_fmt(arena, "(%s) = (SELECT %s FROM (SELECT ",
+			   goals.s, mappings.s);
+	for (size_t i = 0; i < s->n; i++) {
+		const struct assignment *a = &s->v[i];
+		unsigned old = (unsigned)a->old;
+
+		replace_default(s, a);
+		statement_replace(s->st, (struct span){from, a->value.first},
+			arena_fmt(arena, "%s%s", before, cast_open(s, old)));
+		before = arena_fmt(arena, "%s AS %s, ", cast_close(s, old),
+				   old_name(s, a));
+		from = a->value.end;
+	}
+	before = arena_fmt(arena, "%.*s%s) AS r)", (int)strlen(before) - 2,
+			   before, rest.s);
+	if (from < list.end)
+		statement_replace(s->st, (struct span){from, list.end},
+				  before);
+	else
+		statement_insert_after(s->st, from - 1, before);
+}
+
+static bool edit_items(const struct set *s)
+{
+	for (size_t i = 0; i < s->n_items; i++) {
+		const struct item *item = &s->items[i];
+
+		if (item->n == 1 && !item->row && !item->subselect)
+			edit_single(s, item);
+		else if (item->row)
+			edit_row(s, item);
+		else if (!is_all_carried(s, item))
+			edit_subselect(s, item);
+	}
+	return true;
+}
+
+/* A group needs every value by itself and every column known. */
+static bool can_group(struct set *s)
+{
+	for (size_t i = 0; i < s->n_items; i++)
+		if (s->items[i].subselect)
+			return refuse(s, "SET of several columns from a "
+				"subselect beside others that feed the same "
+				"new column", "Assign the columns one by one.");
+	for (size_t i = 0; i < s->n; i++)
+		if (s->v[i].old == UNKNOWN ||
+		    s->v[i].target->indirection != NIL)
+			return refuse(s, "SET of an element, a field or an "
+				"unknown column beside columns that feed the "
+				"same new column",
+				"Use two UPDATE statements.");
+	return true;
+}
+
+bool write_set(struct statement *st, const struct ref *target,
+	       const List *targets, struct span list)
+{
+	struct set s = {.st = st, .target = target,
+			.l = statement_lens(st, target->name)};
+	bool simple = true;
+	ListCell *cell;
+
+	if (list_length(targets) > MOST_ASSIGNMENTS)
+		return refuse(&s, "so long a SET list", "Shorten it.");
+	s.v = arena_alloc(st->a, (size_t)list_length(targets) * sizeof(*s.v));
+	s.items = arena_alloc(st->a, (size_t)list_length(targets) *
+			      sizeof(*s.items));
+	foreach(cell, targets)
+		s.v[s.n++].target = lfirst(cell);
+	for (size_t i = 0; i < s.n; i++)
+		find_feeds(&s, &s.v[i]);
+	find_sharing(&s);
+	if (!cut_items(&s, list) || !check_assignments(&s))
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		simple &= is_simple(&s.v[i]);
+	if (simple)
+		return edit_items(&s);
+	if (!can_group(&s))
+		return false;
+	edit_group(&s, list);
+	return true;
+}
