@@ -376,20 +376,23 @@ static const char *trigger_name(const struct lens *l, struct arena *a)
 				    l->number), a);
 }
 
-static const char *key_changes(const struct mapping *m)
+static const char *key_columns(const struct mapping *m)
 {
 	struct sqltext t;
 
 	sqltext_begin(&t, m->a);
 	for (size_t i = 0; i < m->l->n_key; i++)
-		sqltext_item(&t, " OR ", "OLD.%s IS DISTINCT FROM NEW.%s",
-			     mapping_source_key(m, i),
-			     mapping_source_key(m, i));
+		sqltext_item(&t, ", ", "%s", mapping_source_key(m, i));
 	return t.s;
 }
 
-/* No epoch goes with these calls: the trigger is there only while it is right
- * that it runs. */
+/*
+ * An UPDATE whose SET names a key column is synced by this trigger alone, so
+ * it runs even where the key keeps its value (an object mapper sets every
+ * column): it has no WHEN.
+ * No epoch goes with its calls: it is there only while it is right that it
+ * runs.
+ */
 static void add_moved(struct ddl_build *b, enum walk_direction d)
 {
 	bool to_new = d == WALK_TO_NEW;
@@ -407,13 +410,13 @@ static void add_moved(struct ddl_build *b, enum walk_direction d)
 		"BEGIN\n\tPERFORM %s(NULL, %s);\n\tPERFORM %s(NULL, %s);\n"
 		"\tRETURN NULL;\nEND\n$pgtandem$;\n"
 		"DROP TRIGGER IF EXISTS %s ON %s;\n"
-		"CREATE TRIGGER %s AFTER UPDATE ON %s FOR EACH ROW WHEN (%s)"
+		"CREATE TRIGGER %s AFTER UPDATE OF %s ON %s FOR EACH ROW"
 		" EXECUTE FUNCTION %s();\n"
 		"ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
 		function, sync, mapping_source_keys(&m, "OLD."), sync,
 		mapping_source_keys(&m, "NEW."), trigger, m.source_ref,
-		trigger, m.source_ref, key_changes(&m), function, m.source_ref,
-		trigger),
+		trigger, key_columns(&m), m.source_ref, function,
+		m.source_ref, trigger),
 		"create trigger %s on %s", trigger, m.source_ref);
 }
 
