@@ -1,0 +1,483 @@
+/*
+ * Runs the statement cases: text files of SQL in and SQL out.
+ *
+ *	run_cases [--update | --sent] FILE...
+ *
+ * A file is read from top to bottom:
+ *
+ *	-- schema: FILE			relative to this file (model.h)
+ *	-- phase: read_new dual_write	what follows holds in each of these
+ *	-- session: hides NAME | reads_old | prelock	until the next phase
+ *	-- note: anything
+ *	-- case: a sentence
+ *	the client's text
+ *	-- becomes: cut 1 silent	or just "-- becomes:"
+ *	what is sent; {NAME} as the schema file defines it
+ *	-- passes:			(instead) sent as it is
+ *	-- refused: 0A000 part of the message	(instead)
+ *
+ * "cut 1 silent" says what is done to the result of each statement, separated
+ * by slashes: hidden columns cut, rows not shown at all.
+ *
+ * Beside what the file says, each case must keep the properties listed in
+ * `properties`.  --update writes what came out into the file, for review by
+ * `git diff`; --sent prints what came out as lines of JSON, for
+ * check_against_server.
+ */
+#include <err.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pg_query.h>
+
+#include "config/arena.h"
+#include "rewrite/rewrite.h"
+#include "tests/cases/model.h"
+
+enum mode { MODE_TEST, MODE_UPDATE, MODE_SENT };
+
+struct test_case {
+	const char *file, *name, *phase;
+	const char *sql;
+	const char *expected;	/* from its directive on, expanded */
+	struct rewrite_request req;
+	const struct ruleset *planned;
+	const struct plan *plan;
+	const char *actual;	/* as `expected` would say it */
+};
+
+struct run {
+	enum mode mode;
+	const char *path;
+	struct arena arena;	/* of the file */
+	const struct model *model;
+	const char *phases;
+	bool reads_old, prelock;
+	const char *hides;	/* names, or "" */
+	unsigned count, failed;
+	FILE *updated;		/* --update */
+};
+
+/* What came out, in the words of the file. */
+
+static const char *render_results(const struct plan *plan, struct arena *a)
+{
+	const char *text = "";
+	bool any = false;
+
+	for (size_t i = 0; i < plan->n_stmts; i++) {
+		const struct plan_stmt *s = &plan->stmts[i];
+
+		any |= s->hidden > 0 || s->silent;
+		text = arena_fmt(a, "%s%scut %u%s", text, i ? " / " : " ",
+				 s->hidden, s->silent ? " silent" : "");
+	}
+	return any ? text : "";
+}
+
+static const char *render(const struct plan *plan, struct arena *a)
+{
+	switch (plan->kind) {
+	case PLAN_PASS:
+		return "-- passes:";
+	case PLAN_EDIT:
+		return arena_fmt(a, "-- becomes:%s\n%s",
+				 render_results(plan, a), plan->text);
+	case PLAN_REFUSE:
+		return arena_fmt(a, "-- refused: %s %s",
+				 plan->refusal.sqlstate,
+				 plan->refusal.message);
+	}
+	abort();
+}
+
+/* A refusal's message need only be contained. */
+static bool is_as_expected(const struct test_case *t)
+{
+	static const char refused[] = "-- refused: ";
+	size_t n = sizeof(refused) - 1;
+
+	if (strcmp(t->actual, t->expected) == 0)
+		return true;
+	return strncmp(t->expected, refused, n) == 0 &&
+		strlen(t->expected) > n + 6 &&
+		strncmp(t->actual, t->expected, n + 6) == 0 &&
+		strstr(t->actual, t->expected + n + 6) != NULL;
+}
+
+/* The properties that hold for every case: NULL, or what is wrong. */
+
+static const char *text_parses_again(const struct test_case *t)
+{
+	PgQuerySplitResult split;
+	const char *wrong = NULL;
+
+	if (t->plan->kind != PLAN_EDIT)
+		return NULL;
+	split = pg_query_split_with_parser(t->plan->text);
+	if (split.error != NULL)
+		wrong = "the text sent does not parse";
+	else if ((size_t)split.n_stmts != t->plan->n_stmts)
+		wrong = "n_stmts is not the number of statements";
+	pg_query_free_split_result(split);
+	return wrong;
+}
+
+static uint32_t count_chars(const char *s, size_t bytes)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		n += (s[i] & 0xc0) != 0x80;
+	return n;
+}
+
+/* Are these bytes equal, and does each character's place lead back? */
+static bool unedited_maps(const struct test_case *t, size_t from, size_t at,
+			  size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		uint32_t sent = count_chars(t->plan->text, at + i) + 1;
+		uint32_t client = count_chars(t->sql, from + i) + 1;
+
+		if (t->plan->text[at + i] != t->sql[from + i])
+			return false;
+		if ((t->sql[from + i] & 0xc0) != 0x80 &&
+		    plan_map_position(t->plan, t->sql, t->req.len, sent) !=
+		    client)
+			return false;
+	}
+	return true;
+}
+
+/* What stands for something of the client's leads to its first byte, what
+ * was inserted nowhere. */
+static bool added_maps(const struct test_case *t, const struct plan_edit *e)
+{
+	uint32_t client = e->removed == 0 ? 0 : count_chars(t->sql, e->from) +
+		1;
+
+	for (size_t i = e->at; i < e->at + e->added; i++)
+		if ((t->plan->text[i] & 0xc0) != 0x80 &&
+		    plan_map_position(t->plan, t->sql, t->req.len,
+				      count_chars(t->plan->text, i) + 1) !=
+		    client)
+			return false;
+	return true;
+}
+
+static const char *positions_lead_back(const struct test_case *t)
+{
+	const struct plan *plan = t->plan;
+	size_t from = 0, at = 0;
+
+	if (plan->kind != PLAN_EDIT)
+		return NULL;
+	for (size_t i = 0; i < plan->n_edits; i++) {
+		const struct plan_edit *e = &plan->edits[i];
+
+		if (e->from < from || e->at < at || e->from - from != e->at - at)
+			return "the edits are not in order";
+		if (!unedited_maps(t, from, at, e->from - from))
+			return "an unedited byte does not lead back";
+		if (!added_maps(t, e))
+			return "a byte of ours does not lead to its edit";
+		from = e->from + e->removed;
+		at = e->at + e->added;
+	}
+	if (plan->len - at != t->req.len - from ||
+	    !unedited_maps(t, from, at, plan->len - at))
+		return "the end does not lead back";
+	return NULL;
+}
+
+static const char *planned_changes_nothing(const struct test_case *t)
+{
+	struct rewrite_request req = t->req;
+	const char *wrong = NULL;
+	struct arena a;
+
+	arena_init(&a);
+	req.rules = t->planned;
+	if (rewrite_plan(&req, &a)->kind == PLAN_EDIT)
+		wrong = "it is edited in planned";
+	arena_free(&a);
+	return wrong;
+}
+
+static const char *the_answer_is_repeated(const struct test_case *t)
+{
+	const char *wrong = NULL;
+	struct arena a;
+
+	arena_init(&a);
+	if (strcmp(render(rewrite_plan(&t->req, &a), &a),
+		   render(t->plan, &a)) != 0)
+		wrong = "planned again, it is something else";
+	arena_free(&a);
+	return wrong;
+}
+
+static const char *edits_say_what_they_touch(const struct test_case *t)
+{
+	const struct plan *p = t->plan;
+
+	if (p->kind == PLAN_EDIT && p->migrations == 0)
+		return "edited, but no migration is touched";
+	if ((p->writes | p->old_shape) & ~p->migrations)
+		return "it writes what it does not touch";
+	return NULL;
+}
+
+static const char *(*const properties[])(const struct test_case *) = {
+	text_parses_again,
+	positions_lead_back,
+	planned_changes_nothing,
+	the_answer_is_repeated,
+	edits_say_what_they_touch,
+};
+
+static void print_lines(const char *head, const char *text)
+{
+	printf("# %s\n", head);
+	while (*text != '\0') {
+		printf("#   %.*s\n", (int)strcspn(text, "\n"), text);
+		text = next_line(text);
+	}
+}
+
+static void report(struct run *r, const struct test_case *t)
+{
+	const char *wrong = NULL;
+	bool same = is_as_expected(t);
+
+	for (size_t i = 0; i < sizeof(properties) / sizeof(*properties); i++)
+		if (wrong == NULL)
+			wrong = properties[i](t);
+	r->count++;
+	r->failed += !same || wrong != NULL;
+	printf("%sok %u - %s: %s\n", same && !wrong ? "" : "not ", r->count,
+	       t->phase, t->name);
+	if (wrong != NULL)
+		print_lines(wrong, t->actual);
+	if (!same) {
+		print_lines("expected", t->expected);
+		print_lines("but it is", t->actual);
+	}
+}
+
+static void print_sent(const struct test_case *t)
+{
+	const struct plan *plan = t->plan;
+	json_t *cut = json_array(), *line;
+
+	if (plan->kind != PLAN_EDIT)
+		return;
+	for (size_t i = 0; i < plan->n_stmts; i++)
+		json_array_append_new(cut, json_pack("[ib]",
+			plan->stmts[i].hidden, plan->stmts[i].silent));
+	line = json_pack("{ss ss ss ss so}", "name", t->name, "phase",
+			 t->phase, "sql", t->sql, "sent", plan->text, "cut",
+			 cut);
+	json_dumpf(line, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(line);
+}
+
+/* Reading. */
+
+static const char *const directives[] = {
+	"schema", "phase", "session", "note", "case",
+	"becomes", "passes", "refused",
+};
+
+enum { DIRECTIVES = sizeof(directives) / sizeof(*directives), ANSWERS = 3 };
+
+/* The lines up to the next of the first `n` directives, or the last ones. */
+static const char *skip_to(const char *line, size_t first, size_t n,
+			   struct arena *a)
+{
+	for (; *line != '\0'; line = next_line(line))
+		for (size_t i = first; i < first + n; i++)
+			if (directive(line, directives[i], a) != NULL)
+				return line;
+	return line;
+}
+
+static const char *trimmed(const char *from, const char *to, struct arena *a)
+{
+	while (to > from && (to[-1] == '\n' || to[-1] == ' '))
+		to--;
+	return arena_dup(a, from, (size_t)(to - from));
+}
+
+static uint64_t hidden_mask(const struct run *r, const struct ruleset *rules)
+{
+	uint64_t mask = 0;
+
+	for (size_t i = 0; i < rules->n_names; i++)
+		if (strstr(r->hides, rules->names[i].name) != NULL)
+			mask |= UINT64_C(1) << i;
+	return mask;
+}
+
+static void run_in_phase(struct run *r, struct test_case *t,
+			 enum phase phase, struct arena *a)
+{
+	const struct ruleset *rules = model_rules(r->model, phase, r->prelock,
+						  a);
+
+	t->phase = phase_name(phase);
+	t->planned = model_rules(r->model, PHASE_PLANNED, false, a);
+	t->req = (struct rewrite_request){.sql = t->sql,
+					  .len = strlen(t->sql),
+					  .rules = rules,
+					  .hidden = hidden_mask(r, rules),
+					  .read_new = !r->reads_old};
+	t->plan = rewrite_plan(&t->req, a);
+	t->actual = render(t->plan, a);
+	if (r->mode == MODE_TEST)
+		report(r, t);
+	else if (r->mode == MODE_SENT)
+		print_sent(t);
+}
+
+/* A refusal that is as expected stays as short as it was written; a new one
+ * does not say the phase, for there may be several. */
+static void write_answer(struct run *r, const struct test_case *t,
+			 struct arena *a)
+{
+	const char *text = model_contract(r->model, is_as_expected(t) ?
+					  t->expected : t->actual, a);
+	const char *phase = strstr(text, " while migration ");
+	int len = t->plan->kind == PLAN_REFUSE && phase != NULL ?
+		(int)(phase - text) : (int)strlen(text);
+
+	fprintf(r->updated, "%.*s\n\n", len, text);
+}
+
+static void run_case(struct run *r, struct test_case *t)
+{
+	const char *at = r->phases;
+	enum phase phase;
+	struct arena a;
+
+	arena_init(&a);
+	while (*at != '\0') {
+		size_t len = strcspn(at, " ");
+
+		if (!phase_from_name(at, len, &phase))
+			errx(1, "%s: no phase %s", r->path, at);
+		run_in_phase(r, t, phase, &a);
+		at += len + strspn(at + len, " ");
+	}
+	if (r->mode == MODE_UPDATE)
+		write_answer(r, t, &a);
+	arena_free(&a);
+}
+
+/* One case from its directive on; returns what follows it. */
+static const char *read_case(struct run *r, const char *line, const char *name)
+{
+	struct arena *a = &r->arena;
+	const char *sql = next_line(line);
+	const char *answer = skip_to(sql, DIRECTIVES - ANSWERS, ANSWERS, a);
+	const char *end = skip_to(next_line(answer), 0, DIRECTIVES - ANSWERS,
+				  a);
+	struct test_case t = {.file = r->path, .name = name};
+
+	if (r->model == NULL || r->phases == NULL)
+		errx(1, "%s: a case before schema and phase", r->path);
+	t.sql = trimmed(sql, answer, a);
+	t.expected = model_expand(r->model, trimmed(answer, end, a), a);
+	if (r->mode == MODE_UPDATE)
+		fwrite(line, 1, (size_t)(answer - line), r->updated);
+	run_case(r, &t);
+	return end;
+}
+
+static void read_session(struct run *r, const char *rest)
+{
+	if (strncmp(rest, "hides ", 6) == 0)
+		r->hides = rest + 6;
+	else if (strcmp(rest, "reads_old") == 0)
+		r->reads_old = true;
+	else if (strcmp(rest, "prelock") == 0)
+		r->prelock = true;
+	else
+		errx(1, "%s: session: %s", r->path, rest);
+}
+
+static void read_line(struct run *r, const char *line)
+{
+	struct arena *a = &r->arena;
+	const char *rest;
+
+	if ((rest = directive(line, "schema", a)) != NULL) {
+		const char *slash = strrchr(r->path, '/');
+
+		r->model = model_read(arena_fmt(a, "%.*s%s", slash == NULL ? 0 :
+			(int)(slash + 1 - r->path), r->path, rest), a);
+	}
+	if ((rest = directive(line, "phase", a)) != NULL) {
+		r->phases = rest;
+		r->reads_old = r->prelock = false;
+		r->hides = "";
+	}
+	if ((rest = directive(line, "session", a)) != NULL)
+		read_session(r, rest);
+}
+
+static void run_file(struct run *r)
+{
+	char *updated = NULL;
+	size_t size = 0;
+	const char *line, *name;
+
+	arena_init(&r->arena);
+	line = read_file(r->path, &r->arena);
+	r->updated = open_memstream(&updated, &size);
+	while (*line != '\0') {
+		name = directive(line, "case", &r->arena);
+		if (name != NULL) {
+			line = read_case(r, line, name);
+			continue;
+		}
+		read_line(r, line);
+		fwrite(line, 1, (size_t)(next_line(line) - line), r->updated);
+		line = next_line(line);
+	}
+	fclose(r->updated);
+	if (r->mode == MODE_UPDATE) {
+		FILE *f = fopen(r->path, "w");
+
+		if (f == NULL || fwrite(updated, 1, size, f) != size ||
+		    fclose(f) != 0)
+			err(1, "%s", r->path);
+	}
+	free(updated);
+	arena_free(&r->arena);
+}
+
+int main(int argc, char **argv)
+{
+	struct run r = {.mode = MODE_TEST};
+	int first = 1;
+
+	if (argc > 1 && strcmp(argv[1], "--update") == 0)
+		r.mode = MODE_UPDATE, first++;
+	else if (argc > 1 && strcmp(argv[1], "--sent") == 0)
+		r.mode = MODE_SENT, first++;
+	for (int i = first; i < argc; i++) {
+		r.path = argv[i];
+		r.model = NULL;
+		r.phases = NULL;
+		run_file(&r);
+	}
+	if (r.mode == MODE_TEST)
+		printf("1..%u\n", r.count);
+	rewrite_thread_end();
+	return r.failed > 0;
+}
