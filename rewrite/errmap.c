@@ -41,7 +41,6 @@ uint32_t plan_map_position(const struct plan *plan, const char *sql,
 
 		if (at < e->at)
 			break;
-		/* What replaced something stands for its first byte. */
 		if (at < (size_t)e->at + e->added)
 			return e->removed > 0 ?
 				character_of_byte(sql, e->from) : 0;

@@ -80,7 +80,7 @@ const struct plan *rewrite_plan(const struct rewrite_request *req,
 
 /* Position of an error in the sent text, in characters from 1, as a position
  * in the client's text: of what was replaced, if it lies in a replacement; 0
- * if it lies in text that the client did not write.
+ * if it lies in text that was only added.
  * `sql` is the client's text. */
 uint32_t plan_map_position(const struct plan *plan, const char *sql,
 			   size_t len, uint32_t position);

@@ -152,19 +152,28 @@ size_t span_find_word(const struct statement *st, size_t i, const char *word)
 	return i;
 }
 
-/* Would this token and a word beside it become one? */
-static bool sticks(const struct token *t)
+/* Would this byte and a word beside it become one token? */
+static bool sticks(const struct statement *st, uint32_t at)
 {
-	return t->kind != TOKEN_PUNCT && t->kind != TOKEN_END;
+	unsigned char c = (unsigned char)st->sql[at];
+
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		(c >= '0' && c <= '9') || c >= 0x80 ||
+		(c != '\0' && strchr("_$\"'.", c) != NULL);
 }
 
-static const char *spaced(const struct statement *st, struct span span,
-			  uint32_t from, uint32_t to, const char *text)
+static bool is_word(char c)
 {
-	const struct token *v = st->tokens->v;
-	bool before = span.first > 0 && v[span.first - 1].to == from &&
-		sticks(&v[span.first - 1]) && *text != '\0' && *text != ' ';
-	bool after = v[span.end].from == to && sticks(&v[span.end]);
+	return c != '\0' && strchr(" ,()", c) == NULL;
+}
+
+static const char *spaced(const struct statement *st, uint32_t from,
+			  uint32_t to, const char *text)
+{
+	size_t len = strlen(text);
+	bool before = from > 0 && is_word(*text) && sticks(st, from - 1);
+	bool after = (len == 0 ? from > 0 && sticks(st, from - 1) :
+		      is_word(text[len - 1])) && sticks(st, to);
 
 	if (!before && !after)
 		return text;
@@ -178,7 +187,7 @@ void statement_replace(struct statement *st, struct span span,
 	uint32_t from = st->tokens->v[span.first].from;
 	uint32_t to = st->tokens->v[span.end - 1].to;
 
-	edit_replace(st->edits, from, to, spaced(st, span, from, to, text));
+	edit_replace(st->edits, from, to, spaced(st, from, to, text));
 }
 
 void statement_insert_before(struct statement *st, size_t token,
@@ -186,8 +195,7 @@ void statement_insert_before(struct statement *st, size_t token,
 {
 	uint32_t at = st->tokens->v[token].from;
 
-	edit_insert(st->edits, at, spaced(st, (struct span){token, token}, at,
-					  at + 1, text));
+	edit_insert(st->edits, at, spaced(st, at, at, text));
 }
 
 void statement_insert_after(struct statement *st, size_t token,
@@ -195,8 +203,7 @@ void statement_insert_after(struct statement *st, size_t token,
 {
 	uint32_t at = st->tokens->v[token].to;
 
-	edit_insert(st->edits, at, spaced(st, (struct span){token + 1,
-					  token + 1}, at + 1, at, text));
+	edit_insert(st->edits, at, spaced(st, at, at, text));
 }
 
 const char *statement_text(const struct statement *st, struct span span)

@@ -18,6 +18,7 @@
  */
 #include "rewrite/statement.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "rewrite/sqltext.h"
@@ -263,40 +264,57 @@ static const char *goal(const struct set *s, const struct assignment *a)
  * it does.  A cast to a type with a length cuts what an assignment refuses
  * (22001); the types' own length functions do as an assignment does.
  */
-static const struct {
-	uint32_t oid;
+static const struct cutting_type {
+	const char *before;	/* the length, as format_type prints it */
 	const char *name;
+	long header;		/* typmod = length + header */
 } cutting_types[] = {
-	{1042, "bpchar"}, {1043, "\"varchar\""}, {1560, "\"bit\""},
-	{1562, "varbit"},
+	{"character varying(", "\"varchar\"", 4},
+	{"character(", "bpchar", 4},
+	{"bit(", "\"bit\"", 0},
+	{"bit varying(", "varbit", 0},
 };
 
-static const char *cutting_type(const struct column *c)
+static const struct cutting_type *cutting_type(const struct column *c,
+					       long *ret_typmod)
 {
-	for (size_t i = 0; c->typmod >= 0 && i < sizeof(cutting_types) /
-	     sizeof(*cutting_types); i++)
-		if (c->type_oid == cutting_types[i].oid)
-			return cutting_types[i].name;
+	char *end;
+
+	for (size_t i = 0; i < sizeof(cutting_types) / sizeof(*cutting_types);
+	     i++) {
+		const struct cutting_type *t = &cutting_types[i];
+		size_t len = strlen(t->before);
+
+		if (strncmp(c->type, t->before, len) != 0)
+			continue;
+		*ret_typmod = strtol(c->type + len, &end, 10) + t->header;
+		if (strcmp(end, ")") == 0)
+			return t;
+	}
 	return NULL;
 }
 
 static const char *cast_open(const struct set *s, unsigned old)
 {
-	const char *type = cutting_type(s->l->olds[old].column);
+	const struct cutting_type *type;
+	long typmod;
 
+	type = cutting_type(s->l->olds[old].column, &typmod);
 	return type == NULL ? "CAST(" :
-		arena_fmt(s->st->a, "pg_catalog.%s(CAST(", type);
+		arena_fmt(s->st->a, "pg_catalog.%s(CAST(", type->name);
 }
 
 static const char *cast_close(const struct set *s, unsigned old)
 {
 	const struct column *c = s->l->olds[old].column;
-	const char *type = cutting_type(c);
+	const struct cutting_type *type;
+	long typmod;
 
+	type = cutting_type(c, &typmod);
 	if (type == NULL)
 		return arena_fmt(s->st->a, " AS %s)", c->type);
-	return arena_fmt(s->st->a, " AS pg_catalog.%s), %d, false)", type,
-			 c->typmod);
+	return arena_fmt(s->st->a, " AS pg_catalog.%s), %ld, false)",
+			 type->name, typmod);
 }
 
 /* DEFAULT means the old column's. */
@@ -394,8 +412,7 @@ static void edit_single(const struct set *s, const struct item *item)
 	if (a->n_feeds == 0)
 		return;
 	value_frame(s, a, &open, &close);
-	statement_replace(s->st, item->names, arena_fmt(s->st->a, "%s ",
-							goal(s, a)));
+	statement_replace(s->st, item->names, goal(s, a));
 	statement_insert_before(s->st, a->value.first, open);
 	statement_insert_after(s->st, a->value.end - 1, close);
 }
@@ -403,7 +420,7 @@ static void edit_single(const struct set *s, const struct item *item)
 /* (a, b) = (X, Y) as a = X, b = Y. */
 static void edit_row(const struct set *s, const struct item *item)
 {
-	const char *before = "", *open, *close;
+	const char *before = "", *open, *close = "";
 	size_t from = item->all.first;
 
 	for (size_t i = 0; i < item->n; i++) {
@@ -454,7 +471,7 @@ static void edit_subselect(const struct set *s, const struct item *item)
 			a->n_feeds == 0 ? "" : others(s, (unsigned)a->new));
 	}
 	statement_replace(s->st, item->names,
-			  arena_fmt(arena, "(%s) ", goals.s));
+			  arena_fmt(arena, "(%s)", goals.s));
 	statement_insert_before(s->st, item->value.first, arena_fmt(arena,
 		"(SELECT %s FROM (SELECT %s FROM (VALUES (1)) AS one "
 		"LEFT JOIN ", mappings.s, values.s));
