@@ -31,15 +31,16 @@ static bool next_option(const char **s, struct option *ret,
 			const char **ret_wrong)
 {
 	const char *c = *s + strspn(*s, blanks), *end;
+	size_t len = strcspn(c, " \t\n\r\f\v=");
 
 	*ret_wrong = NULL;
 	if (*c == '\0')
 		return false;
 	ret->key = c;
-	ret->key_len = strcspn(c, " \t\n\r\f\v=");
-	c += ret->key_len;
+	ret->key_len = len;
+	c += len;
 	c += strspn(c, blanks);
-	if (*c != '=' || ret->key_len == 0) {
+	if (*c != '=' || len == 0) {
 		*ret_wrong = "is not a libpq connection string; expected "
 			     "key=value pairs";
 		return false;

@@ -32,8 +32,8 @@ static bool fail(struct builder *b, unsigned line, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
-	return problem_set(b->problem, "F0000", "%s:%u: %s", b->file, line,
-			   what);
+	problem_set(b->problem, "F0000", "%s:%u: %s", b->file, line, what);
+	return false;
 }
 
 static bool fail_large(const char *file, struct problem *p)
@@ -190,26 +190,27 @@ static bool fail_syntax(struct builder *b)
 	return fail_not_yaml(b);
 }
 
-/* Appends a node to the innermost list or map, or makes it the root. */
-static bool add_node(struct builder *b, enum node_kind kind,
-		     const yaml_event_t *e, struct node **ret)
+/* Appends a node to the innermost list or map, or makes it the root; NULL
+ * (and the problem) if there are too many. */
+static struct node *add_node(struct builder *b, enum node_kind kind,
+			     unsigned line)
 {
 	struct node *n, *open = b->open;
 
-	if (++b->n_nodes > DOCUMENT_MAX_NODES)
-		return fail(b, line_of(&e->start_mark),
-			    "more than %d values, the most that are read",
-			    DOCUMENT_MAX_NODES);
+	if (++b->n_nodes > DOCUMENT_MAX_NODES) {
+		fail(b, line, "more than %d values, the most that are read",
+		     DOCUMENT_MAX_NODES);
+		return NULL;
+	}
 	n = arena_alloc(b->arena, sizeof(*n));
 	n->kind = kind;
-	n->line = b->key ? b->key_line : line_of(&e->start_mark);
+	n->line = b->key ? b->key_line : line;
 	n->parent = open;
 	n->key = b->key;
 	b->key = NULL;
-	*ret = n;
 	if (open == NULL) {
 		b->root = n;
-		return true;
+		return n;
 	}
 	n->index = open->n++;
 	if (open->first == NULL)
@@ -217,7 +218,7 @@ static bool add_node(struct builder *b, enum node_kind kind,
 	else
 		b->last[b->depth - 1]->next = n;
 	b->last[b->depth - 1] = n;
-	return true;
+	return n;
 }
 
 static bool expects_key(const struct builder *b)
@@ -261,7 +262,8 @@ static bool on_scalar(struct builder *b, const yaml_event_t *e)
 	text = arena_dup(b->arena, value, len);
 	if (expects_key(b))
 		return on_key(b, e, text);
-	if (!add_node(b, NODE_TEXT, e, &n))
+	n = add_node(b, NODE_TEXT, line);
+	if (n == NULL)
 		return false;
 	n->text = text;
 	return true;
@@ -285,7 +287,8 @@ static bool on_open(struct builder *b, const yaml_event_t *e,
 			    "nested deeper than %d levels, the most "
 			    "that are read",
 			    DOCUMENT_MAX_DEPTH);
-	if (!add_node(b, kind, e, &n))
+	n = add_node(b, kind, line);
+	if (n == NULL)
 		return false;
 	b->open = n;
 	b->depth++;

@@ -30,8 +30,9 @@ bool schema_fail(const struct schema_reader *r, const struct node *n,
 	va_start(args, fmt);
 	vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
-	return problem_set(r->problem, "F0000", "%s:%u: %s%s%s", r->file,
-			   n->line, path, path[0] ? ": " : "", what);
+	problem_set(r->problem, "F0000", "%s:%u: %s%s%s", r->file, n->line,
+		    path, path[0] ? ": " : "", what);
+	return false;
 }
 
 bool schema_fail_expected(const struct schema_reader *r, const struct node *n,

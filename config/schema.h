@@ -72,8 +72,8 @@ struct field {
 	.offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 /* An array in two members: `size_t n_x; const struct item *x`. */
 #define AT_LIST(type, member, item) \
-	AT(type, member), .count_offset = offsetof(type, n_##member), \
-	.item_size = sizeof(item)
+	.offset = offsetof(type, member), .size = sizeof(void *), \
+	.count_offset = offsetof(type, n_##member), .item_size = sizeof(item)
 /* clang-format on */
 
 extern const struct value_type schema_text; /* const char *, not empty */

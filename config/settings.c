@@ -5,6 +5,7 @@
 #include "config/settings.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <glob.h>
 #include <limits.h>
@@ -114,8 +115,7 @@ static const struct field admin_fields[] = {
 	  .what = "numeric address of the console and of HTTP" },
 	{ "port", &schema_number, AT(struct settings, admin.port),
 	  .fallback = "0", .max = 65535, .what = "its port; 0: none" },
-	{ "users", &users_type, AT(struct settings, admin.users),
-	  .count_offset = offsetof(struct settings, admin.n_users),
+	{ "users", &users_type,
 	  .what = "who may use the console, with SCRAM secrets" },
 	{ "socket", &schema_path, AT(struct settings, admin.socket),
 	  .check = check_socket, .what = "directory of a unix socket "
@@ -405,6 +405,7 @@ static bool same_place(const struct listen_setting *a,
 	const char *x = a->address ? a->address : a->socket;
 	const char *y = b->address ? b->address : b->socket;
 
+	assert(x != NULL && y != NULL);
 	return a->port == b->port && strcmp(x, y) == 0;
 }
 
@@ -453,7 +454,7 @@ static const char *full_pattern(const struct schema_reader *r,
 			*to++ = '\\';
 		*to++ = *c;
 	}
-	strcpy(to, pattern);
+	memcpy(to, pattern, strlen(pattern) + 1);
 	return full;
 }
 
@@ -487,7 +488,8 @@ static bool check_spec_names(const struct spec *const *specs, size_t n,
 static bool read_specs(struct schema_reader *r, struct settings *s,
 		       char *const *files, size_t n)
 {
-	const struct spec **specs = arena_alloc(r->arena, n * sizeof(*specs));
+	const struct spec **specs =
+	    arena_alloc(r->arena, n * sizeof(const struct spec *));
 
 	for (size_t i = 0; i < n; i++) {
 		if (!spec_read(files[i], r->arena, &specs[i], r->problem) ||

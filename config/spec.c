@@ -81,8 +81,8 @@ static const struct field merge_column_fields[] = {
 #define COLUMNS_ROW(table, needed, about) \
 	{ "columns", &schema_list, \
 	  AT_LIST(struct spec_lens, columns, struct spec_column), \
-	  .required = needed, .min = needed, .max = 1600, .fields = table, \
-	  .finish = check_column, .what = about }
+	  .required = (needed), .min = (needed), .max = 1600, \
+	  .fields = (table), .finish = check_column, .what = (about) }
 
 static bool check_column(struct schema_reader *r, const struct node *n,
 			 void *base);
@@ -234,6 +234,16 @@ static bool check_column(struct schema_reader *r, const struct node *n,
 	return true;
 }
 
+/* Entry `i` of `columns`, for a message. */
+static const struct node *column_node(const struct node *lens, size_t i)
+{
+	const struct node *n = node_get(lens, "columns")->first;
+
+	for (; i > 0; i--)
+		n = n->next;
+	return n;
+}
+
 /* Names that a lens has given, with the lines for messages. */
 struct taken {
 	const char *name;
@@ -241,69 +251,73 @@ struct taken {
 	unsigned line;
 };
 
-static bool take(const struct schema_reader *r, const struct node *n,
-		 struct taken *taken, size_t *count, struct taken one)
+static const struct taken *find_taken(const struct taken *taken, size_t n,
+				      const struct taken *one)
 {
-	for (size_t i = 0; i < *count; i++) {
-		if (strcmp(taken[i].name, one.name) == 0 &&
-		    strcmp(taken[i].from, one.from) == 0)
-			return schema_fail(r, n,
-					   "\"%s\" is already mapped "
-					   "in line %u",
-					   one.name, taken[i].line);
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(taken[i].name, one->name) == 0 &&
+		    strcmp(taken[i].from, one->from) == 0)
+			return &taken[i];
 	}
-	taken[(*count)++] = one;
-	return true;
+	return NULL;
 }
 
-static bool take_old(const struct schema_reader *r, const struct node *lens_n,
-		     const struct spec_lens *l)
+static bool fail_taken(const struct schema_reader *r, const struct node *n,
+		       const struct taken *first)
 {
-	const struct node *columns = node_get(lens_n, "columns"), *n;
-	size_t count = 0, room = l->n_key;
+	return schema_fail(r, n, "\"%s\" is already mapped in line %u",
+			   first->name, first->line);
+}
+
+static bool check_old_once(const struct schema_reader *r,
+			   const struct node *lens, const struct spec_lens *l)
+{
+	unsigned key_line = node_get(lens, "key")->line;
+	size_t n = 0, room = l->n_key;
 	struct taken *taken;
 
 	for (size_t i = 0; i < l->n_columns; i++)
 		room += l->columns[i].n_old;
 	taken = arena_alloc(r->arena, room * sizeof(*taken));
-	for (size_t i = 0; i < l->n_key; i++) {
-		taken[count++] = (struct taken){l->key[i].old, "",
-						node_get(lens_n, "key")->line};
-	}
-	n = columns ? columns->first : NULL;
-	for (size_t i = 0; i < l->n_columns; i++, n = n->next) {
+	for (size_t i = 0; i < l->n_key; i++)
+		taken[n++] = (struct taken){l->key[i].old, "", key_line};
+	for (size_t i = 0; i < l->n_columns; i++) {
 		const struct spec_column *c = &l->columns[i];
 		const char *from = c->from.name ? c->from.name : "";
 
 		for (size_t j = 0; j < c->n_old; j++) {
 			struct taken one = {c->old[j], from, c->line};
+			const struct taken *first = find_taken(taken, n, &one);
 
-			if (!take(r, n, taken, &count, one))
-				return false;
+			if (first != NULL)
+				return fail_taken(r, column_node(lens, i),
+						  first);
+			taken[n++] = one;
 		}
 	}
 	return true;
 }
 
-static bool take_new(const struct schema_reader *r, const struct node *lens_n,
-		     const struct spec_lens *l)
+static bool check_new_once(const struct schema_reader *r,
+			   const struct node *lens, const struct spec_lens *l)
 {
-	const struct node *columns = node_get(lens_n, "columns"), *n;
-	size_t count = 0;
-	struct taken *taken =
-	    arena_alloc(r->arena, (l->n_key + l->n_columns) * sizeof(*taken));
+	unsigned key_line = node_get(lens, "key")->line;
+	size_t n = 0, room = l->n_key + l->n_columns;
+	struct taken *taken = arena_alloc(r->arena, room * sizeof(*taken));
 
-	for (size_t i = 0; i < l->n_key; i++) {
-		taken[count++] = (struct taken){l->key[i].new, "",
-						node_get(lens_n, "key")->line};
-	}
-	n = columns ? columns->first : NULL;
-	for (size_t i = 0; i < l->n_columns; i++, n = n->next) {
-		struct taken one = {l->columns[i].new_name, "",
-				    l->columns[i].line};
+	for (size_t i = 0; i < l->n_key; i++)
+		taken[n++] = (struct taken){l->key[i].new, "", key_line};
+	for (size_t i = 0; i < l->n_columns; i++) {
+		const struct spec_column *c = &l->columns[i];
+		struct taken one = {c->new_name, "", c->line};
+		const struct taken *first;
 
-		if (one.name != NULL && !take(r, n, taken, &count, one))
-			return false;
+		if (one.name == NULL)
+			continue;
+		first = find_taken(taken, n, &one);
+		if (first != NULL)
+			return fail_taken(r, column_node(lens, i), first);
+		taken[n++] = one;
 	}
 	return true;
 }
@@ -318,36 +332,39 @@ static bool check_table_lens(const struct schema_reader *r,
 	return true;
 }
 
+static bool is_old_column(const struct spec_lens *l, const char *name)
+{
+	for (size_t i = 0; i < l->n_columns; i++) {
+		for (size_t j = 0; j < l->columns[i].n_old; j++) {
+			if (strcmp(name, l->columns[i].old[j]) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 /* The two models share the table, so no name may be in both. */
 static bool check_columns_lens(const struct schema_reader *r,
-			       const struct node *lens_n, struct spec_lens *l)
+			       const struct node *lens, struct spec_lens *l)
 {
-	const struct node *n = node_get(lens_n, "columns")->first;
-
 	l->new = l->old;
 	for (size_t i = 0; i < l->n_key; i++) {
 		if (strcmp(l->key[i].old, l->key[i].new) != 0)
-			return schema_fail(r, node_get(lens_n, "key"),
+			return schema_fail(r, node_get(lens, "key"),
 					   "\"%s\" has another name on the "
 					   "new side; expected the same, for "
 					   "it is the same table",
 					   l->key[i].old);
 	}
-	for (size_t i = 0; i < l->n_columns; i++, n = n->next) {
-		const struct spec_column *c = &l->columns[i];
+	for (size_t i = 0; i < l->n_columns; i++) {
+		const char *name = l->columns[i].new_name;
 
-		for (size_t j = 0; j < l->n_columns; j++) {
-			for (size_t k = 0; k < l->columns[j].n_old; k++) {
-				if (strcmp(c->new_name, l->columns[j].old[k]))
-					continue;
-				return schema_fail(r, n,
-						   "new column \"%s\" "
-						   "is an old one too; in the "
-						   "same table it needs a name "
-						   "of its own",
-						   c->new_name);
-			}
-		}
+		if (is_old_column(l, name))
+			return schema_fail(r, column_node(lens, i),
+					   "new column \"%s\" is an old one "
+					   "too; in the same table it needs a "
+					   "name of its own",
+					   name);
 	}
 	return true;
 }
@@ -381,28 +398,23 @@ static bool check_child_lens(const struct schema_reader *r,
 }
 
 static bool check_merge_lens(const struct schema_reader *r,
-			     const struct node *lens_n, struct spec_lens *l)
+			     const struct node *lens, struct spec_lens *l)
 {
-	const struct node *columns = node_get(lens_n, "columns"), *n;
-
 	if (spec_name_is(&l->old, &l->old2))
-		return schema_fail(r, node_get(lens_n, "old"),
-				   "names one "
-				   "table twice; expected two");
+		return schema_fail(r, node_get(lens, "old"),
+				   "names one table twice; expected two");
 	if (spec_name_is(&l->old, &l->new) || spec_name_is(&l->old2, &l->new))
-		return schema_fail(r, node_get(lens_n, "new"),
-				   "is one of the "
-				   "old tables; expected another");
-	n = columns ? columns->first : NULL;
-	for (size_t i = 0; i < l->n_columns; i++, n = n->next) {
+		return schema_fail(r, node_get(lens, "new"),
+				   "is one of the old tables; expected "
+				   "another");
+	for (size_t i = 0; i < l->n_columns; i++) {
 		const struct spec_name *from = &l->columns[i].from;
 
 		if (from->name == NULL || spec_name_is(from, &l->old) ||
 		    spec_name_is(from, &l->old2))
 			continue;
-		return schema_fail(r, node_get(n, "from"),
-				   "is not one of the "
-				   "two old tables");
+		return schema_fail(r, node_get(column_node(lens, i), "from"),
+				   "is not one of the two old tables");
 	}
 	return true;
 }
@@ -419,8 +431,8 @@ static bool check_lens(const struct schema_reader *r, const struct node *n,
 	    [LENS_MERGE] = check_merge_lens,
 	};
 
-	return checks[l->kind](r, n, l) && take_old(r, n, l) &&
-	       take_new(r, n, l);
+	return checks[l->kind](r, n, l) && check_old_once(r, n, l) &&
+	       check_new_once(r, n, l);
 }
 
 /* The kind first: it says which keys there are. */

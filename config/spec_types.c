@@ -89,12 +89,14 @@ static bool parse_name(const struct schema_reader *r, const struct node *n,
 
 	if (!check_part(r, n, part))
 		return false;
-	if (*rest != '\0')
-		return schema_fail(r, n,
-				   "%s is not a name alone; expected "
-				   "no table or schema before it, and double "
-				   "quotes around a name with a dot",
-				   text_quote(text, r->arena));
+	if (*rest != '\0') {
+		schema_fail(r, n,
+			    "%s is not a name alone; expected no table or "
+			    "schema before it, and double quotes around a "
+			    "name with a dot",
+			    text_quote(text, r->arena));
+		return false;
+	}
 	*ret = part;
 	return true;
 }
