@@ -80,8 +80,9 @@ enum control_view {
 	VIEW_MIGRATIONS,	/* name, database, phase, epoch, verified,
 				 * findings, old_use_last */
 	VIEW_MIGRATION,		/* name, value: everything on one migration */
-	VIEW_BACKFILL,		/* state, mode, rows_done, rows_total,
-				 * rows_per_s, eta_s, position, error */
+	VIEW_BACKFILL,		/* state, rows_done, rows_total, rows_per_s,
+				 * eta_s, mode, position, error; one row, its
+				 * state "complete" once gates may rely on it */
 	VIEW_BARRIER,		/* who, what, since, query */
 	VIEW_FINDINGS,		/* kind, relation, key, detail, seen_at */
 	VIEW_EVENTS,		/* at, who, what, from, to, epoch, detail */

@@ -12,16 +12,8 @@
 	"-c search_path=pg_catalog -c DateStyle=ISO -c TimeZone=UTC " \
 	"-c IntervalStyle=iso_8601 -c extra_float_digits=3 " \
 	"-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 " \
-	"-c default_transaction_isolation=read\\ committed " \
+	"-c default_transaction_isolation=read\\\\ committed " \
 	"-c default_transaction_read_only=off"
-
-enum { MAX_PARAMETERS = 20 };
-
-struct parameters {
-	size_t n;
-	const char *keywords[MAX_PARAMETERS];
-	const char *values[MAX_PARAMETERS];
-};
 
 static const char *sslmode_name(enum server_tls mode)
 {
@@ -37,20 +29,30 @@ static const char *sslmode_name(enum server_tls mode)
 	return mode ? names[mode] : NULL;
 }
 
-static void add(struct parameters *ps, const char *keyword, const char *value)
+/* One `keyword='value'`; what comes later in the string wins. */
+static void put(FILE *out, const char *keyword, const char *value)
 {
 	if (!value || !value[0])
 		return;
-	ps->keywords[ps->n] = keyword;
-	ps->values[ps->n++] = value;
+	fprintf(out, "%s='", keyword);
+	for (const char *s = value; *s; s++) {
+		if (*s == '\'' || *s == '\\')
+			fputc('\\', out);
+		fputc(*s, out);
+	}
+	fputs("' ", out);
 }
 
-/* The operator's own `options` come first, so that ours win. */
-static bool options_make(const char *conninfo, char **ret, struct problem *p)
+static void put_number(FILE *out, const char *keyword, unsigned long long n)
 {
-	char *error = NULL;
+	fprintf(out, "%s=%llu ", keyword, n);
+}
+
+/* The operator's keywords; their `options` come first, so that ours win. */
+static bool put_control(FILE *out, const char *conninfo, struct problem *p)
+{
+	char *error = NULL, *options = NULL;
 	PQconninfoOption *all = PQconninfoParse(conninfo, &error);
-	const char *theirs = "";
 
 	if (!all) {
 		problem_set(p, "22023", "pgtandem: setting \"control\": %s",
@@ -60,12 +62,46 @@ static bool options_make(const char *conninfo, char **ret, struct problem *p)
 		PQfreemem(error);
 		return false;
 	}
-	for (const PQconninfoOption *o = all; o->keyword; o++)
-		if (strcmp(o->keyword, "options") == 0 && o->val)
-			theirs = o->val;
-	if (asprintf(ret, "%s " PINNED, theirs) < 0)
-		abort();
+	for (const PQconninfoOption *o = all; o->keyword; o++) {
+		if (strcmp(o->keyword, "options") == 0)
+			options = o->val;
+		else
+			put(out, o->keyword, o->val);
+	}
+	fprintf(out, "options='");
+	for (const char *s = options ? options : ""; *s; s++)
+		fprintf(out, *s == '\'' || *s == '\\' ? "\\%c" : "%c", *s);
+	fprintf(out, " %s' ", PINNED);
 	PQconninfoFree(all);
+	return true;
+}
+
+bool db_conninfo(const struct settings *s, const char *database, char **ret,
+		 struct problem *p)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	bool ok = put_control(out, s->control ? s->control : "", p);
+
+	put(out, "host", s->server.host);
+	put_number(out, "port", s->server.port);
+	put(out, "sslmode", sslmode_name(s->server.tls_mode));
+	put(out, "sslrootcert", s->server.root_cert);
+	put(out, "sslcert", s->server.cert);
+	put(out, "sslkey", s->server.key);
+	put_number(out, "connect_timeout",
+		   (s->server.connect_timeout_ms + 999) / 1000);
+	put(out, "application_name", DB_APPLICATION);
+	put(out, "client_encoding", "UTF8");
+	put_number(out, "tcp_user_timeout", 20000);
+	put(out, "dbname", database);
+	fclose(out);
+	if (!ok) {
+		free(text);
+		return false;
+	}
+	*ret = text;
 	return true;
 }
 
@@ -78,32 +114,13 @@ static void on_notice(void *arg, const char *message)
 bool db_connect(const struct settings *s, const char *database, PGconn **ret,
 		struct problem *p)
 {
-	struct parameters ps = { 0 };
-	const char *conninfo = s->control ? s->control : "";
-	char port[8], timeout[24], *options;
+	char *conninfo;
 	PGconn *db;
 
-	if (!options_make(conninfo, &options, p))
+	if (!db_conninfo(s, database, &conninfo, p))
 		return false;
-	snprintf(port, sizeof(port), "%u", s->server.port);
-	snprintf(timeout, sizeof(timeout), "%llu",
-		 (unsigned long long)(s->server.connect_timeout_ms + 999) / 1000);
-	/* Only the first dbname is expanded, and what follows it overrides. */
-	add(&ps, "dbname", conninfo);
-	add(&ps, "host", s->server.host);
-	add(&ps, "port", port);
-	add(&ps, "sslmode", sslmode_name(s->server.tls_mode));
-	add(&ps, "sslrootcert", s->server.root_cert);
-	add(&ps, "sslcert", s->server.cert);
-	add(&ps, "sslkey", s->server.key);
-	add(&ps, "connect_timeout", timeout);
-	add(&ps, "application_name", DB_APPLICATION);
-	add(&ps, "client_encoding", "UTF8");
-	add(&ps, "tcp_user_timeout", "20000");
-	add(&ps, "options", options);
-	add(&ps, "dbname", database);
-	db = PQconnectdbParams(ps.keywords, ps.values, 1);
-	free(options);
+	db = PQconnectdb(conninfo);
+	free(conninfo);
 	if (PQstatus(db) != CONNECTION_OK) {
 		db_problem(db, NULL, p);
 		PQfinish(db);

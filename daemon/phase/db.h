@@ -18,6 +18,10 @@
 /* application_name of every control connection; barriers leave them out. */
 #define DB_APPLICATION "pgtandem"
 
+/* The connection string with everything that db_connect gives, for those who
+ * connect by themselves.  The caller frees it. */
+bool db_conninfo(const struct settings *s, const char *database, char **ret,
+		 struct problem *p) __attribute__((warn_unused_result));
 bool db_connect(const struct settings *s, const char *database, PGconn **ret,
 		struct problem *p) __attribute__((warn_unused_result));
 

@@ -1,0 +1,220 @@
+#include "daemon/phase/ddl_run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/phase/db.h"
+#include "daemon/phase/snapshot_make.h"
+
+enum {
+	TRY_MS = 30000,		/* all attempts together */
+	PAUSE_MS = 250,		/* after the first attempt; doubles */
+	PAUSE_MAX_MS = 2000,
+};
+
+/* Which text of the specification belongs to a move, and at which end. */
+static const char *spec_text(const struct spec *spec, enum phase from,
+			     enum phase to, bool before)
+{
+	if (from == PHASE_PLANNED && to == PHASE_EXPANDED && before)
+		return spec->expand;
+	if (from == PHASE_WRITE_NEW && to == PHASE_NEW_ONLY && before)
+		return spec->relax;
+	if (from == PHASE_NEW_ONLY && to == PHASE_CONTRACTED && !before)
+		return spec->contract;
+	return NULL;
+}
+
+static void append(struct ddl_list *list, const struct ddl_list *more,
+		   struct arena *a)
+{
+	struct ddl_step *all =
+	    arena_alloc(a, (list->n + more->n + 1) * sizeof(*all));
+
+	if (list->n)
+		memcpy(all, list->steps, list->n * sizeof(*all));
+	if (more->n)
+		memcpy(all + list->n, more->steps, more->n * sizeof(*all));
+	list->steps = all;
+	list->n += more->n;
+}
+
+void ddl_collect(const struct spec *spec, const struct lens *const *lenses,
+		 enum phase from, enum phase to, bool before, struct arena *a,
+		 struct ddl_list *ret)
+{
+	const char *text = spec_text(spec, from, to, before);
+	struct ddl_step own = {
+		.what = "the specification's own statements",
+		.sql = text,
+		.locks_source = to != PHASE_EXPANDED,
+	};
+	struct ddl_list list = { 0 };
+
+	if (text)
+		append(&list, &(struct ddl_list){ 1, &own }, a);
+	for (size_t i = 0; i < spec->n_lenses; i++) {
+		struct ddl_list more = { 0 };
+
+		ddl_for_move(lenses[i], from, to, before,
+			     spec->ddl == DDL_GENERATED, a, &more);
+		append(&list, &more, a);
+	}
+	*ret = list;
+}
+
+static void hold(struct job *j, bool held)
+{
+	struct problem ignored;
+
+	uv_mutex_lock(&j->control->lock);
+	if (j->m->held != held) {
+		j->m->held = held;
+		/* Logged there; the statements only wait a little less. */
+		if (!snapshot_publish(j->control, &ignored))
+			j->m->held = false;
+	}
+	uv_mutex_unlock(&j->control->lock);
+}
+
+static bool begin(struct job *j, struct problem *p)
+{
+	const char *schema = quote_name(j->spec->lenses[0].old.schema,
+					&j->arena);
+
+	/* The operator's texts and expressions mean what they mean in the
+	 * schema of the old model. */
+	return db_exec(j->db, arena_fmt(&j->arena,
+					"BEGIN; SET LOCAL lock_timeout ="
+					" '500ms'; SET LOCAL search_path ="
+					" %s, public", schema), p);
+}
+
+static bool step_run(struct job *j, const struct ddl_step *step,
+		     struct problem *p)
+{
+	struct problem was;
+
+	if (db_exec(j->db, step->sql, p)) {
+		if (PQtransactionStatus(j->db) == PQTRANS_INTRANS)
+			return true;
+		problem_set(p, "2D000", "it must not end the transaction");
+	}
+	was = *p;
+	problem_set(p, was.sqlstate, "pgtandem: migration %s (phase %s): "
+		    "%s: %s", j->m->name, phase_name(j->row.phase), step->what,
+		    was.message);
+	problem_detail(p, "%s", was.detail);
+	problem_hint(p, "%s", was.hint);
+	return false;
+}
+
+static bool attempt(struct job *j, const struct ddl_list *list,
+		    ddl_last_fn last, void *arg, struct problem *p)
+{
+	bool ok = begin(j, p);
+
+	for (size_t i = 0; ok && i < list->n; i++)
+		ok = step_run(j, &list->steps[i], p);
+	ok = ok && db_exec(j->db, "SET LOCAL search_path = pg_catalog", p) &&
+	     last(j, arg, p) && db_exec(j->db, "COMMIT", p);
+	db_rollback(j->db);
+	return ok;
+}
+
+/* 55P03 lock not available, 40P01 deadlock detected. */
+static bool try_again(const struct problem *p)
+{
+	return strcmp(p->sqlstate, "55P03") == 0 ||
+	       strcmp(p->sqlstate, "40P01") == 0;
+}
+
+/* The transactions that hold a lock on any relation of the migration. */
+static void blockers(struct job *j, struct problem *p)
+{
+	static const char sql[] =
+		"SELECT string_agg(DISTINCT format('pid %s %s (%s) since %s',"
+		" a.pid, a.usename, a.application_name, a.xact_start), '; ')"
+		" FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+		" WHERE l.locktype = 'relation' AND l.granted"
+		" AND l.relation::bigint = ANY ($1::bigint[])"
+		" AND a.pid <> pg_backend_pid()";
+	char oids[512] = "{";
+	size_t len = 1;
+	const char *const params[] = { oids };
+	struct problem ignored;
+	PGresult *r;
+
+	for (size_t i = 0; i < j->spec->n_lenses && len < 480; i++)
+		len += (size_t)snprintf(oids + len, sizeof(oids) - len,
+					"%s%u,%u", i ? "," : "",
+					j->lenses[i]->old->oid,
+					j->lenses[i]->new->oid);
+	snprintf(oids + len, sizeof(oids) - len, "}");
+	r = db_query(j->db, &ignored, sql, 1, params);
+	if (r && db_text(r, 0, 0))
+		problem_detail(p, "Locks are held by %s", db_text(r, 0, 0));
+	PQclear(r);
+}
+
+static bool too_late(struct job *j, struct problem *p)
+{
+	problem_set(p, "55P03", "pgtandem: migration %s (phase %s): no lock "
+		    "was to be had within %d s; nothing was changed",
+		    j->m->name, phase_name(j->row.phase), TRY_MS / 1000);
+	blockers(j, p);
+	problem_hint(p, "End those transactions, or wait, and give the "
+			"command again.");
+	return false;
+}
+
+static bool any_locks(const struct ddl_list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->steps[i].locks_source)
+			return true;
+	return false;
+}
+
+/*
+ * Statements are held while attempts go on, up to hold_timeout; then they
+ * are let through for a moment before the next attempts.
+ */
+bool ddl_run(struct job *j, const struct ddl_list *list, ddl_last_fn last,
+	     void *arg, struct problem *p)
+{
+	uint64_t begun_ms = uv_hrtime() / 1000000, held_ms = begun_ms;
+	bool locks = any_locks(list);
+	unsigned pause = PAUSE_MS;
+	bool ok;
+
+	for (;;) {
+		uint64_t now_ms;
+
+		hold(j, locks);
+		ok = attempt(j, list, last, arg, p);
+		now_ms = uv_hrtime() / 1000000;
+		if (ok || !try_again(p))
+			break;
+		if (now_ms - begun_ms > TRY_MS) {
+			ok = too_late(j, p);
+			break;
+		}
+		if (now_ms - held_ms > j->settings->hold_timeout_ms / 2) {
+			hold(j, false);
+			held_ms = now_ms + pause;
+		}
+		job_notice(j, "locks are taken, trying again in %u ms", pause);
+		if (!job_sleep(j, pause, p)) {
+			ok = false;
+			break;
+		}
+		pause = pause * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause * 2;
+	}
+	/* What waits goes on by the new state, when there is one. */
+	if (ok)
+		ok = job_refresh(j, p);
+	hold(j, false);
+	return ok;
+}

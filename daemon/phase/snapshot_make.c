@@ -1,0 +1,125 @@
+#include "daemon/phase/snapshot_make.h"
+
+#include "daemon/log.h"
+#include "daemon/phase/catalog_json.h"
+
+static bool lens_make(const struct spec *spec, unsigned i,
+		      const struct lens_source *source, struct arena *a,
+		      const struct lens **ret, struct problem *p)
+{
+	const struct spec_lens *l = &spec->lenses[i];
+	const struct relation *old, *new = NULL;
+
+	if (!source->old_json) {
+		problem_set(p, "42P01", "pgtandem: migration %s: relation "
+			    "%s.%s does not exist in database %s", spec->name,
+			    l->old.schema, l->old.name, spec->database);
+		problem_hint(p, "Correct %s line %u, or create the relation.",
+			     spec->file, l->line);
+		return false;
+	}
+	return catalog_json_read(source->old_json, a, &old, p) &&
+	       (!source->new_json ||
+		catalog_json_read(source->new_json, a, &new, p)) &&
+	       lens_compile(spec, i + 1, old, new, a, ret, p);
+}
+
+bool lenses_compile(const struct spec *spec, const struct lens_source *sources,
+		    struct arena *a, const struct lens *const **ret,
+		    struct problem *p)
+{
+	const struct lens **all =
+	    arena_alloc(a, spec->n_lenses * sizeof(*all));
+
+	for (unsigned i = 0; i < spec->n_lenses; i++)
+		if (!lens_make(spec, i, &sources[i], a, &all[i], p))
+			return false;
+	*ret = all;
+	return true;
+}
+
+void rule_fill(const struct spec *spec, const struct state_row *row,
+	       const struct lens *const *lenses, struct rule_migration *ret)
+{
+	*ret = (struct rule_migration){
+		.spec = spec,
+		.phase = row->phase,
+		.epoch = row->epoch,
+		.read_percent = row->read_percent,
+		.prelock = row->prelock,
+		.n_lenses = spec->n_lenses,
+		.lenses = lenses,
+	};
+}
+
+static bool database_fill(struct database *d, struct snapshot *s,
+			  struct snapshot_database *ret, struct problem *p)
+{
+	struct arena *a = &s->arena;
+	struct rule_migration *rules =
+	    arena_alloc(a, (d->n_migrations + 1) * sizeof(*rules));
+	struct ruleset_input in = {
+		.serial = s->serial,
+		.database = arena_str(a, d->name),
+		.max_statement_bytes = s->settings->max_statement_bytes,
+		.migrations = rules,
+	};
+	const struct lens *const *lenses;
+
+	ret->name = in.database;
+	ret->lease = &d->lease;
+	ret->usage = arena_alloc(a, (d->n_migrations + 1) *
+				    sizeof(struct usage *));
+	for (size_t i = 0; i < d->n_migrations; i++) {
+		struct migration *m = d->migrations[i];
+
+		if (m->gone)
+			continue;
+		if (!lenses_compile(m->spec, m->sources, a, &lenses, p))
+			return false;
+		rule_fill(m->spec, &m->row, lenses, &rules[in.n_migrations]);
+		ret->usage[in.n_migrations] = m->usage;
+		if (m->held)
+			ret->held |= UINT64_C(1) << in.n_migrations;
+		in.n_migrations++;
+	}
+	if (!ruleset_build(&in, a, &ret->rules, p))
+		return false;
+	ret->probe_sql = ruleset_probe_sql(ret->rules, a);
+	return true;
+}
+
+bool snapshot_make(struct control *c, struct snapshot **ret, struct problem *p)
+{
+	struct snapshot *s = snapshot_create(settings_ref(c->settings),
+					     c->serial + 1);
+
+	s->databases = arena_alloc(&s->arena, (c->n_databases + 1) *
+					      sizeof(*s->databases));
+	for (size_t i = 0; i < c->n_databases; i++) {
+		if (!database_fill(c->databases[i], s,
+				   &s->databases[s->n_databases], p)) {
+			snapshot_unref(s);
+			return false;
+		}
+		s->n_databases++;
+	}
+	c->serial = s->serial;
+	*ret = s;
+	return true;
+}
+
+bool snapshot_publish(struct control *c, struct problem *p)
+{
+	struct snapshot *s;
+
+	if (!c->server)
+		return true;
+	if (!snapshot_make(c, &s, p)) {
+		log_error("no new rules for statements could be made, the "
+			  "last ones stay in force: %s", p->message);
+		return false;
+	}
+	server_publish(c->server, s);
+	return true;
+}
