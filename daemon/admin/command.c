@@ -146,9 +146,6 @@ static bool match_item(struct match *m, struct item it)
 		match_failed(m, it);
 		return false;
 	}
-	for (size_t i = 0; !arg && i < COUNT(flag_words); i++)
-		if (item_is(it, flag_words[i].word))
-			m->command->words |= flag_words[i].bit;
 	m->token++;
 	return true;
 }
@@ -174,12 +171,22 @@ static bool skip_alternative(const char **g)
 
 static bool match_sequence(struct match *m, const char **g);
 
+static void set_flag(struct command *c, struct item it)
+{
+	for (size_t i = 0; i < COUNT(flag_words); i++)
+		if (item_is(it, flag_words[i].word))
+			c->words |= flag_words[i].bit;
+}
+
 /* Behind "[": the alternative whose first word fits has to fit as a whole. */
 static bool match_group(struct match *m, const char **g)
 {
 	do {
-		if (!match_item(m, next_item(g)))
+		struct item first = next_item(g);
+
+		if (!match_item(m, first))
 			continue;
+		set_flag(m->command, first);
 		if (!match_sequence(m, g))
 			return false;
 		while (g[0][-1] == '|' && skip_alternative(g))
@@ -259,7 +266,8 @@ static size_t word_distance(const char *a, size_t a_len, struct item b)
 /* The expected keyword that was probably meant, or NULL. */
 static const struct item *nearest_word(const struct expectation *e)
 {
-	size_t best = e->at->len / 2 + 1;
+	/* A third of the letters may be wrong. */
+	size_t best = e->at->len / 3 + 1;
 	const struct item *ret = NULL;
 
 	if (e->at->kind != TOKEN_WORD)
@@ -325,8 +333,17 @@ static bool tell_mistake(const struct token *first,
 	return false;
 }
 
+/* From the first word to the end of the last one. */
+static const char *statement_text(const struct token *first,
+				  const struct token *end, struct arena *a)
+{
+	const char *to = end[-1].at + end[-1].len;
+
+	return arena_dup(a, first->at, (size_t)(to - first->at));
+}
+
 static bool parse_statement(const struct token **t, struct command *c,
-			    struct problem *p)
+			    struct arena *a, struct problem *p)
 {
 	struct expectation expected = {.at = *t};
 
@@ -334,6 +351,7 @@ static bool parse_statement(const struct token **t, struct command *c,
 		struct match m = {*t, c, &expected};
 
 		if (match_row(&m, &command_table[i])) {
+			c->text = statement_text(*t, m.token, a);
 			*t = m.token;
 			return true;
 		}
@@ -365,7 +383,7 @@ bool command_parse(const char *text, size_t len, struct arena *a,
 			return problem_set(p, "54001",
 					   "more than %d commands in one text",
 					   COMMAND_MAX_STATEMENTS);
-		if (!parse_statement(&t, &commands[n++], p))
+		if (!parse_statement(&t, &commands[n++], a, p))
 			return false;
 	}
 	*ret = commands;

@@ -48,6 +48,7 @@ struct command {
 	const char *sql;
 	unsigned words;		/* enum command_word */
 	size_t position;	/* of its first word, in characters from 1 */
+	const char *text;	/* as written, for the log */
 };
 
 /* Where a running command's results go. */

@@ -64,9 +64,8 @@ static void log_command(const struct console_conn *c,
 	if (strcmp(tag, "SHOW") == 0 || strcmp(tag, "EXPLAIN") == 0 ||
 	    cmd->def->tx != TX_KEEP)
 		return;
-	log_info("console: %s from %s runs %s%s%s", c->user, c->address,
-		 cmd->def->grammar, cmd->migration ? " with m = " : "",
-		 cmd->migration ? cmd->migration : "");
+	log_info("console: %s from %s runs %s", c->user, c->address,
+		 cmd->text);
 }
 
 static bool start(struct console_conn *c, const struct command *cmd,

@@ -21,7 +21,7 @@ enum {
 	SCRAM_HASH = 32,
 	SCRAM_MAX_SALT = 64,
 	SCRAM_MAX_MESSAGE = 1024,	/* either side's */
-	SCRAM_NONCE = 24,		/* printable characters of ours */
+	SCRAM_NONCE = 32,		/* printable characters of ours */
 	SCRAM_MOCK_ITERATIONS = 4096,
 };
 
