@@ -1,0 +1,230 @@
+/*
+ * One client and its one server connection.
+ *
+ * Owns both connections (until their close callbacks), what the server still
+ * owes, the prepared statements, and the pin of a snapshot while a
+ * transaction runs.  The struct is shared by the session*.c files and looked
+ * into by nobody else.
+ *
+ *   session.c		states, closing, deadlines, what the worker asks
+ *   session_login.c	from the first byte to the first ReadyForQuery
+ *   session_client.c	messages from the client
+ *   session_server.c	messages from the server
+ *   session_plan.c	what becomes of a text: plans, probes, holds
+ */
+#ifndef DAEMON_NET_SESSION_H
+#define DAEMON_NET_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "config/problem.h"
+#include "daemon/net/conn.h"
+#include "daemon/net/replies.h"
+#include "daemon/net/server.h"
+#include "daemon/net/statements.h"
+#include "daemon/net/worker.h"
+#include "proto/frame.h"
+#include "proto/message.h"
+
+struct dial;
+struct listener;
+
+/* X(constant, name shown to people) */
+#define SESSION_STATES(X)                                                     \
+	X(SESSION_START,      "start")                                        \
+	X(SESSION_CLIENT_TLS, "client_tls")                                   \
+	X(SESSION_CONNECT,    "connect")                                      \
+	X(SESSION_SERVER_ASK, "server_ask")                                   \
+	X(SESSION_SERVER_TLS, "server_tls")                                   \
+	X(SESSION_AUTH,       "login")                                        \
+	X(SESSION_CANCEL,     "cancel")                                       \
+	X(SESSION_READY,      "active")                                       \
+	X(SESSION_PIPE,       "replication")                                  \
+	X(SESSION_CLOSING,    "closing")
+
+enum session_state {
+	SESSION_NONE,		/* before the first session_enter */
+#define X(id, name) id,
+	SESSION_STATES(X)
+#undef X
+};
+
+/* Why the client's next message is not looked at yet (SESSION_READY). */
+enum session_wait {
+	WAIT_NOTHING,
+	WAIT_PROBE,		/* for the answer to an injected question */
+	WAIT_HOLD,		/* for DDL on a migration to end */
+	WAIT_PAUSE,		/* for the console's RESUME */
+	WAIT_REPLIES,		/* too many answers are owed */
+};
+
+/* The rest of a message that is longer than what was read of it. */
+enum stream_mode {
+	STREAM_FORWARD = 1,
+	STREAM_DROP,
+	STREAM_SCAN,		/* forward while it names nothing */
+	STREAM_BLANK,		/* forward zeros: the server will refuse it */
+};
+
+enum { SCAN_OVERLAP = 256 };	/* above any spelling of a name */
+
+struct stream {
+	uint32_t remaining;	/* bytes; 0: between messages */
+	enum stream_mode mode;
+};
+
+/* What only matters until the first ReadyForQuery; freed then. */
+struct login {
+	struct buf packet;	/* the client's start-up packet */
+	bool asked_tls, asked_gss;
+	bool plus_removed;	/* SCRAM-SHA-256-PLUS was offered by the server */
+	bool sasl_seen;		/* the client has answered an offer */
+	bool answered;		/* the server has sent something */
+	bool second_try;	/* server tls mode allow, prefer */
+	bool want_tls;		/* of this try */
+	uint64_t until;		/* the login's deadline while connecting */
+};
+
+struct portal {
+	char *name;		/* owned */
+	struct planned *planned;	/* owned reference, or NULL */
+	struct statement *deallocates;	/* owned reference, or NULL */
+	struct portal *next;
+};
+
+struct session {
+	struct worker *worker;		/* borrowed */
+	uint64_t id;
+	enum session_state state;
+	enum session_wait wait;
+	struct conn *client, *server;	/* owned until gone */
+	struct dial *dial;		/* owned while connecting */
+	struct login *login;		/* owned; NULL after it */
+	size_t listen_index;
+	TAILQ_ENTRY(session) link, timed_link;
+	uint64_t deadline;		/* ms of the loop; 0: none */
+
+	char *user, *database, *application, *address;	/* owned or NULL */
+	uint32_t backend_pid;
+	uint64_t connected_ms;
+	uint64_t statements_seen;
+
+	char tx;			/* of the last ReadyForQuery */
+	bool client_tls, server_tls;
+	bool cancel;			/* a CancelRequest, nothing else */
+	bool replication;
+	bool client_eof;
+	bool terminated;		/* the client said Terminate */
+	bool told_fatal;		/* the client has had a last word */
+	bool draining;
+	struct stream from_client, from_server;
+	struct replies replies;
+	struct statements statements;
+	struct portal *portals;		/* owned: only those to know of */
+
+	struct pin *pin;		/* owned while a transaction runs */
+	const struct snapshot_database *db; /* of pin; NULL: no migration */
+
+	/* session_plan.c */
+	uint64_t hidden;		/* names that mean something else */
+	uint64_t hidden_hash;		/* of the probe that said so */
+	bool hidden_known;
+	bool names_change;		/* the transaction may change them */
+	bool hold_expired;
+	struct problem *probe_failed;	/* owned: why, to be told */
+	unsigned read_share;		/* 0..99, against read_percent */
+	uint64_t usage_told_ms;		/* when apps were last written */
+	unsigned usage_untold;		/* statements since */
+	uint8_t *scan_tail;		/* owned: SCAN_OVERLAP bytes, or NULL */
+	size_t scan_tail_len;
+};
+
+/* Life (for listener.c). */
+void session_accept(struct worker *w, struct listener *l);
+
+/* What a worker asks of its sessions. */
+void session_snapshot_changed(struct session *s);
+void session_unpaused(struct session *s);
+void session_drain(struct session *s);
+void session_kill(struct session *s);
+void session_tick(struct session *s, uint64_t now);
+struct session *session_next(struct session *s);
+struct session *session_next_timed(struct session *s);
+void session_move_deadline(struct session *s, struct session_list *timed,
+			   uint64_t at);
+void session_unlink(struct session *s);
+void session_info(const struct session *s, struct client_info *ret);
+
+/* --- between the session*.c files --------------------------------------- */
+
+/* session.c */
+extern const struct conn_ops session_client_ops, session_server_ops;
+void session_enter(struct session *s, enum session_state to);
+void session_check(const struct session *s);
+const struct settings *session_settings(const struct session *s);
+void session_deadline_in(struct session *s, uint64_t ms);	/* 0: none */
+/* Both sides close; what is queued for the client is still written. */
+void session_close(struct session *s);
+/* Tells the client why, as FATAL, then session_close. */
+void session_fatal(struct session *s, const char *sqlstate,
+		   const char *message, const char *detail, const char *hint);
+void session_begin(struct session *s);	/* before handling events: gathers */
+void session_flush(struct session *s);	/* after it: writes, back-pressure */
+bool session_is_idle(const struct session *s);
+void session_pin(struct session *s);
+void session_unpin_if_idle(struct session *s);
+
+/* session_login.c */
+void login_begin(struct session *s);
+size_t login_client_data(struct session *s, uint8_t *bytes, size_t len);
+size_t login_server_data(struct session *s, uint8_t *bytes, size_t len);
+void login_client_secured(struct session *s);
+void login_server_secured(struct session *s);
+bool login_server_lost(struct session *s, const char *why); /* tries again? */
+void login_free(struct session *s);
+
+/* session_client.c */
+size_t client_data(struct session *s, uint8_t *bytes, size_t len);
+/* The client's held bytes may be looked at again. */
+void client_go_on(struct session *s, enum session_wait from);
+void client_wait(struct session *s, enum session_wait why);
+
+/* session_server.c */
+size_t server_data(struct session *s, uint8_t *bytes, size_t len);
+void reply_left(void *arg, struct reply *r, bool done, bool failed);
+
+/* session_plan.c */
+enum verdict {
+	VERDICT_PASS = 1,	/* send the client's text */
+	VERDICT_EDIT,		/* send planned->plan->text */
+	VERDICT_REFUSE,		/* poison; ret_refusal says why */
+	VERDICT_WAIT,		/* leave the message; it comes again */
+};
+struct outcome {
+	struct planned *planned;	/* owned, or NULL; also with PASS: a
+					 * plan that touches a migration */
+	struct problem *refusal;	/* owned, or NULL */
+	bool mentions;			/* depends on what names mean here */
+};
+/* What becomes of a text now; only `mentions` is set with WAIT. */
+enum verdict plan_text(struct session *s, const char *sql, size_t len,
+		       struct outcome *ret) __attribute__((warn_unused_result));
+/* May a plan run now: lease, hold.  PASS, REFUSE or WAIT. */
+enum verdict plan_admit(struct session *s, const struct plan *plan,
+			struct problem **ret_refusal)
+	__attribute__((warn_unused_result));
+void plan_note_names(struct session *s, const char *sql, size_t len);
+void plan_names_changed(struct session *s);
+uint64_t plan_names_hash(const struct session *s);
+void plan_count_use(struct session *s, const struct plan *plan, bool refused);
+void plan_count_time(struct session *s, const struct plan *plan,
+		     uint64_t sent_ns);
+void plan_snapshot_pinned(struct session *s);
+void probe_row(struct session *s, const struct frame *f);
+void probe_over(struct session *s, bool done);
+struct problem *problem_create(const char *sqlstate);
+
+#endif
