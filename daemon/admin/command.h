@@ -34,8 +34,9 @@ enum command_word {
 	WORD_RESUME = 1 << 3,
 };
 
-/* What a command means for a driver that thinks in transactions. */
-enum command_tx { TX_KEEP, TX_BEGIN, TX_END };
+/* What a command changes in the connection that it came by: drivers think in
+ * transactions and prepared statements. */
+enum command_effect { KEEP, BEGIN_TX, END_TX, FORGET_PREPARED };
 
 struct command_def;
 
@@ -69,7 +70,7 @@ struct command_def {
 	const char *tag;		/* of CommandComplete */
 	const char *const *columns;	/* NULL-terminated; NULL: see view */
 	enum control_view view;		/* VIEW_COUNT: no view */
-	enum command_tx tx;
+	enum command_effect effect;
 	command_fn run;
 };
 

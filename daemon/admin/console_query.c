@@ -14,7 +14,7 @@
 #include "daemon/log.h"
 #include "proto/message.h"
 
-enum { MAX_PREPARED = 64 };
+enum { MAX_PREPARED = 128 };
 
 static void put_ready(struct console_conn *c)
 {
@@ -33,128 +33,6 @@ static void put_problem(struct console_conn *c, const struct problem *p)
 	};
 
 	msg_put_error(&c->out, 'E', &fault);
-}
-
-/* -- running -- */
-
-static void on_task_wake(void *arg)
-{
-	struct console_conn *c = arg;
-
-	uv_async_send(&c->wake);
-}
-
-static bool check_tx(struct console_conn *c, const struct command *cmd,
-		     struct problem *p)
-{
-	if (cmd->def->tx != TX_END || c->in_tx)
-		return true;
-	problem_set(p, "25P01", "there is no transaction in progress");
-	problem_hint(p, "ROLLBACK m moves migration m one phase back.");
-	p->position = (uint32_t)cmd->position;
-	return false;
-}
-
-/* What changes something is told in the log, with who did it. */
-static void log_command(const struct console_conn *c,
-			const struct command *cmd)
-{
-	const char *tag = cmd->def->tag;
-
-	if (strcmp(tag, "SHOW") == 0 || strcmp(tag, "EXPLAIN") == 0 ||
-	    cmd->def->tx != TX_KEEP)
-		return;
-	log_info("console: %s from %s runs %s", c->user, c->address,
-		 cmd->text);
-}
-
-static bool start(struct console_conn *c, const struct command *cmd,
-		  bool extended, struct problem *p)
-{
-	struct task_input in = {
-	    .admin = c->console->admin,
-	    .command = cmd,
-	    .user = c->user,
-	    .describe = !extended,
-	    .wake = on_task_wake,
-	    .arg = c,
-	};
-
-	if (!check_tx(c, cmd, p))
-		return false;
-	log_command(c, cmd);
-	c->task = task_start(&in);
-	if (!c->task)
-		return problem_set(p, "53000", "no thread for the command");
-	c->extended = extended;
-	console_conn_enter(c, CONSOLE_BUSY);
-	return true;
-}
-
-static void end_batch(struct console_conn *c)
-{
-	c->n_commands = 0;
-	c->done = 0;
-	arena_reset(&c->batch);
-	put_ready(c);
-	console_conn_enter(c, CONSOLE_READY);
-}
-
-static void run_next(struct console_conn *c)
-{
-	struct problem p;
-
-	if (c->done == c->n_commands) {
-		end_batch(c);
-	} else if (!start(c, &c->commands[c->done++], false, &p)) {
-		put_problem(c, &p);
-		end_batch(c);
-	}
-}
-
-void console_query_woken(struct console_conn *c)
-{
-	const struct command *cmd;
-	bool failed, gone = c->state != CONSOLE_BUSY;
-
-	if (!c->task || !task_take(c->task, gone ? NULL : &c->out, &failed))
-		return;
-	cmd = task_command(c->task);
-	task_free(c->task);
-	c->task = NULL;
-	if (gone)
-		return;
-	if (!failed && cmd->def->tx != TX_KEEP)
-		c->in_tx = cmd->def->tx == TX_BEGIN;
-	if (c->extended) {
-		c->skip_to_sync = failed;
-		console_conn_enter(c, CONSOLE_READY);
-	} else if (failed) {
-		end_batch(c);
-	} else {
-		run_next(c);
-	}
-}
-
-static void on_query(struct console_conn *c, const struct frame *f,
-		     struct problem *p)
-{
-	struct msg_query m;
-
-	if (!msg_query_decode(f, &m)) {
-		console_conn_fatal(c, "08P01", "malformed query message",
-				   NULL);
-		return;
-	}
-	if (!command_parse(m.sql.s, m.sql.len, &c->batch, &c->commands,
-			   &c->n_commands, p)) {
-		put_problem(c, p);
-		end_batch(c);
-		return;
-	}
-	if (c->n_commands == 0)
-		msg_put_simple(&c->out, 'I'); /* EmptyQueryResponse */
-	run_next(c);
 }
 
 /* -- statements and portals -- */
@@ -243,6 +121,143 @@ static bool missing(const char *what, const char *name, struct problem *p)
 static bool malformed(struct problem *p)
 {
 	return problem_set(p, "08P01", "malformed message");
+}
+
+/* -- running -- */
+
+static void on_task_wake(void *arg)
+{
+	struct console_conn *c = arg;
+
+	uv_async_send(&c->wake);
+}
+
+static bool check_tx(struct console_conn *c, const struct command *cmd,
+		     struct problem *p)
+{
+	if (cmd->def->effect != END_TX || c->in_tx)
+		return true;
+	problem_set(p, "25P01", "there is no transaction in progress");
+	problem_hint(p, "ROLLBACK m moves migration m one phase back.");
+	p->position = (uint32_t)cmd->position;
+	return false;
+}
+
+/* What changes something is told in the log, with who did it. */
+static void log_command(const struct console_conn *c,
+			const struct command *cmd)
+{
+	const char *tag = cmd->def->tag;
+
+	if (strcmp(tag, "SHOW") == 0 || strcmp(tag, "EXPLAIN") == 0 ||
+	    cmd->def->effect != KEEP)
+		return;
+	log_info("console: %s from %s runs %s", c->user, c->address,
+		 cmd->text);
+}
+
+static bool start(struct console_conn *c, const struct command *cmd,
+		  bool extended, struct problem *p)
+{
+	struct task_input in = {
+	    .admin = c->console->admin,
+	    .command = cmd,
+	    .user = c->user,
+	    .describe = !extended,
+	    .wake = on_task_wake,
+	    .arg = c,
+	};
+
+	if (!check_tx(c, cmd, p))
+		return false;
+	log_command(c, cmd);
+	c->task = task_start(&in);
+	if (!c->task)
+		return problem_set(p, "53000", "no thread for the command");
+	c->extended = extended;
+	console_conn_enter(c, CONSOLE_BUSY);
+	return true;
+}
+
+static void take_effect(struct console_conn *c, enum command_effect e)
+{
+	switch (e) {
+	case KEEP:
+		return;
+	case BEGIN_TX:
+	case END_TX:
+		c->in_tx = e == BEGIN_TX;
+		return;
+	case FORGET_PREPARED:
+		drop_all(&c->statements);
+		return;
+	}
+}
+
+static void end_batch(struct console_conn *c)
+{
+	c->n_commands = 0;
+	c->done = 0;
+	arena_reset(&c->batch);
+	put_ready(c);
+	console_conn_enter(c, CONSOLE_READY);
+}
+
+static void run_next(struct console_conn *c)
+{
+	struct problem p;
+
+	if (c->done == c->n_commands) {
+		end_batch(c);
+	} else if (!start(c, &c->commands[c->done++], false, &p)) {
+		put_problem(c, &p);
+		end_batch(c);
+	}
+}
+
+void console_query_woken(struct console_conn *c)
+{
+	const struct command *cmd;
+	bool failed, gone = c->state != CONSOLE_BUSY;
+
+	if (!c->task || !task_take(c->task, gone ? NULL : &c->out, &failed))
+		return;
+	cmd = task_command(c->task);
+	task_free(c->task);
+	c->task = NULL;
+	if (gone)
+		return;
+	if (!failed)
+		take_effect(c, cmd->def->effect);
+	if (c->extended) {
+		c->skip_to_sync = failed;
+		console_conn_enter(c, CONSOLE_READY);
+	} else if (failed) {
+		end_batch(c);
+	} else {
+		run_next(c);
+	}
+}
+
+static void on_query(struct console_conn *c, const struct frame *f,
+		     struct problem *p)
+{
+	struct msg_query m;
+
+	if (!msg_query_decode(f, &m)) {
+		console_conn_fatal(c, "08P01", "malformed query message",
+				   NULL);
+		return;
+	}
+	if (!command_parse(m.sql.s, m.sql.len, &c->batch, &c->commands,
+			   &c->n_commands, p)) {
+		put_problem(c, p);
+		end_batch(c);
+		return;
+	}
+	if (c->n_commands == 0)
+		msg_put_simple(&c->out, 'I'); /* EmptyQueryResponse */
+	run_next(c);
 }
 
 /* -- the extended protocol's messages: false with a problem -- */
