@@ -60,14 +60,16 @@ static bool sessions_left(struct job *j)
 
 static bool timed_out(struct job *j, const char *who, struct problem *p)
 {
+	bool back = j->row.pending && j->row.from > j->row.phase;
+
 	problem_set(p, "55006", "pgtandem: migration %s (phase %s): waited "
 		    "%" PRIu64 " s for earlier transactions to end", j->m->name,
 		    phase_name(j->row.phase),
 		    j->settings->barrier_timeout_ms / 1000);
 	problem_detail(p, "Still there: %s", who);
-	problem_hint(p, "SHOW BARRIER %s names them. ADVANCE %s goes on "
-			"waiting, ROLLBACK %s takes the move back.",
-		     j->m->name, j->m->name, j->m->name);
+	problem_hint(p, "SHOW BARRIER %s names them. %s %s goes on waiting%s.",
+		     j->m->name, back ? "ROLLBACK" : "ADVANCE", j->m->name,
+		     back ? "" : "; ROLLBACK takes the move back");
 	return false;
 }
 

@@ -258,7 +258,7 @@ bool control_set(struct control *c, const char *migration, const char *name,
 	const struct set *s = set_find(name);
 	char text[24];
 	struct job j;
-	uint64_t n;
+	uint64_t n = 0;
 	bool ok;
 
 	if (!s) {

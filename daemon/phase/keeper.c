@@ -21,6 +21,7 @@ struct keeper {
 	PGconn *db;		/* NULL while away */
 	uint64_t lease_ms, usage_at_ms;
 	unsigned retry_ms;
+	bool troubled;		/* told once per outage */
 };
 
 static uint64_t now_ms(void)
@@ -200,13 +201,6 @@ static bool look(struct keeper *k, bool *ret_owed, struct problem *p)
 	       walks_look(k, p);
 }
 
-static void trouble_set(struct database *d, const char *text)
-{
-	uv_mutex_lock(&d->control->lock);
-	snprintf(d->trouble, sizeof(d->trouble), "%s", text);
-	uv_mutex_unlock(&d->control->lock);
-}
-
 /* True when there was a notification: somebody changed the state. */
 static bool notified(struct keeper *k)
 {
@@ -273,14 +267,13 @@ static bool reconnect(struct keeper *k, struct problem *p)
 		       p);
 }
 
-/* Once per outage, not once per try. */
 static void on_trouble(struct keeper *k, const struct problem *p)
 {
-	if (!k->d->trouble[0])
+	if (!k->troubled)
 		log_error("database %s: %s; statements on its relations under "
 			  "migration are refused after the lease until this "
 			  "is mended", k->d->name, p->message);
-	trouble_set(k->d, p->message);
+	k->troubled = true;
 	if (k->db && PQstatus(k->db) != CONNECTION_OK)
 		disconnect(k);
 	k->retry_ms = k->retry_ms ? k->retry_ms * 2 : 100;
@@ -290,10 +283,10 @@ static void on_trouble(struct keeper *k, const struct problem *p)
 
 static void on_well(struct keeper *k)
 {
-	if (k->d->trouble[0])
+	if (k->troubled)
 		log_info("database %s: control connection is well again",
 			 k->d->name);
-	trouble_set(k->d, "");
+	k->troubled = false;
 	k->retry_ms = 0;
 }
 

@@ -72,7 +72,6 @@ struct database {
 	bool keeping;			/* the thread runs */
 	uv_cond_t wake;			/* with control.lock */
 	bool awake;			/* (L) look at once */
-	char trouble[256];		/* (L) why the database is away, or "" */
 };
 
 struct control {

@@ -61,7 +61,7 @@ static const struct move moves[] = {
 	  { gate_old_can_hold },
 	  .barrier = true, .fill = true, .stale = true },
 	{ PHASE_WRITE_NEW, PHASE_READ_NEW,
-	  { gate_filled, gate_equal, gate_old_can_hold },
+	  { gate_filled, gate_old_can_hold, gate_equal },
 	  .barrier = true },
 	{ PHASE_READ_NEW, PHASE_DUAL_WRITE,
 	  { NULL },
