@@ -160,8 +160,8 @@ const char *mapping_differ_one(const struct column *c, const char *left,
 {
 	if (has_exact_equality(c))
 		return arena_fmt(a, "%s IS DISTINCT FROM %s", left, right);
-	return arena_fmt(a, "ROW(%s) OPERATOR(pg_catalog.*<>) ROW(%s)", left,
-			 right);
+	return arena_fmt(a, "pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
+			 left, right);
 }
 
 const char *mapping_differ(const struct mapping *m, mapping_side_fn left,
@@ -188,8 +188,8 @@ const char *mapping_differ(const struct mapping *m, mapping_side_fn left,
 		sqltext_item(&right_image, ", ", "%s", right(m, i));
 	}
 	if (left_image.len > 0)
-		sqltext_item(&exact, " OR ", "ROW(%s) OPERATOR(pg_catalog.*<>)"
-			     " ROW(%s)", left_image.s, right_image.s);
+		sqltext_item(&exact, " OR ", "pg_catalog.record_image_ne("
+			     "ROW(%s), ROW(%s))", left_image.s, right_image.s);
 	return exact.len > 0 ? exact.s : "false";
 }
 
