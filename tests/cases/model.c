@@ -42,7 +42,7 @@ const char *directive(const char *line, const char *word, struct arena *a)
 static bool starts_directive(const char *line, struct arena *a)
 {
 	return directive(line, "spec", a) || directive(line, "relation", a) ||
-		directive(line, "define", a);
+		directive(line, "define", a) || directive(line, "base", a);
 }
 
 /* The lines up to the next directive. */
@@ -194,6 +194,14 @@ static const char *read_spec(struct model *m, const char *path,
 	return end;
 }
 
+static const char *read_base(struct model *m, const char *body)
+{
+	const char *end = block_end(body, m->a);
+
+	m->base = arena_dup(m->a, body, (size_t)(end - body));
+	return end;
+}
+
 static void read_define(struct model *m, const char *rest)
 {
 	struct define *d = &m->defines[m->n_defines++];
@@ -233,6 +241,7 @@ const struct model *model_read(const char *path, struct arena *a)
 	const char *line = read_file(path, a), *rest;
 
 	m->a = a;
+	m->base = "";
 	while (*line != '\0') {
 		const char *body = next_line(line);
 
@@ -243,6 +252,8 @@ const struct model *model_read(const char *path, struct arena *a)
 			line = read_spec(m, path, body);
 		else if ((rest = directive(line, "relation", a)) != NULL)
 			line = read_relation(m, rest, body);
+		else if (directive(line, "base", a) != NULL)
+			line = read_base(m, body);
 		else if ((rest = directive(line, "define", a)) != NULL)
 			read_define(m, rest), line = body;
 		else

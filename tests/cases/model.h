@@ -5,6 +5,7 @@
  * lenses made of both, without any server.  The format:
  *
  *	-- define: NAME = text	an expected output may say {NAME} instead
+ *	-- base:		SQL for check_against_server only
  *	-- spec:		a migration file, up to the next directive
  *	-- relation: public.inovices
  *	id integer not null default nextval('inovices_id_seq'::regclass)
@@ -38,6 +39,7 @@ struct model {
 	const struct spec *specs[MODEL_MOST];
 	struct relation relations[MODEL_MOST];
 	struct define defines[MODEL_MOST];
+	const char *base;	/* "" if there is none */
 	const struct lens **lenses[MODEL_MOST];	/* per specification */
 };
 

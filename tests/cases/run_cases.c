@@ -35,6 +35,7 @@
 #include "config/arena.h"
 #include "rewrite/rewrite.h"
 #include "tests/cases/model.h"
+#include "tests/cases/setup.h"
 
 enum mode { MODE_TEST, MODE_UPDATE, MODE_SENT };
 
@@ -268,21 +269,23 @@ static void report(struct run *r, const struct test_case *t)
 	}
 }
 
-static void print_sent(const struct test_case *t)
+/* --sent: what a case needs to be run on a server. */
+static void print_sent(const struct run *r, const struct test_case *t)
 {
 	const struct plan *plan = t->plan;
 	json_t *cut = json_array(), *line;
 
-	if (plan->kind != PLAN_EDIT)
-		return;
 	for (size_t i = 0; i < plan->n_stmts; i++)
 		json_array_append_new(cut, json_pack("[ib]",
 			plan->stmts[i].hidden, plan->stmts[i].silent));
-	line = json_pack("{ss ss ss ss so}", "name", t->name, "phase",
-			 t->phase, "sql", t->sql, "sent", plan->text, "cut",
-			 cut);
-	json_dumpf(line, stdout, JSON_COMPACT);
-	putchar('\n');
+	line = json_pack("{ss ss ss ss so sb}", "case", t->name, "phase",
+			 t->phase, "sql", t->sql, "sent",
+			 plan->kind == PLAN_EDIT ? plan->text : t->sql, "cut",
+			 cut, "old_shape", plan->old_shape != 0);
+	if (plan->kind != PLAN_REFUSE && *r->hides == '\0') {
+		json_dumpf(line, stdout, JSON_COMPACT);
+		putchar('\n');
+	}
 	json_decref(line);
 }
 
@@ -341,7 +344,7 @@ static void run_in_phase(struct run *r, struct test_case *t,
 	if (r->mode == MODE_TEST)
 		report(r, t);
 	else if (r->mode == MODE_SENT)
-		print_sent(t);
+		print_sent(r, t);
 }
 
 /* A refusal that is as expected stays as short as it was written; a new one
@@ -420,6 +423,8 @@ static void read_line(struct run *r, const char *line)
 
 		r->model = model_read(arena_fmt(a, "%.*s%s", slash == NULL ? 0 :
 			(int)(slash + 1 - r->path), r->path, rest), a);
+		if (r->mode == MODE_SENT)
+			setup_print(r->model, a);
 	}
 	if ((rest = directive(line, "phase", a)) != NULL) {
 		r->phases = rest;

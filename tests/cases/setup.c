@@ -1,0 +1,123 @@
+#include "tests/cases/setup.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "rewrite/ddl.h"
+
+static void print_line(json_t *line)
+{
+	json_dumpf(line, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(line);
+}
+
+static void append(json_t *list, const char *sql)
+{
+	json_array_append_new(list, json_string(sql));
+}
+
+static const char *create_table(const struct relation *r, struct arena *a)
+{
+	const char *items = "", *separator = "";
+
+	for (size_t i = 0; i < r->n_columns; i++) {
+		const struct column *c = &r->columns[i];
+
+		items = arena_fmt(a, "%s%s%s %s%s%s%s", items, separator,
+				  quote_name(c->name, a), c->type,
+				  c->not_null ? " NOT NULL" : "",
+				  c->default_expr ? " DEFAULT " : "",
+				  c->default_expr ? c->default_expr : "");
+		separator = ", ";
+	}
+	for (size_t i = 0; i < r->n_constraints; i++)
+		items = arena_fmt(a, "%s, %s", items,
+				  r->constraints[i].definition);
+	return arena_fmt(a, "CREATE TABLE %s (%s)",
+			 quote_qualified(r->schema, r->name, a), items);
+}
+
+static void print_base(const struct model *m, struct arena *a)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->n_relations; i++) {
+		const struct relation *r = &m->relations[i];
+
+		for (size_t k = 0; k < r->n_columns; k++)
+			if (r->columns[k].sequence != NULL)
+				append(list, arena_fmt(a, "CREATE SEQUENCE %s",
+						r->columns[k].sequence));
+		append(list, create_table(r, a));
+		for (size_t k = 0; k < r->n_columns; k++)
+			if (r->columns[k].sequence != NULL)
+				append(list, arena_fmt(a, "ALTER SEQUENCE %s "
+					"OWNED BY %s.%s",
+					r->columns[k].sequence,
+					quote_qualified(r->schema, r->name, a),
+					quote_name(r->columns[k].name, a)));
+	}
+	append(list, m->base);
+	print_line(json_pack("{so}", "base", list));
+}
+
+static void append_move(json_t *list, const struct lens *l, enum phase to,
+			bool before, struct arena *a)
+{
+	struct ddl_list ddl;
+
+	ddl_for_move(l, (enum phase)(to - 1), to, before, true, a, &ddl);
+	for (size_t i = 0; i < ddl.n; i++)
+		append(list, ddl.steps[i].sql);
+}
+
+static void print_phase(const struct model *m, enum phase to, struct arena *a)
+{
+	json_t *list = json_array();
+
+	if (to == PHASE_EXPANDED)
+		append(list, ddl_state_schema());
+	for (size_t i = 0; i < m->n_specs; i++) {
+		if (to == PHASE_EXPANDED)
+			append(list, arena_fmt(a, "INSERT INTO "
+				"pgtandem.migration (name, phase, epoch, "
+				"spec_text, spec_hash) VALUES (%s, 'any', 7, "
+				"'', '')", quote_text(m->specs[i]->name, a)));
+		for (size_t j = 0; j < m->specs[i]->n_lenses; j++) {
+			append_move(list, m->lenses[i][j], to, true, a);
+			append_move(list, m->lenses[i][j], to, false, a);
+		}
+	}
+	print_line(json_pack("{ss so}", "enter", phase_name(to), "ddl", list));
+}
+
+static void print_lens(const struct lens *l, struct arena *a)
+{
+	const char *keys = "", *columns = "";
+
+	for (size_t i = 0; i < l->n_key; i++)
+		keys = arena_fmt(a, "%s%s%s", keys, i ? ", " : "", quote_name(
+			l->olds[l->key[i].old_index].column->name, a));
+	for (size_t i = 0; i < l->n_old; i++)
+		columns = arena_fmt(a, "%s%s%s", columns, i ? ", " : "",
+				    quote_name(l->olds[i].column->name, a));
+	print_line(json_pack("{ss ss ss}",
+		"fill", arena_fmt(a, "SELECT %s(NULL, %s) FROM %s",
+				  l->to_new_ref, keys, l->old_ref),
+		"old", arena_fmt(a, "SELECT * FROM %s ORDER BY %s",
+				 l->old_ref, keys),
+		"shown", arena_fmt(a, "SELECT %s FROM %s ORDER BY %s",
+				   columns, l->lens_ref, keys)));
+}
+
+void setup_print(const struct model *m, struct arena *a)
+{
+	print_base(m, a);
+	for (unsigned to = PHASE_EXPANDED; to < PHASE_COUNT; to++)
+		print_phase(m, (enum phase)to, a);
+	for (size_t i = 0; i < m->n_specs; i++)
+		for (size_t j = 0; j < m->specs[i]->n_lenses; j++)
+			print_lens(m->lenses[i][j], a);
+}
