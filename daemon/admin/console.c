@@ -22,9 +22,12 @@
 #include "daemon/admin/console_conn.h"
 #include "daemon/admin/http.h"
 #include "daemon/log.h"
-#include "proto/message.h"
 
-enum { MAX_CONNS = 64, MAX_ARRIVALS = 64, DEFAULT_PORT = 6433 };
+enum {
+	MAX_REFUSED = 16,	/* connections that are being told so */
+	MAX_ARRIVALS = 64,
+	DEFAULT_PORT = 6433,
+};
 
 /* -- arrivals -- */
 
@@ -48,27 +51,6 @@ static void free_if_done(struct console *c)
 	free(c);
 }
 
-/* Told as PostgreSQL tells it; whether the client still hears it is its
- * luck, since nothing of its own has been read. */
-static void refuse_crowd(int fd)
-{
-	struct msg_fault fault = {
-	    .severity = "FATAL",
-	    .sqlstate = "53300",
-	    .message = "too many console connections",
-	};
-	struct buf b;
-	ssize_t n;
-
-	buf_init(&b, 0);
-	msg_put_error(&b, 'E', &fault);
-	n = send(fd, buf_bytes(&b), buf_len(&b), MSG_NOSIGNAL);
-	if (n < 0)
-		log_debug("console: refusal not sent: %s", strerror(errno));
-	buf_free(&b);
-	close(fd);
-}
-
 static void hand_over(struct arrival *r)
 {
 	struct console *c = r->console;
@@ -79,8 +61,8 @@ static void hand_over(struct arrival *r)
 		close(r->fd);
 	else if (first >= 'A' && first <= 'Z')
 		http_adopt(c->http, r->fd);
-	else if (c->n_conns >= MAX_CONNS)
-		refuse_crowd(r->fd);
+	else if (c->n_conns >= CONSOLE_MAX_CONNS + MAX_REFUSED)
+		close(r->fd);
 	else
 		console_conn_open(c, r->fd, r->local, r->address);
 }

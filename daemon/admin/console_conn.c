@@ -317,6 +317,11 @@ static void begin_session(struct console_conn *c, const struct msg_startup *m)
 				   "packet, or one that is too long", NULL);
 		return;
 	}
+	if (c->console->n_conns > CONSOLE_MAX_CONNS) {
+		console_conn_fatal(c, "53300", "too many console connections",
+				   NULL);
+		return;
+	}
 	memcpy(c->user, m->user.s, m->user.len);
 	negotiate(c, m->code);
 	if (c->local)

@@ -21,7 +21,7 @@
 #include "proto/buf.h"
 #include "proto/frame.h"
 
-enum { CANCEL_KEY = 4 };
+enum { CANCEL_KEY = 4, CONSOLE_MAX_CONNS = 64 };
 
 enum console_state {
 	CONSOLE_STARTUP = 1,	/* waits for a start-up packet */

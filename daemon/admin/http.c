@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,11 +13,19 @@
 #include "daemon/admin/view.h"
 #include "daemon/log.h"
 
-enum { MAX_PAGE = 8 << 20, MAX_CONNECTIONS = 32, IDLE_S = 10 };
+enum {
+	MAX_PAGE = 8 << 20,
+	MAX_CONNECTIONS = 32,
+	IDLE_S = 10,
+	/* libmicrohttpd 0.9.75 keeps a lock when its own limit is met, and
+	 * stands still: connections are counted here instead. */
+	NEVER_MET = 1000000,
+};
 
 struct http {
 	struct admin *admin;		/* borrowed */
 	struct MHD_Daemon *daemon;	/* owned */
+	atomic_uint open;		/* connections */
 };
 
 /* -- the pages: each fills the body and returns the status code -- */
@@ -166,6 +175,15 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn,
 	return ret;
 }
 
+static void on_connection(void *arg, struct MHD_Connection *conn,
+			  void **state, enum MHD_ConnectionNotificationCode what)
+{
+	struct http *h = arg;
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED)
+		atomic_fetch_sub(&h->open, 1);
+}
+
 bool http_start(struct admin *a, struct http **ret, struct problem *p)
 {
 	struct http *h = calloc(1, sizeof(*h));
@@ -177,10 +195,11 @@ bool http_start(struct admin *a, struct http **ret, struct problem *p)
 	 * checks must not wait behind it. */
 	h->daemon = MHD_start_daemon(
 	    MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
-		MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC,
+		MHD_USE_POLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC,
 	    0, NULL, NULL, on_request, h, MHD_OPTION_CONNECTION_LIMIT,
-	    (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-	    (unsigned)IDLE_S, MHD_OPTION_END);
+	    (unsigned)NEVER_MET, MHD_OPTION_CONNECTION_TIMEOUT,
+	    (unsigned)IDLE_S, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+	    MHD_OPTION_END);
 	if (!h->daemon) {
 		free(h);
 		return problem_set(p, "58000", "cannot start the HTTP pages");
@@ -194,15 +213,23 @@ void http_adopt(struct http *h, int fd)
 	struct sockaddr_storage from = {0};
 	socklen_t len = sizeof(from);
 
+	if (atomic_load(&h->open) >= MAX_CONNECTIONS) {
+		log_warn("http: connection refused, %d are open",
+			 MAX_CONNECTIONS);
+		close(fd);
+		return;
+	}
 	if (getpeername(fd, (struct sockaddr *)&from, &len) != 0) {
 		close(fd);
 		return;
 	}
+	atomic_fetch_add(&h->open, 1);
 	/* On failure it has closed the socket itself. */
-	if (MHD_add_connection(h->daemon, fd, (struct sockaddr *)&from, len) !=
+	if (MHD_add_connection(h->daemon, fd, (struct sockaddr *)&from, len) ==
 	    MHD_YES)
-		log_warn("http: connection refused, %d are open",
-			 MAX_CONNECTIONS);
+		return;
+	atomic_fetch_sub(&h->open, 1);
+	log_warn("http: connection not taken: %s", strerror(errno));
 }
 
 void http_stop(struct http *h)
