@@ -8,6 +8,8 @@
 #include "daemon/phase/db.h"
 #include "daemon/phase/snapshot_make.h"
 
+enum { CLAIM_TRIES = 20, CLAIM_PAUSE_MS = 50 };
+
 static bool claim(struct job *j, const char *what, struct problem *p)
 {
 	struct migration *m = j->m;
@@ -37,16 +39,22 @@ static void unclaim(struct job *j)
 	database_wake(j->m->database);
 }
 
-/* Epochs count from 1, so that 0 is free for the mover. */
+/* Epochs count from 1, so that 0 is free for the mover. A mover that has just
+ * gone leaves its lock until the server has seen that it is gone. */
 static bool claim_everywhere(struct job *j, struct problem *p)
 {
 	const char *const params[] = { j->m->name };
-	int64_t got;
+	int64_t got = 0;
 
-	if (!db_number(j->db,
-		       "SELECT pg_try_advisory_lock(hashtext("
-		       "'pgtandem.' || $1), 0)::int", 1, params, 0, &got, p))
-		return false;
+	for (unsigned i = 0; i < CLAIM_TRIES && !got; i++) {
+		if (i > 0 && !job_sleep(j, CLAIM_PAUSE_MS, p))
+			return false;
+		if (!db_number(j->db,
+			       "SELECT pg_try_advisory_lock(hashtext("
+			       "'pgtandem.' || $1), 0)::int", 1, params, 0,
+			       &got, p))
+			return false;
+	}
 	if (got)
 		return true;
 	problem_set(p, "55006", "pgtandem: migration %s: another instance is "

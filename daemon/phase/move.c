@@ -161,6 +161,7 @@ static bool announce(struct job *j, const struct move *mv, const char *detail,
 		ch.description = describe(j);
 	if (!ddl_run(j, &list, change_write, &ch, p))
 		return false;
+	atomic_store(&j->m->usage->slowest_us, 0);	/* of this phase */
 	job_notice(j, "%s announced, epoch %" PRIu64, phase_name(mv->to),
 		   j->row.epoch);
 	return true;

@@ -277,8 +277,8 @@ static const char list_sql[] =
 	"  || CASE WHEN verified_clean THEN ': clean' ELSE ': differences' END"
 	" WHEN verified_clean THEN 'clean' ELSE 'differences' END,"
 	" (SELECT count(*) FROM pgtandem.finding f WHERE f.migration = m.name),"
-	" greatest(last_old_use, CASE WHEN $2 <> '0' THEN"
-	"  date_trunc('second', to_timestamp($2::bigint / 1000.0)) END)"
+	" date_trunc('second', greatest(last_old_use, CASE WHEN $2 <> '0'"
+	"  THEN to_timestamp($2::bigint / 1000.0) END))"
 	" FROM pgtandem.migration m WHERE name = $1";
 
 static void list_one(struct migration *m, PGconn *db, const struct out *o)
