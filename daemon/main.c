@@ -13,7 +13,7 @@
 
 enum { EXIT_USAGE = 2 };
 
-struct line {			/* what the user typed */
+struct line { /* what the user typed */
 	const char *config, *migration, *phase;
 	const char *sql;
 };

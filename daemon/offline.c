@@ -16,10 +16,10 @@
 /* One migration, as its database shows it now. */
 struct view {
 	const struct spec *spec;
-	PGconn *db;			/* owned */
-	struct state_row state;		/* planned, if there is none yet */
-	struct lens_source *sources;	/* owned, one for each lens */
-	struct arena arena;		/* owned */
+	PGconn *db;		     /* owned */
+	struct state_row state;	     /* planned, if there is none yet */
+	struct lens_source *sources; /* owned, one for each lens */
+	struct arena arena;	     /* owned */
 	const struct lens *const *lenses;
 };
 
@@ -61,9 +61,8 @@ static bool read_state(struct view *v, struct problem *p)
 	bool found = false;
 	int64_t there;
 
-	v->state = (struct state_row){.phase = PHASE_PLANNED,
-				      .epoch = 1,
-				      .read_percent = 100};
+	v->state = (struct state_row){
+	    .phase = PHASE_PLANNED, .epoch = 1, .read_percent = 100};
 	if (!db_number(v->db,
 		       "SELECT (pg_catalog.to_regclass('pgtandem.migration') "
 		       "IS NOT NULL)::integer",
@@ -81,8 +80,7 @@ static bool load_old(struct view *v, unsigned i, struct problem *p)
 	if (v->state.phase != PHASE_PLANNED &&
 	    !state_description(v->db, v->spec->name, i + 1, ret, p))
 		return false;
-	if (!*ret &&
-	    !catalog_load(v->db, l->old.schema, l->old.name, ret, p))
+	if (!*ret && !catalog_load(v->db, l->old.schema, l->old.name, ret, p))
 		return false;
 	if (!*ret)
 		return problem_set(p, "42P01",
@@ -204,10 +202,8 @@ bool offline_check(const char *config)
 static bool print_plan(const struct view *v, const struct ruleset *rules,
 		       const char *sql, struct arena *a)
 {
-	struct rewrite_request req = {.sql = sql,
-				      .len = strlen(sql),
-				      .rules = rules,
-				      .read_new = true};
+	struct rewrite_request req = {
+	    .sql = sql, .len = strlen(sql), .rules = rules, .read_new = true};
 	const struct plan *plan = rewrite_plan(&req, a);
 
 	switch (plan->kind) {
@@ -248,8 +244,8 @@ static bool rewrite_in(struct view *v, const struct settings *s,
 	return print_plan(v, rules, sql, &v->arena);
 }
 
-static const struct spec *find_spec(const struct settings *s,
-				    const char *name, struct problem *p)
+static const struct spec *find_spec(const struct settings *s, const char *name,
+				    struct problem *p)
 {
 	for (size_t i = 0; i < s->n_specs; i++)
 		if (strcmp(s->specs[i]->name, name) == 0)

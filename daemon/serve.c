@@ -24,12 +24,12 @@ enum { LAST_COMMANDS_MS = 10000, SIGNAL_COUNT = 3 };
 struct daemon {
 	uv_loop_t loop;
 	struct admin admin;
-	struct console *console;	/* owned; NULL once stopped */
-	struct control *control;	/* owned */
-	struct server *server;		/* owned */
+	struct console *console; /* owned; NULL once stopped */
+	struct control *control; /* owned */
+	struct server *server;	 /* owned */
 	uv_signal_t signals[SIGNAL_COUNT];
-	uv_async_t stop;		/* the console's SHUTDOWN */
-	uv_timer_t last;		/* bounds the end of commands */
+	uv_async_t stop; /* the console's SHUTDOWN */
+	uv_timer_t last; /* bounds the end of commands */
 	uv_work_t drain, reload;
 	bool draining, reloading, reload_again;
 };
@@ -150,9 +150,9 @@ static void open_handles(struct daemon *d)
 		int number;
 		uv_signal_cb on;
 	} signals[SIGNAL_COUNT] = {
-		{SIGTERM, on_end_signal},
-		{SIGINT, on_end_signal},
-		{SIGHUP, on_reload_signal},
+	    {SIGTERM, on_end_signal},
+	    {SIGINT, on_end_signal},
+	    {SIGHUP, on_reload_signal},
 	};
 
 	uv_async_init(&d->loop, &d->stop, on_stop);
@@ -168,8 +168,7 @@ static void open_handles(struct daemon *d)
 	}
 }
 
-static bool start_sides(struct daemon *d, struct settings *s,
-			struct problem *p)
+static bool start_sides(struct daemon *d, struct settings *s, struct problem *p)
 {
 	struct snapshot *first;
 
@@ -198,8 +197,7 @@ static void run_loop(struct daemon *d)
 }
 
 /* Takes over the settings. */
-static bool run_daemon(struct daemon *d, struct settings *s,
-		       struct problem *p)
+static bool run_daemon(struct daemon *d, struct settings *s, struct problem *p)
 {
 	bool ok;
 

@@ -21,15 +21,15 @@
 #include "daemon/phase/control.h"
 
 struct admin {
-	struct control *control;	/* borrowed */
-	struct server *server;		/* borrowed */
-	uv_mutex_t lock;		/* for settings */
-	struct settings *settings;	/* owned reference */
-	uv_mutex_t reload_lock;		/* one reload at a time */
-	uv_async_t *stop;		/* borrowed: tells main to shut down */
-	atomic_bool stopping;		/* drain has begun */
+	struct control *control;   /* borrowed */
+	struct server *server;	   /* borrowed */
+	uv_mutex_t lock;	   /* for settings */
+	struct settings *settings; /* owned reference */
+	uv_mutex_t reload_lock;	   /* one reload at a time */
+	uv_async_t *stop;	   /* borrowed: tells main to shut down */
+	atomic_bool stopping;	   /* drain has begun */
 	atomic_bool paused;
-	uint64_t started_ns;		/* uv_hrtime */
+	uint64_t started_ns; /* uv_hrtime */
 };
 
 /* Takes over the reference to `settings`. */
@@ -44,7 +44,7 @@ struct settings *admin_settings(struct admin *a);
 /* Reads the configuration file again.  A failure leaves everything as it
  * was. */
 bool admin_reload(struct admin *a, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* Asks main to drain and end; returns at once. */
 void admin_stop(struct admin *a);

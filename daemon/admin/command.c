@@ -21,7 +21,7 @@ struct item {
 };
 
 struct match {
-	const struct token *token;	/* next */
+	const struct token *token; /* next */
 	struct command *command;
 	struct expectation *expected;
 };
@@ -273,10 +273,10 @@ static const struct item *nearest_word(const struct expectation *e)
 	if (e->at->kind != TOKEN_WORD)
 		return NULL;
 	for (size_t i = 0; i < e->n; i++) {
-		size_t d = item_argument(e->items[i])
-			       ? WORD_MAX
-			       : word_distance(e->at->at, e->at->len,
-					       e->items[i]);
+		size_t d =
+		    item_argument(e->items[i])
+			? WORD_MAX
+			: word_distance(e->at->at, e->at->len, e->items[i]);
 
 		if (d < best) {
 			best = d;
@@ -307,8 +307,8 @@ static void tell_expected(const struct expectation *e, struct problem *p)
 	problem_detail(p, "Expected %s.", list);
 }
 
-static bool tell_mistake(const struct token *first,
-			 const struct expectation *e, struct problem *p)
+static bool tell_mistake(const struct token *first, const struct expectation *e,
+			 struct problem *p)
 {
 	const struct token *t = e->at;
 	const struct item *meant = nearest_word(e);
@@ -360,8 +360,7 @@ static bool parse_statement(const struct token **t, struct command *c,
 }
 
 bool command_parse(const char *text, size_t len, struct arena *a,
-		   const struct command **ret, size_t *ret_n,
-		   struct problem *p)
+		   const struct command **ret, size_t *ret_n, struct problem *p)
 {
 	const struct token *t;
 	struct command *commands;

@@ -22,8 +22,8 @@
 #include "daemon/admin/admin.h"
 
 enum {
-	COMMAND_MAX_STATEMENTS = 1000,	/* in one text */
-	COMMAND_MAX_SQL = 1 << 20,	/* bytes of one text */
+	COMMAND_MAX_STATEMENTS = 1000, /* in one text */
+	COMMAND_MAX_SQL = 1 << 20,     /* bytes of one text */
 };
 
 /* Optional keywords that a handler asks for, as bits. */
@@ -42,23 +42,23 @@ struct command_def;
 
 struct command {
 	const struct command_def *def;
-	const char *migration;	/* NULL if the command has none */
-	const char *again;	/* the name typed a second time, or NULL */
-	enum phase phase;	/* PHASE_COUNT if none was named */
+	const char *migration; /* NULL if the command has none */
+	const char *again;     /* the name typed a second time, or NULL */
+	enum phase phase;      /* PHASE_COUNT if none was named */
 	const char *number;
 	const char *sql;
-	unsigned words;		/* enum command_word */
-	size_t position;	/* of its first word, in characters from 1 */
-	const char *text;	/* as written, for the log */
+	unsigned words;	  /* enum command_word */
+	size_t position;  /* of its first word, in characters from 1 */
+	const char *text; /* as written, for the log */
 };
 
 /* Where a running command's results go. */
 struct command_run {
 	const struct command *command;
 	struct admin *admin;
-	const char *user;	/* who asked */
+	const char *user; /* who asked */
 	const struct progress *progress;
-	control_row_fn row;	/* one row, in the definition's columns */
+	control_row_fn row; /* one row, in the definition's columns */
 	void *row_arg;
 };
 
@@ -67,9 +67,9 @@ typedef bool (*command_fn)(const struct command_run *run, struct problem *p);
 struct command_def {
 	const char *grammar;
 	const char *help;
-	const char *tag;		/* of CommandComplete */
-	const char *const *columns;	/* NULL-terminated; NULL: see view */
-	enum control_view view;		/* VIEW_COUNT: no view */
+	const char *tag;	    /* of CommandComplete */
+	const char *const *columns; /* NULL-terminated; NULL: see view */
+	enum control_view view;	    /* VIEW_COUNT: no view */
 	enum command_effect effect;
 	command_fn run;
 };
@@ -83,11 +83,10 @@ extern const size_t command_count;
  * of the word, what was expected there, and the nearest command.
  */
 bool command_parse(const char *text, size_t len, struct arena *a,
-		   const struct command **ret, size_t *ret_n,
-		   struct problem *p) __attribute__((warn_unused_result));
+		   const struct command **ret, size_t *ret_n, struct problem *p)
+    __attribute__((warn_unused_result));
 
 /* The result columns; NULL and 0 for a command without rows. */
-const char *const *command_columns(const struct command_def *d,
-				   size_t *ret_n);
+const char *const *command_columns(const struct command_def *d, size_t *ret_n);
 
 #endif

@@ -36,8 +36,7 @@ static bool run_help(const struct command_run *run, struct problem *p)
 static bool run_view(const struct command_run *run, struct problem *p)
 {
 	return control_view(run->admin->control, run->command->def->view,
-			    run->command->migration, run->row, run->row_arg,
-			    p);
+			    run->command->migration, run->row, run->row_arg, p);
 }
 
 static void row_client(const struct command_run *run,
@@ -49,14 +48,20 @@ static void row_client(const struct command_run *run,
 	time_t at = (time_t)(c->connected_ms / 1000);
 	struct tm tm;
 	const char *row[] = {
-	    id,	   worker,     c->user,
-	    c->database,       c->application,
-	    c->address,	       c->state,
-	    tx,		       c->backend_pid ? pid : NULL,
+	    id,
+	    worker,
+	    c->user,
+	    c->database,
+	    c->application,
+	    c->address,
+	    c->state,
+	    tx,
+	    c->backend_pid ? pid : NULL,
 	    c->client_tls ? "on" : "off",
 	    c->server_tls ? "on" : "off",
 	    c->serial ? epoch : NULL,
-	    since, statements,
+	    since,
+	    statements,
 	};
 
 	number(worker, c->worker);
@@ -219,14 +224,14 @@ static bool run_backfill(const struct command_run *run, struct problem *p)
 				 : words & WORD_RESUME ? WALK_RESUME
 						       : WALK_START;
 
-	return control_walk(run->admin->control, run->command->migration,
-			    what, p);
+	return control_walk(run->admin->control, run->command->migration, what,
+			    p);
 }
 
 static bool run_set_rate(const struct command_run *run, struct problem *p)
 {
-	return control_set(run->admin->control, run->command->migration,
-			   "rate", run->command->number, p);
+	return control_set(run->admin->control, run->command->migration, "rate",
+			   run->command->number, p);
 }
 
 static bool run_set_percent(const struct command_run *run, struct problem *p)
@@ -301,8 +306,11 @@ static bool run_nothing(const struct command_run *run, struct problem *p)
 
 /* -- the table -- */
 
-#define COLUMNS(...)                                                         \
-	(const char *const[]) { __VA_ARGS__, NULL }
+#define COLUMNS(...) \
+	(const char *const[]) \
+	{ \
+		__VA_ARGS__, NULL \
+	}
 
 /* clang-format off */
 const struct command_def command_table[] = {

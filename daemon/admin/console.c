@@ -24,7 +24,7 @@
 #include "daemon/log.h"
 
 enum {
-	MAX_REFUSED = 16,	/* connections that are being told so */
+	MAX_REFUSED = 16, /* connections that are being told so */
 	MAX_ARRIVALS = 64,
 	DEFAULT_PORT = 6433,
 };
@@ -33,11 +33,11 @@ enum {
 
 struct arrival {
 	struct console *console;
-	struct arrival *next;	/* in the console's list */
+	struct arrival *next; /* in the console's list */
 	uv_poll_t poll;
 	uv_timer_t timer;
 	unsigned open_handles;
-	int fd;			/* owned */
+	int fd; /* owned */
 	bool local, decided;
 	char address[64];
 };
@@ -56,8 +56,7 @@ static void hand_over(struct arrival *r)
 	struct console *c = r->console;
 	char first = '\0';
 
-	if (c->stopping || !r->decided ||
-	    recv(r->fd, &first, 1, MSG_PEEK) <= 0)
+	if (c->stopping || !r->decided || recv(r->fd, &first, 1, MSG_PEEK) <= 0)
 		close(r->fd);
 	else if (first >= 'A' && first <= 'Z')
 		http_adopt(c->http, r->fd);
@@ -236,8 +235,8 @@ static bool listen_unix(struct console *c, const struct settings *s,
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	unsigned port = s->admin.port ? s->admin.port : DEFAULT_PORT;
-	int fd, n = snprintf(at.sun_path, sizeof(at.sun_path),
-			     "%s/.s.PGSQL.%u", s->admin.socket, port);
+	int fd, n = snprintf(at.sun_path, sizeof(at.sun_path), "%s/.s.PGSQL.%u",
+			     s->admin.socket, port);
 
 	if (n >= (int)sizeof(at.sun_path))
 		return problem_set(p, "F0000", "admin socket path too long: %s",

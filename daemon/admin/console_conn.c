@@ -32,7 +32,7 @@ enum {
 	LOGIN_MAX_BODY = 4096,
 	QUERY_MAX_BODY = COMMAND_MAX_SQL + 4096,
 	READ_CHUNK = 16 << 10,
-	READ_AHEAD = 64 << 10,		/* while a command runs */
+	READ_AHEAD = 64 << 10, /* while a command runs */
 	IN_LIMIT = QUERY_MAX_BODY + READ_AHEAD + READ_CHUNK,
 	OUT_LIMIT = 128 << 20,
 	ENDING_MS = 2000,
@@ -140,15 +140,15 @@ static void put_parameters(struct console_conn *c)
 	/* The major version is that of the protocol's features: psql and
 	 * drivers choose what they dare to use by it. */
 	static const char *const parameters[][2] = {
-		{"server_version", "15.0 (pgtandem " PGTANDEM_VERSION ")"},
-		{"server_encoding", "UTF8"},
-		{"client_encoding", "UTF8"},
-		{"DateStyle", "ISO, MDY"},
-		{"IntervalStyle", "postgres"},
-		{"TimeZone", "UTC"},
-		{"integer_datetimes", "on"},
-		{"standard_conforming_strings", "on"},
-		{"is_superuser", "off"},
+	    {"server_version", "15.0 (pgtandem " PGTANDEM_VERSION ")"},
+	    {"server_encoding", "UTF8"},
+	    {"client_encoding", "UTF8"},
+	    {"DateStyle", "ISO, MDY"},
+	    {"IntervalStyle", "postgres"},
+	    {"TimeZone", "UTC"},
+	    {"integer_datetimes", "on"},
+	    {"standard_conforming_strings", "on"},
+	    {"is_superuser", "off"},
 	};
 
 	for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++)
@@ -313,8 +313,10 @@ static void begin_session(struct console_conn *c, const struct msg_startup *m)
 		return;
 	}
 	if (m->user.len == 0 || m->user.len >= sizeof(c->user)) {
-		console_conn_fatal(c, "28000", "no user name in the startup "
-				   "packet, or one that is too long", NULL);
+		console_conn_fatal(c, "28000",
+				   "no user name in the startup "
+				   "packet, or one that is too long",
+				   NULL);
 		return;
 	}
 	if (c->console->n_conns > CONSOLE_MAX_CONNS) {
@@ -365,10 +367,9 @@ static enum frame_result next_frame(struct console_conn *c, struct frame *f)
 		return FRAME_MORE;
 	if (c->state == CONSOLE_STARTUP)
 		return frame_next_startup(data, buf_len(&c->in), f);
-	return frame_next(data, buf_len(&c->in),
-			  c->state == CONSOLE_READY ? QUERY_MAX_BODY
-						    : LOGIN_MAX_BODY,
-			  f);
+	return frame_next(
+	    data, buf_len(&c->in),
+	    c->state == CONSOLE_READY ? QUERY_MAX_BODY : LOGIN_MAX_BODY, f);
 }
 
 static void handle_frame(struct console_conn *c, const struct frame *f)
@@ -410,8 +411,7 @@ void console_conn_step(struct console_conn *c)
 			break;
 		if (r == FRAME_BAD) {
 			console_conn_fatal(c, "08P01",
-					   "invalid length of a message",
-					   NULL);
+					   "invalid length of a message", NULL);
 			break;
 		}
 		handle_frame(c, &f);

@@ -72,8 +72,8 @@ static bool parse_one(struct prepared *s, struct problem *p)
 {
 	size_t n;
 
-	if (!command_parse(s->text, strlen(s->text), &s->arena, &s->command,
-			   &n, p))
+	if (!command_parse(s->text, strlen(s->text), &s->arena, &s->command, &n,
+			   p))
 		return false;
 	if (n > 1)
 		return problem_set(p, "42601",
@@ -144,16 +144,14 @@ static bool check_tx(struct console_conn *c, const struct command *cmd,
 }
 
 /* What changes something is told in the log, with who did it. */
-static void log_command(const struct console_conn *c,
-			const struct command *cmd)
+static void log_command(const struct console_conn *c, const struct command *cmd)
 {
 	const char *tag = cmd->def->tag;
 
 	if (strcmp(tag, "SHOW") == 0 || strcmp(tag, "EXPLAIN") == 0 ||
 	    cmd->def->effect != KEEP)
 		return;
-	log_info("console: %s from %s runs %s", c->user, c->address,
-		 cmd->text);
+	log_info("console: %s from %s runs %s", c->user, c->address, cmd->text);
 }
 
 static bool start(struct console_conn *c, const struct command *cmd,
@@ -245,8 +243,7 @@ static void on_query(struct console_conn *c, const struct frame *f,
 	struct msg_query m;
 
 	if (!msg_query_decode(f, &m)) {
-		console_conn_fatal(c, "08P01", "malformed query message",
-				   NULL);
+		console_conn_fatal(c, "08P01", "malformed query message", NULL);
 		return;
 	}
 	if (!command_parse(m.sql.s, m.sql.len, &c->batch, &c->commands,
@@ -304,7 +301,8 @@ static bool on_bind(struct console_conn *c, const struct frame *f,
 	if (n != 0)
 		return problem_set(p, "08P01",
 				   "bind message supplies %d parameters, but "
-				   "console commands have none", n);
+				   "console commands have none",
+				   n);
 	s = *find(&c->statements, m.statement.s);
 	if (!s)
 		return missing("prepared statement", m.statement.s, p);
@@ -384,8 +382,7 @@ static bool on_close(struct console_conn *c, const struct frame *f,
 static bool on_function_call(struct console_conn *c, const struct frame *f,
 			     struct problem *p)
 {
-	return problem_set(p, "0A000",
-			   "the console has no function calls");
+	return problem_set(p, "0A000", "the console has no function calls");
 }
 
 /* What is written is sent after every step anyway; COPY messages outside of

@@ -23,9 +23,9 @@ enum {
 };
 
 struct http {
-	struct admin *admin;		/* borrowed */
-	struct MHD_Daemon *daemon;	/* owned */
-	atomic_uint open;		/* connections */
+	struct admin *admin;	   /* borrowed */
+	struct MHD_Daemon *daemon; /* owned */
+	atomic_uint open;	   /* connections */
 };
 
 /* -- the pages: each fills the body and returns the status code -- */
@@ -175,8 +175,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn,
 	return ret;
 }
 
-static void on_connection(void *arg, struct MHD_Connection *conn,
-			  void **state, enum MHD_ConnectionNotificationCode what)
+static void on_connection(void *arg, struct MHD_Connection *conn, void **state,
+			  enum MHD_ConnectionNotificationCode what)
 {
 	struct http *h = arg;
 

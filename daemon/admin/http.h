@@ -16,10 +16,10 @@
 struct http;
 
 bool http_start(struct admin *a, struct http **ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 /* Takes over an accepted, non-blocking socket from which nothing has been
  * read. */
 void http_adopt(struct http *h, int fd);
-void http_stop(struct http *h);		/* ends every connection; NULL is fine */
+void http_stop(struct http *h); /* ends every connection; NULL is fine */
 
 #endif

@@ -30,7 +30,8 @@ static const char head[] =
     "progress { width: 100%; height: 1.2rem; accent-color: var(--on); }\n"
     ".wide { overflow-x: auto; }\n"
     "table { border-collapse: collapse; font-variant-numeric: tabular-nums; }\n"
-    "th, td { border-bottom: 1px solid var(--line); padding: .2rem 1rem .2rem 0;\n"
+    "th, td { border-bottom: 1px solid var(--line); padding: .2rem 1rem .2rem "
+    "0;\n"
     "  text-align: left; vertical-align: top; overflow-wrap: anywhere; }\n"
     ".bad { color: #c33; }\n"
     "</style>\n";
@@ -128,8 +129,9 @@ static void put_bar(struct buf *b, const struct view_rows *v, size_t row)
 	put_escaped(b, rate ? rate : "0");
 	buf_put_fmt(b, " a second, ");
 	put_escaped(b, eta ? eta : "?");
-	buf_put_fmt(b, " s left</p>\n<progress max=\"%.0f\" value=\"%.0f\">"
-		       "</progress>\n",
+	buf_put_fmt(b,
+		    " s left</p>\n<progress max=\"%.0f\" value=\"%.0f\">"
+		    "</progress>\n",
 		    of > 0 ? of : 1, n);
 	if (error && *error) {
 		buf_put_fmt(b, "<p class=\"bad\">");
@@ -222,8 +224,9 @@ void http_status_write(struct admin *a, struct buf *b)
 
 	arena_init(&g.arena);
 	buf_put(b, head, sizeof(head) - 1);
-	buf_put_fmt(b, "<meta http-equiv=\"refresh\" content=\"%d\">\n"
-		       "</head>\n<body>\n",
+	buf_put_fmt(b,
+		    "<meta http-equiv=\"refresh\" content=\"%d\">\n"
+		    "</head>\n<body>\n",
 		    REFRESH_S);
 	put_summary(&g);
 	if (!view_collect(a->control, VIEW_MIGRATIONS, NULL, &g.arena, &all,

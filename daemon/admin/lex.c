@@ -5,7 +5,7 @@
 
 struct lexer {
 	const char *at, *end;
-	size_t position;	/* of `at`, in characters from 1 */
+	size_t position; /* of `at`, in characters from 1 */
 	struct arena *arena;
 	struct problem *problem;
 };

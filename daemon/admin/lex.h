@@ -15,20 +15,20 @@
 enum { LEX_MAX_TOKENS = 16000 };
 
 enum token_kind {
-	TOKEN_WORD = 1,		/* value: folded to lower case */
-	TOKEN_IDENTIFIER,	/* value: between the double quotes */
+	TOKEN_WORD = 1,	  /* value: folded to lower case */
+	TOKEN_IDENTIFIER, /* value: between the double quotes */
 	TOKEN_NUMBER,
-	TOKEN_TEXT,		/* value: between the quotes */
-	TOKEN_SIGN,		/* one character */
+	TOKEN_TEXT, /* value: between the quotes */
+	TOKEN_SIGN, /* one character */
 	TOKEN_SEMICOLON,
 	TOKEN_END,
 };
 
 struct token {
 	enum token_kind kind;
-	const char *at;		/* as written; borrowed from the text */
+	const char *at; /* as written; borrowed from the text */
 	size_t len;
-	size_t position;	/* in characters from 1 */
+	size_t position; /* in characters from 1 */
 	const char *value;
 };
 
@@ -36,6 +36,6 @@ struct token {
  * unterminated quote or comment and on too many tokens. */
 bool lex_text(const char *text, size_t len, struct arena *a,
 	      const struct token **ret, size_t *ret_n, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 #endif

@@ -10,10 +10,10 @@
 
 /* Where a metric's value comes from. */
 enum source {
-	FROM_SERVER = 1,	/* a field of struct server_stats */
-	FROM_PROCESS,		/* seconds since the start */
-	FROM_MIGRATIONS,	/* a column of VIEW_MIGRATIONS */
-	FROM_BACKFILL,		/* a column of VIEW_BACKFILL */
+	FROM_SERVER = 1, /* a field of struct server_stats */
+	FROM_PROCESS,	 /* seconds since the start */
+	FROM_MIGRATIONS, /* a column of VIEW_MIGRATIONS */
+	FROM_BACKFILL,	 /* a column of VIEW_BACKFILL */
 };
 
 #define FIELD(name) offsetof(struct server_stats, name)
@@ -88,7 +88,7 @@ struct round {
 	struct arena arena;
 	struct server_stats stats;
 	struct view_rows migrations;
-	struct view_rows *backfills;	/* one per migration */
+	struct view_rows *backfills; /* one per migration */
 	metric_fn fn;
 	void *arg;
 };
@@ -142,9 +142,9 @@ static void tell(struct round *r, const struct metric *m, const char *labels,
 static void tell_migrations(struct round *r, const struct metric *m)
 {
 	for (size_t i = 0; i < r->migrations.n; i++) {
-		const struct view_rows *v =
-		    m->source == FROM_BACKFILL ? &r->backfills[i]
-					       : &r->migrations;
+		const struct view_rows *v = m->source == FROM_BACKFILL
+						? &r->backfills[i]
+						: &r->migrations;
 		size_t row = m->source == FROM_BACKFILL ? 0 : i;
 		const char *value =
 		    row < v->n ? view_get(v, row, m->column) : NULL;
@@ -182,8 +182,8 @@ static bool round_read(struct round *r, struct problem *p)
 	if (!view_collect(c, VIEW_MIGRATIONS, NULL, &r->arena, &r->migrations,
 			  p))
 		return false;
-	r->backfills = arena_alloc(&r->arena, (r->migrations.n + 1) *
-						  sizeof(*r->backfills));
+	r->backfills = arena_alloc(
+	    &r->arena, (r->migrations.n + 1) * sizeof(*r->backfills));
 	for (size_t i = 0; i < r->migrations.n; i++)
 		/* A migration whose walk cannot be told has no samples. */
 		if (!view_collect(c, VIEW_BACKFILL,
@@ -211,7 +211,7 @@ bool metrics_each(struct admin *admin, metric_fn fn, void *arg,
 
 struct exposition {
 	struct buf *buf;
-	const char *name;	/* of the last metric */
+	const char *name; /* of the last metric */
 };
 
 static void write_sample(void *arg, const struct metric_sample *s)
@@ -229,9 +229,10 @@ bool metrics_write(struct admin *admin, struct buf *b, struct problem *p)
 {
 	struct exposition e = {b, NULL};
 
-	buf_put_fmt(b, "# HELP pgtandem_info The version that runs.\n"
-		       "# TYPE pgtandem_info gauge\n"
-		       "pgtandem_info{version=\"%s\"} 1\n",
+	buf_put_fmt(b,
+		    "# HELP pgtandem_info The version that runs.\n"
+		    "# TYPE pgtandem_info gauge\n"
+		    "pgtandem_info{version=\"%s\"} 1\n",
 		    PGTANDEM_VERSION);
 	return metrics_each(admin, write_sample, &e, p);
 }

@@ -12,8 +12,8 @@
 
 struct metric_sample {
 	const char *name, *type, *help;
-	const char *labels;	/* `{migration="m",database="d"}`, or "" */
-	const char *value;	/* a number */
+	const char *labels; /* `{migration="m",database="d"}`, or "" */
+	const char *value;  /* a number */
 };
 
 /* Samples of one metric come one behind the other.  Fails if a view of the
@@ -24,6 +24,6 @@ bool metrics_each(struct admin *admin, metric_fn fn, void *arg,
 
 /* Prometheus's text exposition format, version 0.0.4. */
 bool metrics_write(struct admin *admin, struct buf *b, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 #endif

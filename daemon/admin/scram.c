@@ -187,8 +187,8 @@ enum scram_result scram_first(struct scram *s, const char *msg, size_t len,
 	if (s->gs2_header[0] == '\0' || !take_attribute(&at, end, 'n', &user) ||
 	    !take_attribute(&at, end, 'r', &nonce) || !is_printable(&nonce))
 		return SCRAM_BAD;
-	snprintf(s->full_nonce, sizeof(s->full_nonce), "%.*s%s",
-		 (int)nonce.len, nonce.value, s->nonce);
+	snprintf(s->full_nonce, sizeof(s->full_nonce), "%.*s%s", (int)nonce.len,
+		 nonce.value, s->nonce);
 	base64_encode(s->secret.salt, s->secret.salt_len, salt);
 	n = snprintf(ret, SCRAM_MAX_MESSAGE, "r=%s,s=%s,i=%u", s->full_nonce,
 		     salt, s->secret.iterations);

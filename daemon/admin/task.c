@@ -18,11 +18,11 @@ struct task {
 	size_t n_columns;
 	bool described;
 	uv_thread_t thread;
-	uv_mutex_t lock;	/* for the next three */
+	uv_mutex_t lock; /* for the next three */
 	struct buf out;
 	bool ended, failed;
 	atomic_bool cancelled;
-	atomic_bool heard;	/* the command was told to stop */
+	atomic_bool heard; /* the command was told to stop */
 };
 
 /* Before the first row, or at the end of a result without one. */

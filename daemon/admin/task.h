@@ -18,10 +18,10 @@ struct task;
 
 struct task_input {
 	struct admin *admin;
-	const struct command *command;	/* borrowed until task_free */
-	const char *user;		/* borrowed until task_free */
-	bool describe;		/* send RowDescription (simple query) */
-	void (*wake)(void *arg);	/* called in the thread */
+	const struct command *command; /* borrowed until task_free */
+	const char *user;	       /* borrowed until task_free */
+	bool describe;		       /* send RowDescription (simple query) */
+	void (*wake)(void *arg);       /* called in the thread */
 	void *arg;
 };
 
@@ -36,6 +36,6 @@ const struct command *task_command(const struct task *t);
 /* The command hears of it when it next asks. */
 void task_cancel(struct task *t);
 
-void task_free(struct task *t);	/* joins: only after task_take said true */
+void task_free(struct task *t); /* joins: only after task_take said true */
 
 #endif

@@ -16,8 +16,7 @@ static void grow(struct view_rows *v)
 static void on_row(void *arg, const char *const *values)
 {
 	struct view_rows *v = arg;
-	const char **row =
-	    arena_alloc(v->arena, v->n_columns * sizeof(*row));
+	const char **row = arena_alloc(v->arena, v->n_columns * sizeof(*row));
 
 	for (size_t i = 0; i < v->n_columns; i++)
 		row[i] = values[i] ? arena_str(v->arena, values[i]) : NULL;
@@ -26,17 +25,15 @@ static void on_row(void *arg, const char *const *values)
 	v->rows[v->n++] = row;
 }
 
-bool view_collect(struct control *c, enum control_view v,
-		  const char *migration, struct arena *a,
-		  struct view_rows *ret, struct problem *p)
+bool view_collect(struct control *c, enum control_view v, const char *migration,
+		  struct arena *a, struct view_rows *ret, struct problem *p)
 {
 	*ret = (struct view_rows){.arena = a};
 	ret->columns = control_columns(v, &ret->n_columns);
 	return control_view(c, v, migration, on_row, ret, p);
 }
 
-const char *view_get(const struct view_rows *v, size_t row,
-		     const char *column)
+const char *view_get(const struct view_rows *v, size_t row, const char *column)
 {
 	for (size_t i = 0; i < v->n_columns; i++)
 		if (strcmp(v->columns[i], column) == 0)
@@ -44,8 +41,8 @@ const char *view_get(const struct view_rows *v, size_t row,
 	return NULL;
 }
 
-bool view_find(const struct view_rows *v, const char *column,
-	       const char *value, size_t *ret_row)
+bool view_find(const struct view_rows *v, const char *column, const char *value,
+	       size_t *ret_row)
 {
 	for (size_t i = 0; i < v->n; i++) {
 		const char *have = view_get(v, i, column);

@@ -250,11 +250,11 @@ static void hostile_texts_are_bounded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(commands_are_read_with_their_arguments),
-		cmocka_unit_test(mistakes_are_told_exactly),
-		cmocka_unit_test(several_commands_are_read_in_order),
-		cmocka_unit_test(every_row_of_the_table_can_be_typed),
-		cmocka_unit_test(hostile_texts_are_bounded),
+	    cmocka_unit_test(commands_are_read_with_their_arguments),
+	    cmocka_unit_test(mistakes_are_told_exactly),
+	    cmocka_unit_test(several_commands_are_read_in_order),
+	    cmocka_unit_test(every_row_of_the_table_can_be_typed),
+	    cmocka_unit_test(hostile_texts_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,13 +43,13 @@ static void client_make(const char *password, struct client *c)
 {
 	uint8_t salt[18], salted[SCRAM_HASH];
 
-	assert_int_equal(EVP_DecodeBlock(salt, (const uint8_t *)SALT,
-					 (int)strlen(SALT)),
-			 18);
-	assert_int_equal(PKCS5_PBKDF2_HMAC(password, (int)strlen(password),
-					   salt, 16, 4096, EVP_sha256(),
-					   SCRAM_HASH, salted),
-			 1);
+	assert_int_equal(
+	    EVP_DecodeBlock(salt, (const uint8_t *)SALT, (int)strlen(SALT)),
+	    18);
+	assert_int_equal(
+	    PKCS5_PBKDF2_HMAC(password, (int)strlen(password), salt, 16, 4096,
+			      EVP_sha256(), SCRAM_HASH, salted),
+	    1);
 	keyed(salted, "Client Key", c->client_key);
 	keyed(salted, "Server Key", c->server_key);
 	SHA256(c->client_key, SCRAM_HASH, c->stored_key);
@@ -92,19 +92,19 @@ static void final_make(const char *password, const char *server_first,
 static void the_example_of_the_rfc_is_reproduced(void **state)
 {
 	static const char last[] =
-		"c=biws,r=" CLIENT_NONCE SERVER_NONCE
-		",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+	    "c=biws,r=" CLIENT_NONCE SERVER_NONCE
+	    ",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
 	struct scram s;
 	struct scram_secret secret;
 	char reply[SCRAM_MAX_MESSAGE];
 
 	secret_make("pencil", &secret);
 	scram_begin(&s, &secret, SERVER_NONCE);
-	assert_int_equal(scram_first(&s, CLIENT_FIRST, strlen(CLIENT_FIRST),
-				     reply),
-			 SCRAM_OK);
-	assert_string_equal(reply, "r=" CLIENT_NONCE SERVER_NONCE ",s=" SALT
-				   ",i=4096");
+	assert_int_equal(
+	    scram_first(&s, CLIENT_FIRST, strlen(CLIENT_FIRST), reply),
+	    SCRAM_OK);
+	assert_string_equal(
+	    reply, "r=" CLIENT_NONCE SERVER_NONCE ",s=" SALT ",i=4096");
 	assert_int_equal(scram_final(&s, last, strlen(last), reply), SCRAM_OK);
 	assert_string_equal(reply,
 			    "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
@@ -143,12 +143,12 @@ static void the_binding_repeats_the_header(void **state)
 	struct scram_secret secret;
 
 	secret_make("pencil", &secret);
-	assert_int_equal(exchange(&secret, "pencil",
-				  "y,,n=user,r=" CLIENT_NONCE, "eSws"),
-			 SCRAM_OK);
-	assert_int_equal(exchange(&secret, "pencil",
-				  "y,,n=user,r=" CLIENT_NONCE, "biws"),
-			 SCRAM_BAD);
+	assert_int_equal(
+	    exchange(&secret, "pencil", "y,,n=user,r=" CLIENT_NONCE, "eSws"),
+	    SCRAM_OK);
+	assert_int_equal(
+	    exchange(&secret, "pencil", "y,,n=user,r=" CLIENT_NONCE, "biws"),
+	    SCRAM_BAD);
 	assert_int_equal(exchange(&secret, "pencil", CLIENT_FIRST, "eSws"),
 			 SCRAM_BAD);
 }
@@ -171,10 +171,22 @@ static void no_proof_fits_a_user_who_does_not_exist(void **state)
 static void malformed_first_messages_are_refused(void **state)
 {
 	static const char *const texts[] = {
-		"", "n", "n,", "n,,", "n,,n=", "n,,n=user", "n,,n=user,",
-		"n,,n=user,r", "n,,n=user,r=", "n,,r=abc", "p=tls-unique,,n=u,r=a",
-		"n,a=admin,n=user,r=abc", "n,,m=x,n=user,r=abc",
-		"n,,n=user,r=a b", "n,,n=user,r=\x80", "x,,n=user,r=abc",
+	    "",
+	    "n",
+	    "n,",
+	    "n,,",
+	    "n,,n=",
+	    "n,,n=user",
+	    "n,,n=user,",
+	    "n,,n=user,r",
+	    "n,,n=user,r=",
+	    "n,,r=abc",
+	    "p=tls-unique,,n=u,r=a",
+	    "n,a=admin,n=user,r=abc",
+	    "n,,m=x,n=user,r=abc",
+	    "n,,n=user,r=a b",
+	    "n,,n=user,r=\x80",
+	    "x,,n=user,r=abc",
 	};
 	struct scram_secret secret;
 	char reply[SCRAM_MAX_MESSAGE];
@@ -192,12 +204,15 @@ static void malformed_first_messages_are_refused(void **state)
 static void malformed_last_messages_are_refused(void **state)
 {
 	static const char *const texts[] = {
-		"", "c=biws", "c=biws,r=", "c=biws,r=wrong,p=AAAA",
-		"c=biws,r=" CLIENT_NONCE SERVER_NONCE,
-		"c=biws,r=" CLIENT_NONCE SERVER_NONCE ",p=",
-		"c=biws,r=" CLIENT_NONCE SERVER_NONCE ",p=AAAA",
-		"c=biws,r=" CLIENT_NONCE SERVER_NONCE ",p=****",
-		"c=biws,r=" CLIENT_NONCE SERVER_NONCE ",x=1",
+	    "",
+	    "c=biws",
+	    "c=biws,r=",
+	    "c=biws,r=wrong,p=AAAA",
+	    "c=biws,r=" CLIENT_NONCE SERVER_NONCE,
+	    "c=biws,r=" CLIENT_NONCE SERVER_NONCE ",p=",
+	    "c=biws,r=" CLIENT_NONCE SERVER_NONCE ",p=AAAA",
+	    "c=biws,r=" CLIENT_NONCE SERVER_NONCE ",p=****",
+	    "c=biws,r=" CLIENT_NONCE SERVER_NONCE ",x=1",
 	};
 	struct scram_secret secret;
 	char reply[SCRAM_MAX_MESSAGE];
@@ -206,9 +221,9 @@ static void malformed_last_messages_are_refused(void **state)
 	secret_make("pencil", &secret);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		scram_begin(&s, &secret, SERVER_NONCE);
-		assert_int_equal(scram_first(&s, CLIENT_FIRST,
-					     strlen(CLIENT_FIRST), reply),
-				 SCRAM_OK);
+		assert_int_equal(
+		    scram_first(&s, CLIENT_FIRST, strlen(CLIENT_FIRST), reply),
+		    SCRAM_OK);
 		if (scram_final(&s, texts[i], strlen(texts[i]), reply) !=
 		    SCRAM_BAD)
 			fail_msg("accepted: %s", texts[i]);
@@ -222,18 +237,18 @@ static void secrets_are_read_strictly(void **state)
 		const char *text;
 		bool ok;
 	} cases[] = {
-		{"SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY, true},
-		{"SCRAM-SHA-256$1:AAAA$" KEY ":" KEY, true},
-		{"", false},
-		{"md5abc", false},
-		{"SCRAM-SHA-1$4096:" SALT "$" KEY ":" KEY, false},
-		{"SCRAM-SHA-256$0:" SALT "$" KEY ":" KEY, false},
-		{"SCRAM-SHA-256$-4:" SALT "$" KEY ":" KEY, false},
-		{"SCRAM-SHA-256$4096:$" KEY ":" KEY, false},
-		{"SCRAM-SHA-256$4096:" SALT "$" KEY, false},
-		{"SCRAM-SHA-256$4096:" SALT "$" KEY ":AAAA", false},
-		{"SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY "AAAA", false},
-		{"SCRAM-SHA-256$99999999999:" SALT "$" KEY ":" KEY, false},
+	    {"SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY, true},
+	    {"SCRAM-SHA-256$1:AAAA$" KEY ":" KEY, true},
+	    {"", false},
+	    {"md5abc", false},
+	    {"SCRAM-SHA-1$4096:" SALT "$" KEY ":" KEY, false},
+	    {"SCRAM-SHA-256$0:" SALT "$" KEY ":" KEY, false},
+	    {"SCRAM-SHA-256$-4:" SALT "$" KEY ":" KEY, false},
+	    {"SCRAM-SHA-256$4096:$" KEY ":" KEY, false},
+	    {"SCRAM-SHA-256$4096:" SALT "$" KEY, false},
+	    {"SCRAM-SHA-256$4096:" SALT "$" KEY ":AAAA", false},
+	    {"SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY "AAAA", false},
+	    {"SCRAM-SHA-256$99999999999:" SALT "$" KEY ":" KEY, false},
 	};
 	struct scram_secret s;
 
@@ -256,14 +271,14 @@ static void a_nonce_is_printable_and_new(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_example_of_the_rfc_is_reproduced),
-		cmocka_unit_test(a_password_is_right_or_wrong),
-		cmocka_unit_test(the_binding_repeats_the_header),
-		cmocka_unit_test(no_proof_fits_a_user_who_does_not_exist),
-		cmocka_unit_test(malformed_first_messages_are_refused),
-		cmocka_unit_test(malformed_last_messages_are_refused),
-		cmocka_unit_test(secrets_are_read_strictly),
-		cmocka_unit_test(a_nonce_is_printable_and_new),
+	    cmocka_unit_test(the_example_of_the_rfc_is_reproduced),
+	    cmocka_unit_test(a_password_is_right_or_wrong),
+	    cmocka_unit_test(the_binding_repeats_the_header),
+	    cmocka_unit_test(no_proof_fits_a_user_who_does_not_exist),
+	    cmocka_unit_test(malformed_first_messages_are_refused),
+	    cmocka_unit_test(malformed_last_messages_are_refused),
+	    cmocka_unit_test(secrets_are_read_strictly),
+	    cmocka_unit_test(a_nonce_is_printable_and_new),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
