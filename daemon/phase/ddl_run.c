@@ -8,6 +8,7 @@
 #include "daemon/phase/snapshot_make.h"
 
 enum {
+	LOCK_MS = 500,		/* one attempt, and no longer than hold_timeout */
 	TRY_MS = 30000,		/* all attempts together */
 	PAUSE_MS = 250,		/* after the first attempt; doubles */
 	PAUSE_MAX_MS = 2000,
@@ -80,15 +81,19 @@ static void hold(struct job *j, bool held)
 
 static bool begin(struct job *j, struct problem *p)
 {
+	uint64_t wait_ms = j->settings->hold_timeout_ms;
 	const char *schema = quote_name(j->spec->lenses[0].old.schema,
 					&j->arena);
 
 	/* The operator's texts and expressions mean what they mean in the
 	 * schema of the old model. */
+	if (wait_ms > LOCK_MS)
+		wait_ms = LOCK_MS;
 	return db_exec(j->db, arena_fmt(&j->arena,
-					"BEGIN; SET LOCAL lock_timeout ="
-					" '500ms'; SET LOCAL search_path ="
-					" %s, public", schema), p);
+					"BEGIN; SET LOCAL lock_timeout = %"
+					PRIu64 "; SET LOCAL search_path ="
+					" %s, public", wait_ms + 1, schema),
+		       p);
 }
 
 static bool step_run(struct job *j, const struct ddl_step *step,
@@ -178,38 +183,28 @@ static bool any_locks(const struct ddl_list *list)
 }
 
 /*
- * Statements are held while attempts go on, up to hold_timeout; then they
- * are let through for a moment before the next attempts.
+ * Statements are held only while an attempt waits for its locks, so that one
+ * long transaction of the application does not stop all others.
  */
 bool ddl_run(struct job *j, const struct ddl_list *list, ddl_last_fn last,
 	     void *arg, struct problem *p)
 {
-	uint64_t begun_ms = uv_hrtime() / 1000000, held_ms = begun_ms;
+	uint64_t begun_ms = uv_hrtime() / 1000000;
 	bool locks = any_locks(list);
 	unsigned pause = PAUSE_MS;
 	bool ok;
 
 	for (;;) {
-		uint64_t now_ms;
-
 		hold(j, locks);
 		ok = attempt(j, list, last, arg, p);
-		now_ms = uv_hrtime() / 1000000;
 		if (ok || !try_again(p))
 			break;
-		if (now_ms - begun_ms > TRY_MS) {
-			ok = too_late(j, p);
-			break;
-		}
-		if (now_ms - held_ms > j->settings->hold_timeout_ms / 2) {
-			hold(j, false);
-			held_ms = now_ms + pause;
-		}
+		hold(j, false);
+		if (uv_hrtime() / 1000000 - begun_ms > TRY_MS)
+			return too_late(j, p);
 		job_notice(j, "locks are taken, trying again in %u ms", pause);
-		if (!job_sleep(j, pause, p)) {
-			ok = false;
-			break;
-		}
+		if (!job_sleep(j, pause, p))
+			return false;
 		pause = pause * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause * 2;
 	}
 	/* What waits goes on by the new state, when there is one. */

@@ -144,6 +144,15 @@ static const char *walk_state_shown(const struct job *j,
 	return walk_state_name(w->state == WALK_DONE ? WALK_RUNNING : w->state);
 }
 
+/* What a walk has got over is no news once it is complete. */
+static const char *walk_trouble(const struct job *j,
+				const struct walk_progress *w)
+{
+	if (j->row.filled)
+		return NULL;
+	return w->error[0] ? w->error : or_null(w->waiting_for);
+}
+
 static bool show_backfill(struct job *j, const struct out *o,
 			  struct problem *p)
 {
@@ -158,7 +167,7 @@ static bool show_backfill(struct job *j, const struct out *o,
 			       w.eta_s < 0 ? NULL
 					   : number(j, (uint64_t)w.eta_s),
 			       walk_mode_name(w.mode), or_null(w.position),
-			       w.error[0] ? w.error : or_null(w.waiting_for) });
+			       walk_trouble(j, &w) });
 	return true;
 }
 
