@@ -284,6 +284,8 @@ static void parse_end(struct parse *parse)
 static void our_bug(struct plan *plan, const char *what, const char *text)
 {
 	plan->kind = PLAN_REFUSE;
+	plan->text = NULL;
+	plan->len = 0;
 	problem_set(&plan->refusal, "XX000", "pgtandem: this statement could "
 		    "not be rewritten: %s", what);
 	problem_detail(&plan->refusal, "%.900s", text);
@@ -302,7 +304,7 @@ static void apply_edits(struct text *t)
 	}
 	t->plan->kind = PLAN_EDIT;
 	if (!edits_apply(&t->edits, t->sql, t->len, t->plan)) {
-		our_bug(t->plan, "two edits overlap", "");
+		our_bug(t->plan, "two edits overlap", t->sql);
 		return;
 	}
 	if (!parse_begin(t->plan->text, &parse))

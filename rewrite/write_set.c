@@ -196,8 +196,10 @@ static bool has_other_feeder(const struct set *s, unsigned new,
 static void find_feeds(struct set *s, struct assignment *a)
 {
 	a->old = lens_find_old(s->l, a->target->name);
-	a->carried = a->old == UNKNOWN || s->l->olds[a->old].carried;
-	for (unsigned j = 0; a->old != UNKNOWN && j < s->l->n_new; j++) {
+	if (a->old == UNKNOWN)
+		return;
+	a->carried = s->l->olds[a->old].carried;
+	for (unsigned j = 0; j < s->l->n_new; j++) {
 		if (!is_converted(s->l, j) ||
 		    !uses(&s->l->news[j].forward, (unsigned)a->old))
 			continue;
@@ -320,7 +322,7 @@ static const char *cast_close(const struct set *s, unsigned old)
 /* DEFAULT means the old column's. */
 static void replace_default(const struct set *s, const struct assignment *a)
 {
-	if (a->old != UNKNOWN && a->value.end == a->value.first + 1 &&
+	if (a->value.end == a->value.first + 1 &&
 	    token_is(s->st->tokens, a->value.first, "default"))
 		statement_replace(s->st, a->value, old_default(
 			s->l, (unsigned)a->old, s->st->a));
@@ -566,12 +568,10 @@ static bool can_group(struct set *s)
 				"subselect beside others that feed the same "
 				"new column", "Assign the columns one by one.");
 	for (size_t i = 0; i < s->n; i++)
-		if (s->v[i].old == UNKNOWN ||
-		    s->v[i].target->indirection != NIL)
-			return refuse(s, "SET of an element, a field or an "
-				"unknown column beside columns that feed the "
-				"same new column",
-				"Use two UPDATE statements.");
+		if (s->v[i].target->indirection != NIL)
+			return refuse(s, "SET of an element or a field "
+				"beside columns that feed the same new "
+				"column", "Use two UPDATE statements.");
 	return true;
 }
 
@@ -580,7 +580,7 @@ bool write_set(struct statement *st, const struct ref *target,
 {
 	struct set s = {.st = st, .target = target,
 			.l = statement_lens(st, target->name)};
-	bool simple = true;
+	bool simple = true, known = true;
 	ListCell *cell;
 
 	if (list_length(targets) > MOST_ASSIGNMENTS)
@@ -590,8 +590,12 @@ bool write_set(struct statement *st, const struct ref *target,
 			      sizeof(*s.items));
 	foreach(cell, targets)
 		s.v[s.n++].target = lfirst(cell);
-	for (size_t i = 0; i < s.n; i++)
+	for (size_t i = 0; i < s.n; i++) {
 		find_feeds(&s, &s.v[i]);
+		known &= s.v[i].old != UNKNOWN;
+	}
+	if (!known)		/* the server says so, as it always did */
+		return true;
 	find_sharing(&s);
 	if (!cut_items(&s, list) || !check_assignments(&s))
 		return false;

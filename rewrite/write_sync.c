@@ -108,7 +108,8 @@ bool write_sync(struct statement *st, const struct ref *target)
 	const struct rule_migration *m = statement_migration(st, target->name);
 	enum shape shape = statement_name(st, target->name)->shape;
 
-	if (shape == SHAPE_NEW && m->prelock && !IsA(st->node, InsertStmt))
+	if (shape == SHAPE_NEW && m->prelock && !IsA(st->node, InsertStmt) &&
+	    !st->found.current_of)	/* which cannot stand beside AND */
 		write_add_lock(st, target, shape);
 	if (!write_sync_by_trigger(st, target))
 		write_append_sync(st, target, shape == SHAPE_OLD ?
