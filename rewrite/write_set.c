@@ -447,46 +447,24 @@ static bool is_all_carried(const struct set *s, const struct item *item)
 	return true;
 }
 
-/* A subselect that finds no row assigns NULLs, which have to be mapped too:
- * hence the outer join. */
-static void edit_subselect(const struct set *s, const struct item *item)
+static bool is_fed(const struct set *s, unsigned new, size_t first, size_t n)
 {
-	struct arena *arena = s->st->a;
-	struct sqltext goals, mappings, values, names;
-
-	sqltext_begin(&goals, arena);
-	sqltext_begin(&mappings, arena);
-	sqltext_begin(&values, arena);
-	sqltext_begin(&names, arena);
-	for (size_t i = 0; i < item->n; i++) {
-		const struct assignment *a = &s->v[item->first_assignment + i];
-		const char *name = old_name(s, a);
-		unsigned old = (unsigned)a->old;
-
-		sqltext_item(&goals, ", ", "%s", goal(s, a));
-		sqltext_item(&names, ", ", "%s", name);
-		sqltext_item(&mappings, ", ", "%s", a->n_feeds == 0 ?
-			arena_fmt(arena, "r.%s", name) :
-			lens_forward(s->l, (unsigned)a->new, "r.", arena));
-		sqltext_item(&values, ", ", "%ss.%s%s AS %s%s",
-			cast_open(s, old), name, cast_close(s, old), name,
-			a->n_feeds == 0 ? "" : others(s, (unsigned)a->new));
-	}
-	statement_replace(s->st, item->names,
-			  arena_fmt(arena, "(%s)", goals.s));
-	statement_insert_before(s->st, item->value.first, arena_fmt(arena,
-		"(SELECT %s FROM (SELECT %s FROM (VALUES (1)) AS one "
-		"LEFT JOIN ", mappings.s, values.s));
-	statement_insert_after(s->st, item->value.end - 1, arena_fmt(arena,
-		" AS s(%s) ON true) AS r)", names.s));
+	for (size_t i = first; i < first + n; i++)
+		if (s->v[i].n_feeds > 0 && is_converted(s->l, new) &&
+		    uses(&s->l->news[new].forward, (unsigned)s->v[i].old))
+			return true;
+	return false;
 }
 
-static void put_goals(const struct set *s, struct sqltext *goals,
-		      struct sqltext *mappings, struct sqltext *rest)
+/* The columns that n assignments set, their mappings over r, and what these
+ * need besides. */
+static void put_goals(const struct set *s, size_t first, size_t n,
+		      struct sqltext *goals, struct sqltext *mappings,
+		      struct sqltext *rest)
 {
 	bool *done = arena_alloc(goals->a, s->l->n_old);
 
-	for (size_t i = 0; i < s->n; i++) {
+	for (size_t i = first; i < first + n; i++) {
 		const char *name = old_name(s, &s->v[i]);
 
 		if (!s->v[i].carried)
@@ -495,19 +473,45 @@ static void put_goals(const struct set *s, struct sqltext *goals,
 		sqltext_item(mappings, ", ", "r.%s", name);
 	}
 	for (unsigned j = 0; j < s->l->n_new; j++) {
-		bool fed = false;
-
-		for (size_t i = 0; i < s->n; i++)
-			fed |= s->v[i].n_feeds > 0 && is_converted(s->l, j) &&
-				uses(&s->l->news[j].forward,
-				     (unsigned)s->v[i].old);
-		if (!fed)
+		if (!is_fed(s, j, first, n))
 			continue;
 		sqltext_item(goals, ", ", "%s", new_name(s, j));
 		sqltext_item(mappings, ", ", "%s",
 			     lens_forward(s->l, j, "r.", goals->a));
 		put_others(s, rest, done, j);
 	}
+}
+
+/* A subselect that finds no row assigns NULLs, which have to be mapped too:
+ * hence the outer join. */
+static void edit_subselect(const struct set *s, const struct item *item)
+{
+	struct arena *arena = s->st->a;
+	struct sqltext goals, mappings, values, names, rest;
+
+	sqltext_begin(&goals, arena);
+	sqltext_begin(&mappings, arena);
+	sqltext_begin(&values, arena);
+	sqltext_begin(&names, arena);
+	sqltext_begin(&rest, arena);
+	put_goals(s, item->first_assignment, item->n, &goals, &mappings,
+		  &rest);
+	for (size_t i = 0; i < item->n; i++) {
+		const struct assignment *a = &s->v[item->first_assignment + i];
+		const char *name = old_name(s, a);
+		unsigned old = (unsigned)a->old;
+
+		sqltext_item(&names, ", ", "%s", name);
+		sqltext_item(&values, ", ", "%ss.%s%s AS %s",
+			     cast_open(s, old), name, cast_close(s, old), name);
+	}
+	statement_replace(s->st, item->names,
+			  arena_fmt(arena, "(%s)", goals.s));
+	statement_insert_before(s->st, item->value.first, arena_fmt(arena,
+		"(SELECT %s FROM (SELECT %s%s FROM (VALUES (1)) AS one "
+		"LEFT JOIN ", mappings.s, values.s, rest.s));
+	statement_insert_after(s->st, item->value.end - 1, arena_fmt(arena,
+		" AS s(%s) ON true) AS r)", names.s));
 }
 
 /* The whole list as one assignment of a row. */
@@ -521,7 +525,7 @@ static void edit_group(const struct set *s, struct span list)
 	sqltext_begin(&goals, arena);
 	sqltext_begin(&mappings, arena);
 	sqltext_begin(&rest, arena);
-	put_goals(s, &goals, &mappings, &rest);
+	put_goals(s, 0, s->n, &goals, &mappings, &rest);
 	before = arena_fmt(arena, "(%s) = (SELECT %s FROM (SELECT ",
 			   goals.s, mappings.s);
 	for (size_t i = 0; i < s->n; i++) {
@@ -544,7 +548,7 @@ static void edit_group(const struct set *s, struct span list)
 		statement_insert_after(s->st, from - 1, before);
 }
 
-static bool edit_items(const struct set *s)
+static void edit_items(const struct set *s)
 {
 	for (size_t i = 0; i < s->n_items; i++) {
 		const struct item *item = &s->items[i];
@@ -556,18 +560,31 @@ static bool edit_items(const struct set *s)
 		else if (!is_all_carried(s, item))
 			edit_subselect(s, item);
 	}
+}
+
+/* Does a subselect's item share no new column with another item? */
+static bool is_closed(const struct set *s, const struct item *item)
+{
+	size_t first = item->first_assignment, end = first + item->n;
+
+	for (unsigned j = 0; j < s->l->n_new; j++)
+		if (is_fed(s, j, first, item->n) &&
+		    (is_fed(s, j, 0, first) ||
+		     is_fed(s, j, end, s->n - end)))
+			return false;
 	return true;
 }
 
-/* A group needs every value by itself and every column known. */
-static bool can_group(struct set *s)
+/* Values from a subselect cannot be told apart for the others' sake. */
+static bool check_subselects(struct set *s, bool grouped)
 {
 	for (size_t i = 0; i < s->n_items; i++)
-		if (s->items[i].subselect)
-			return refuse(s, "SET of several columns from a "
-				"subselect beside others that feed the same "
-				"new column", "Assign the columns one by one.");
-	for (size_t i = 0; i < s->n; i++)
+		if (s->items[i].subselect &&
+		    (grouped || !is_closed(s, &s->items[i])))
+			return refuse(s, "SET from a subselect beside columns "
+				"that feed the same new column",
+				"Use two UPDATE statements.");
+	for (size_t i = 0; grouped && i < s->n; i++)
 		if (s->v[i].target->indirection != NIL)
 			return refuse(s, "SET of an element or a field "
 				"beside columns that feed the same new "
@@ -575,36 +592,56 @@ static bool can_group(struct set *s)
 	return true;
 }
 
+static bool needs_group(const struct set *s)
+{
+	for (size_t i = 0; i < s->n_items; i++) {
+		const struct item *item = &s->items[i];
+
+		for (size_t k = 0; !item->subselect && k < item->n; k++)
+			if (!is_simple(&s->v[item->first_assignment + k]))
+				return true;
+	}
+	return false;
+}
+
+/* Fills the assignments; false when one names no column. */
+static bool find_columns(struct set *s, const List *targets)
+{
+	bool known = true;
+	ListCell *cell;
+
+	s->v = arena_alloc(s->st->a, (size_t)list_length(targets) *
+			   sizeof(*s->v));
+	s->items = arena_alloc(s->st->a, (size_t)list_length(targets) *
+			       sizeof(*s->items));
+	foreach(cell, targets) {
+		s->v[s->n].target = lfirst(cell);
+		find_feeds(s, &s->v[s->n]);
+		known &= s->v[s->n++].old != UNKNOWN;
+	}
+	find_sharing(s);
+	return known;
+}
+
 bool write_set(struct statement *st, const struct ref *target,
 	       const List *targets, struct span list)
 {
 	struct set s = {.st = st, .target = target,
 			.l = statement_lens(st, target->name)};
-	bool simple = true, known = true;
-	ListCell *cell;
+	bool grouped;
 
 	if (list_length(targets) > MOST_ASSIGNMENTS)
 		return refuse(&s, "so long a SET list", "Shorten it.");
-	s.v = arena_alloc(st->a, (size_t)list_length(targets) * sizeof(*s.v));
-	s.items = arena_alloc(st->a, (size_t)list_length(targets) *
-			      sizeof(*s.items));
-	foreach(cell, targets)
-		s.v[s.n++].target = lfirst(cell);
-	for (size_t i = 0; i < s.n; i++) {
-		find_feeds(&s, &s.v[i]);
-		known &= s.v[i].old != UNKNOWN;
-	}
-	if (!known)		/* the server says so, as it always did */
-		return true;
-	find_sharing(&s);
+	if (!find_columns(&s, targets))
+		return true;	/* the server says so, as it always did */
 	if (!cut_items(&s, list) || !check_assignments(&s))
 		return false;
-	for (size_t i = 0; i < s.n; i++)
-		simple &= is_simple(&s.v[i]);
-	if (simple)
-		return edit_items(&s);
-	if (!can_group(&s))
+	grouped = needs_group(&s);
+	if (!check_subselects(&s, grouped))
 		return false;
-	edit_group(&s, list);
+	if (grouped)
+		edit_group(&s, list);
+	else
+		edit_items(&s);
 	return true;
 }
