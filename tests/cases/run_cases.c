@@ -11,6 +11,7 @@
  *	-- note: anything
  *	-- case: a sentence
  *	the client's text
+ *	-- differs: why			(rarely) not as on the old model alone
  *	-- becomes: cut 1 silent	or just "-- becomes:"
  *	what is sent; {NAME} as the schema file defines it
  *	-- passes:			(instead) sent as it is
@@ -21,8 +22,8 @@
  *
  * Beside what the file says, each case must keep the properties listed in
  * `properties`.  --update writes what came out into the file, for review by
- * `git diff`; --sent prints what came out as lines of JSON, for
- * check_against_server.
+ * `git diff`; --sent prints what comes out in every phase as lines of JSON,
+ * for check_against_server.
  */
 #include <err.h>
 #include <jansson.h>
@@ -41,6 +42,7 @@ enum mode { MODE_TEST, MODE_UPDATE, MODE_SENT };
 
 struct test_case {
 	const char *file, *name, *phase;
+	const char *differs;	/* on a server, and why; or NULL */
 	const char *sql;
 	const char *expected;	/* from its directive on, expanded */
 	struct rewrite_request req;
@@ -278,10 +280,11 @@ static void print_sent(const struct run *r, const struct test_case *t)
 	for (size_t i = 0; i < plan->n_stmts; i++)
 		json_array_append_new(cut, json_pack("[ib]",
 			plan->stmts[i].hidden, plan->stmts[i].silent));
-	line = json_pack("{ss ss ss ss so sb}", "case", t->name, "phase",
+	line = json_pack("{ss ss ss ss so sb ss?}", "case", t->name, "phase",
 			 t->phase, "sql", t->sql, "sent",
 			 plan->kind == PLAN_EDIT ? plan->text : t->sql, "cut",
-			 cut, "old_shape", plan->old_shape != 0);
+			 cut, "old_shape", plan->old_shape != 0, "differs",
+			 t->differs);
 	if (plan->kind != PLAN_REFUSE && *r->hides == '\0') {
 		json_dumpf(line, stdout, JSON_COMPACT);
 		putchar('\n');
@@ -293,7 +296,7 @@ static void print_sent(const struct run *r, const struct test_case *t)
 
 static const char *const directives[] = {
 	"schema", "phase", "session", "note", "case",
-	"becomes", "passes", "refused",
+	"differs", "becomes", "passes", "refused",
 };
 
 enum { DIRECTIVES = sizeof(directives) / sizeof(*directives), ANSWERS = 3 };
@@ -366,9 +369,12 @@ static void run_case(struct run *r, struct test_case *t)
 	const char *at = r->phases;
 	enum phase phase;
 	struct arena a;
+	bool everywhere = r->mode == MODE_SENT && !r->prelock;
 
 	arena_init(&a);
-	while (*at != '\0') {
+	for (unsigned p = 0; everywhere && p < PHASE_COUNT; p++)
+		run_in_phase(r, t, (enum phase)p, &a);
+	while (!everywhere && *at != '\0') {
 		size_t len = strcspn(at, " ");
 
 		if (!phase_from_name(at, len, &phase))
@@ -386,14 +392,18 @@ static const char *read_case(struct run *r, const char *line, const char *name)
 {
 	struct arena *a = &r->arena;
 	const char *sql = next_line(line);
-	const char *answer = skip_to(sql, DIRECTIVES - ANSWERS, ANSWERS, a);
+	const char *sql_end = skip_to(sql, DIRECTIVES - ANSWERS - 1,
+				      ANSWERS + 1, a);
+	const char *answer = skip_to(sql_end, DIRECTIVES - ANSWERS, ANSWERS,
+				     a);
 	const char *end = skip_to(next_line(answer), 0, DIRECTIVES - ANSWERS,
 				  a);
-	struct test_case t = {.file = r->path, .name = name};
+	struct test_case t = {.file = r->path, .name = name,
+			      .differs = directive(sql_end, "differs", a)};
 
 	if (r->model == NULL || r->phases == NULL)
 		errx(1, "%s: a case before schema and phase", r->path);
-	t.sql = trimmed(sql, answer, a);
+	t.sql = trimmed(sql, sql_end, a);
 	t.expected = model_expand(r->model, trimmed(answer, end, a), a);
 	if (r->mode == MODE_UPDATE)
 		fwrite(line, 1, (size_t)(answer - line), r->updated);
