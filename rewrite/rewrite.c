@@ -199,6 +199,7 @@ static bool refs_edit(struct statement *st)
 	for (size_t i = 0; i < st->found.n_refs; i++)
 		if (!ref_edit(st, st->found.refs[i]))
 			return false;
+	read_groups(st);
 	return true;
 }
 

@@ -79,6 +79,8 @@ const char *statement_text(const struct statement *st, struct span span);
 const char *read_derived(const struct statement *st, unsigned name, bool only,
 			 const char *sample, bool lock_old);
 bool read_through(struct statement *st, const struct ref *ref);
+/* group.c: GROUP BY the key alone, over such derived tables. */
+void read_groups(struct statement *st);
 
 /* write_sync.c */
 enum sync_side { SYNC_TO_NEW, SYNC_TO_OLD };

@@ -434,6 +434,9 @@ static void visit_select(struct walk *w, const struct item *item)
 	add_from(w, &inner, level, s->fromClause);
 	inner.level = level;
 	add_whole_row_items(w, level, s->targetList);
+	if (s->groupClause != NIL && level->refs != NULL)
+		w->found->groups[w->found->n_groups++] =
+			(struct grouping){.select = s, .level = level};
 	w->current = inner;
 	push_children(w, item->node);
 }

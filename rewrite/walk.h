@@ -52,11 +52,19 @@ struct column_use {
 	const struct ref *ref;
 };
 
+/* A SELECT with GROUP BY over relations under migration. */
+struct grouping {
+	const SelectStmt *select;
+	const struct level *level;
+};
+
 struct found {
 	size_t n_refs;
 	struct ref *refs[WALK_MAX_REFS];
 	size_t n_columns, columns_room;
 	struct column_use *columns;
+	size_t n_groups;
+	struct grouping groups[WALK_MAX_REFS];
 	bool current_of;	/* WHERE CURRENT OF */
 	bool over;		/* one of the bounds was reached */
 };

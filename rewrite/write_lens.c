@@ -368,6 +368,32 @@ static bool is_own(const struct lens *l, unsigned new)
 		l->olds[n->old_index].new_index == new;
 }
 
+/* An upsert may meet a row: until the barrier of write_new has passed, the old
+ * one is locked first. */
+static bool locks_old(const struct statement *st, const struct ref *target)
+{
+	const InsertStmt *insert = (const InsertStmt *)st->node;
+
+	return statement_migration(st, target->name)->prelock &&
+		insert->onConflictClause != NULL &&
+		insert->onConflictClause->action == ONCONFLICT_UPDATE;
+}
+
+static const char *lock_old_row(const struct statement *st,
+				const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	struct sqltext keys;
+
+	if (!locks_old(st, target))
+		return "";
+	sqltext_begin(&keys, st->a);
+	for (size_t i = 0; i < l->n_key; i++)
+		sqltext_item(&keys, ", ", "r.%s", quote_name(
+			l->olds[l->key[i].old_index].column->name, st->a));
+	return arena_fmt(st->a, " WHERE %s(%s)", l->lock_old_ref, keys.s);
+}
+
 /* INSERT INTO L_lens AS old (...) SELECT ... FROM "pgtandem.row" AS r */
 static const char *row_insert(const struct statement *st,
 			      const struct ref *target)
@@ -391,9 +417,10 @@ static const char *row_insert(const struct statement *st,
 			     lens_forward(l, i, "r.", st->a));
 	}
 	return arena_fmt(st->a, " RETURNING *) INSERT INTO %s (%s)%s SELECT "
-			 "%s FROM \"pgtandem.row\" AS r",
+			 "%s FROM \"pgtandem.row\" AS r%s",
 			 lens_as_alias(st, target), names.s,
-			 always ? " OVERRIDING SYSTEM VALUE" : "", values.s);
+			 always ? " OVERRIDING SYSTEM VALUE" : "", values.s,
+			 lock_old_row(st, target));
 }
 
 /* The last token of the INSERT's source. */
@@ -492,7 +519,7 @@ static bool lens_insert(struct statement *st, const struct ref *target)
 	const struct lens *l = statement_lens(st, target->name);
 	struct span span = insert_target(st, target);
 
-	if (is_plain_insert(l)) {
+	if (is_plain_insert(l) && !locks_old(st, target)) {
 		statement_replace(st, span, lens_as_alias(st, target));
 		return lens_on_conflict(st, target, insert->onConflictClause) &&
 			finish(st, target);
