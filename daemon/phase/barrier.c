@@ -13,24 +13,24 @@ enum { LOOK_MS = 25, SAY_EVERY_MS = 5000, MAX_CLIENTS = 4096 };
 /* Who a barrier that began at $1 waits for.  What a role may not see has no
  * times; preflight asks for pg_read_all_stats. */
 static const char older_sql[] =
-	"SELECT format('%s@%s (%s), pid %s', usename,"
-	" coalesce(host(client_addr), 'local'), application_name, pid),"
-	" 'transaction', xact_start, left(query, 200)"
-	" FROM pg_stat_activity WHERE datname = current_database()"
-	" AND backend_type = 'client backend' AND xact_start < $1"
-	" AND NOT (application_name = '" DB_APPLICATION "'"
-	"  AND usename = session_user) AND pid <> pg_backend_pid()"
-	" UNION ALL "
-	"SELECT format('%s, gid %L', owner, gid), 'prepared transaction',"
-	" prepared, 'COMMIT PREPARED or ROLLBACK PREPARED ends it'"
-	" FROM pg_prepared_xacts WHERE database = current_database()"
-	" AND prepared < $1 ORDER BY 3";
+    "SELECT format('%s@%s (%s), pid %s', usename,"
+    " coalesce(host(client_addr), 'local'), application_name, pid),"
+    " 'transaction', xact_start, left(query, 200)"
+    " FROM pg_stat_activity WHERE datname = current_database()"
+    " AND backend_type = 'client backend' AND xact_start < $1"
+    " AND NOT (application_name = '" DB_APPLICATION "'"
+    "  AND usename = session_user) AND pid <> pg_backend_pid()"
+    " UNION ALL "
+    "SELECT format('%s, gid %L', owner, gid), 'prepared transaction',"
+    " prepared, 'COMMIT PREPARED or ROLLBACK PREPARED ends it'"
+    " FROM pg_prepared_xacts WHERE database = current_database()"
+    " AND prepared < $1 ORDER BY 3";
 
 /* Nobody may hold the lock of the epoch before this one. */
 static bool instances_left(struct job *j, bool *ret, struct problem *p)
 {
 	char epoch[24];
-	const char *const params[] = { j->m->name, epoch };
+	const char *const params[] = {j->m->name, epoch};
 	int64_t free_now;
 
 	snprintf(epoch, sizeof(epoch), "%" PRIu64, j->row.epoch - 1);
@@ -38,8 +38,8 @@ static bool instances_left(struct job *j, bool *ret, struct problem *p)
 		       "SELECT CASE WHEN pg_try_advisory_lock("
 		       "hashtext('pgtandem.' || $1), $2::bigint::int)"
 		       " THEN pg_advisory_unlock(hashtext('pgtandem.' || $1),"
-		       " $2::bigint::int)::int ELSE 0 END", 2, params, 0,
-		       &free_now, p))
+		       " $2::bigint::int)::int ELSE 0 END",
+		       2, params, 0, &free_now, p))
 		return false;
 	*ret = !free_now;
 	return true;
@@ -62,9 +62,10 @@ static bool timed_out(struct job *j, const char *who, struct problem *p)
 {
 	bool back = j->row.pending && j->row.from > j->row.phase;
 
-	problem_set(p, "55006", "pgtandem: migration %s (phase %s): waited "
-		    "%" PRIu64 " s for earlier transactions to end", j->m->name,
-		    phase_name(j->row.phase),
+	problem_set(p, "55006",
+		    "pgtandem: migration %s (phase %s): waited "
+		    "%" PRIu64 " s for earlier transactions to end",
+		    j->m->name, phase_name(j->row.phase),
 		    j->settings->barrier_timeout_ms / 1000);
 	problem_detail(p, "Still there: %s", who);
 	problem_hint(p, "SHOW BARRIER %s names them. %s %s goes on waiting%s.",
@@ -92,8 +93,10 @@ bool barrier_settle(struct job *j, struct problem *p)
 	bool others = true;
 
 	while (sessions_left(j))
-		if (!wait_more(j, since_ms, "sessions of this instance at an "
-			       "earlier epoch", p))
+		if (!wait_more(j, since_ms,
+			       "sessions of this instance at an "
+			       "earlier epoch",
+			       p))
 			return false;
 	database_wake(j->m->database);
 	for (;;) {
@@ -110,8 +113,7 @@ bool barrier_settle(struct job *j, struct problem *p)
 static void waiting_set(struct job *j, const char *since)
 {
 	uv_mutex_lock(&j->control->lock);
-	snprintf(j->m->waiting_since, sizeof(j->m->waiting_since), "%s",
-		 since);
+	snprintf(j->m->waiting_since, sizeof(j->m->waiting_since), "%s", since);
 	uv_mutex_unlock(&j->control->lock);
 }
 
@@ -187,12 +189,14 @@ static void clients_show(struct job *j, control_row_fn row, void *arg)
 		if (!f->serial || f->serial >= serial ||
 		    strcmp(f->database, j->m->database->name) != 0)
 			continue;
-		snprintf(who, sizeof(who), "client %" PRIu64 ": %s@%s (%s), "
-			 "pid %u", f->id, f->user, f->address, f->application,
+		snprintf(who, sizeof(who),
+			 "client %" PRIu64 ": %s@%s (%s), "
+			 "pid %u",
+			 f->id, f->user, f->address, f->application,
 			 f->backend_pid);
-		row(arg, (const char *const[]){
-				 who, "session at an earlier epoch", NULL,
-				 f->state });
+		row(arg,
+		    (const char *const[]){who, "session at an earlier epoch",
+					  NULL, f->state});
 	}
 	free(all);
 }
@@ -201,7 +205,7 @@ bool barrier_show(struct job *j, control_row_fn row, void *arg,
 		  struct problem *p)
 {
 	char since[40];
-	const char *params[] = { since };
+	const char *params[] = {since};
 	PGresult *r;
 
 	uv_mutex_lock(&j->control->lock);
@@ -215,9 +219,9 @@ bool barrier_show(struct job *j, control_row_fn row, void *arg,
 	if (!r)
 		return false;
 	for (int i = 0; i < PQntuples(r); i++)
-		row(arg, (const char *const[]){
-				 db_text(r, i, 0), db_text(r, i, 1),
-				 db_text(r, i, 2), db_text(r, i, 3) });
+		row(arg,
+		    (const char *const[]){db_text(r, i, 0), db_text(r, i, 1),
+					  db_text(r, i, 2), db_text(r, i, 3)});
 	PQclear(r);
 	return true;
 }

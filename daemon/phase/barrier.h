@@ -20,10 +20,10 @@
 /* Waits until nobody is at an epoch before the current one: needed before the
  * next one is announced, or three would live at once. */
 bool barrier_settle(struct job *j, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 /* The same, and then for all older transactions of the database. */
 bool barrier_pass(struct job *j, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* Rows of VIEW_BARRIER: who, what, since, query. */
 bool barrier_show(struct job *j, control_row_fn row, void *arg,

@@ -148,7 +148,8 @@ bool catalog_json_read(const char *json, struct arena *a,
 	if (!o)
 		return problem_set(p, "XX001",
 				   "pgtandem: a stored description of a "
-				   "relation cannot be read: %s", error.text);
+				   "relation cannot be read: %s",
+				   error.text);
 	r->schema = text(o, "schema", a);
 	r->name = text(o, "name", a);
 	r->oid = (uint32_t)number(o, "oid");

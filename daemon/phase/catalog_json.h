@@ -17,6 +17,6 @@
 
 bool catalog_json_read(const char *json, struct arena *a,
 		       const struct relation **ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 #endif

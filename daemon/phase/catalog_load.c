@@ -11,81 +11,81 @@
  * json_agg of no rows is NULL, which the reader takes for an empty list.
  */
 static const char columns_sql[] =
-	"(SELECT json_agg(json_build_object("
-	"'name', a.attname,"
-	"'type', format_type(a.atttypid, a.atttypmod),"
-	"'type_oid', a.atttypid::bigint,"
-	"'typmod', a.atttypmod,"
-	"'attnum', a.attnum,"
-	"'not_null', a.attnotnull,"
-	"'identity', nullif(a.attidentity::text, ''),"
-	"'generated', nullif(a.attgenerated::text, ''),"
-	"'default', pg_get_expr(d.adbin, d.adrelid),"
-	"'collation', (SELECT quote_ident(cn.nspname) || '.' ||"
-	"  quote_ident(co.collname) FROM pg_collation co"
-	"  JOIN pg_namespace cn ON cn.oid = co.collnamespace"
-	"  WHERE co.oid = a.attcollation AND a.attcollation <> t.typcollation),"
-	"'comment', col_description(c.oid, a.attnum),"
-	"'sequence', CASE WHEN c.relkind IN ('r', 'p') THEN"
-	"  pg_get_serial_sequence(quote_ident(n.nspname) || '.' ||"
-	"  quote_ident(c.relname), a.attname) END,"
-	"'storage', a.attstorage::text,"
-	"'statistics', coalesce(a.attstattarget, -1)) ORDER BY a.attnum)"
-	" FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
-	" LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid"
-	"  AND d.adnum = a.attnum"
-	" WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)";
+    "(SELECT json_agg(json_build_object("
+    "'name', a.attname,"
+    "'type', format_type(a.atttypid, a.atttypmod),"
+    "'type_oid', a.atttypid::bigint,"
+    "'typmod', a.atttypmod,"
+    "'attnum', a.attnum,"
+    "'not_null', a.attnotnull,"
+    "'identity', nullif(a.attidentity::text, ''),"
+    "'generated', nullif(a.attgenerated::text, ''),"
+    "'default', pg_get_expr(d.adbin, d.adrelid),"
+    "'collation', (SELECT quote_ident(cn.nspname) || '.' ||"
+    "  quote_ident(co.collname) FROM pg_collation co"
+    "  JOIN pg_namespace cn ON cn.oid = co.collnamespace"
+    "  WHERE co.oid = a.attcollation AND a.attcollation <> t.typcollation),"
+    "'comment', col_description(c.oid, a.attnum),"
+    "'sequence', CASE WHEN c.relkind IN ('r', 'p') THEN"
+    "  pg_get_serial_sequence(quote_ident(n.nspname) || '.' ||"
+    "  quote_ident(c.relname), a.attname) END,"
+    "'storage', a.attstorage::text,"
+    "'statistics', coalesce(a.attstattarget, -1)) ORDER BY a.attnum)"
+    " FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
+    " LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid"
+    "  AND d.adnum = a.attnum"
+    " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)";
 
 static const char constraints_sql[] =
-	"(SELECT json_agg(json_build_object("
-	"'name', k.conname,"
-	"'kind', k.contype::text,"
-	"'definition', pg_get_constraintdef(k.oid),"
-	"'columns', (SELECT json_agg(a.attname ORDER BY x.n)"
-	"  FROM unnest(k.conkey) WITH ORDINALITY AS x(num, n)"
-	"  JOIN pg_attribute a ON a.attrelid = k.conrelid"
-	"  AND a.attnum = x.num),"
-	"'deferrable', k.condeferrable,"
-	"'deferred', k.condeferred) ORDER BY k.contype = 'p' DESC, k.conname)"
-	" FROM pg_constraint k WHERE k.conrelid = c.oid"
-	" AND k.contype IN ('p', 'u', 'c', 'f', 'x'))";
+    "(SELECT json_agg(json_build_object("
+    "'name', k.conname,"
+    "'kind', k.contype::text,"
+    "'definition', pg_get_constraintdef(k.oid),"
+    "'columns', (SELECT json_agg(a.attname ORDER BY x.n)"
+    "  FROM unnest(k.conkey) WITH ORDINALITY AS x(num, n)"
+    "  JOIN pg_attribute a ON a.attrelid = k.conrelid"
+    "  AND a.attnum = x.num),"
+    "'deferrable', k.condeferrable,"
+    "'deferred', k.condeferred) ORDER BY k.contype = 'p' DESC, k.conname)"
+    " FROM pg_constraint k WHERE k.conrelid = c.oid"
+    " AND k.contype IN ('p', 'u', 'c', 'f', 'x'))";
 
 static const char indexes_sql[] =
-	"(SELECT json_agg(json_build_object("
-	"'name', ic.relname,"
-	"'definition', pg_get_indexdef(i.indexrelid),"
-	"'unique', i.indisunique,"
-	"'columns', (SELECT json_agg(a.attname ORDER BY x.n)"
-	"  FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS x(num, n)"
-	"  LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid"
-	"  AND a.attnum = x.num AND x.num > 0"
-	"  WHERE x.n <= i.indnkeyatts)) ORDER BY ic.relname)"
-	" FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid"
-	" WHERE i.indrelid = c.oid AND i.indisvalid AND NOT EXISTS ("
-	"  SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid"
-	"  AND k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x')))";
+    "(SELECT json_agg(json_build_object("
+    "'name', ic.relname,"
+    "'definition', pg_get_indexdef(i.indexrelid),"
+    "'unique', i.indisunique,"
+    "'columns', (SELECT json_agg(a.attname ORDER BY x.n)"
+    "  FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS x(num, n)"
+    "  LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid"
+    "  AND a.attnum = x.num AND x.num > 0"
+    "  WHERE x.n <= i.indnkeyatts)) ORDER BY ic.relname)"
+    " FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid"
+    " WHERE i.indrelid = c.oid AND i.indisvalid AND NOT EXISTS ("
+    "  SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid"
+    "  AND k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x')))";
 
 static const char grants_sql[] =
-	"(SELECT json_agg(json_build_object("
-	"'grantee', CASE WHEN g.grantee <> 0 THEN g.role END,"
-	"'privilege', g.privilege_type,"
-	"'grantable', g.is_grantable,"
-	"'column', g.col) ORDER BY g.col NULLS FIRST, g.role,"
-	" g.privilege_type) FROM ("
-	"SELECT NULL::name AS col, e.grantee, e.privilege_type,"
-	"  e.is_grantable, pg_get_userbyid(e.grantee) AS role"
-	"  FROM aclexplode(c.relacl) e"
-	" UNION ALL "
-	"SELECT a.attname, e.grantee, e.privilege_type, e.is_grantable,"
-	"  pg_get_userbyid(e.grantee)"
-	"  FROM pg_attribute a, aclexplode(a.attacl) e"
-	"  WHERE a.attrelid = c.oid AND a.attnum > 0"
-	"  AND NOT a.attisdropped) g)";
+    "(SELECT json_agg(json_build_object("
+    "'grantee', CASE WHEN g.grantee <> 0 THEN g.role END,"
+    "'privilege', g.privilege_type,"
+    "'grantable', g.is_grantable,"
+    "'column', g.col) ORDER BY g.col NULLS FIRST, g.role,"
+    " g.privilege_type) FROM ("
+    "SELECT NULL::name AS col, e.grantee, e.privilege_type,"
+    "  e.is_grantable, pg_get_userbyid(e.grantee) AS role"
+    "  FROM aclexplode(c.relacl) e"
+    " UNION ALL "
+    "SELECT a.attname, e.grantee, e.privilege_type, e.is_grantable,"
+    "  pg_get_userbyid(e.grantee)"
+    "  FROM pg_attribute a, aclexplode(a.attacl) e"
+    "  WHERE a.attrelid = c.oid AND a.attnum > 0"
+    "  AND NOT a.attisdropped) g)";
 
 bool catalog_load(PGconn *db, const char *schema, const char *name, char **ret,
 		  struct problem *p)
 {
-	const char *const params[] = { schema, name };
+	const char *const params[] = {schema, name};
 	char *sql = NULL;
 	PGresult *r;
 
@@ -102,8 +102,7 @@ bool catalog_load(PGconn *db, const char *schema, const char *name, char **ret,
 		     "'grants', %s)::text FROM pg_class c"
 		     " JOIN pg_namespace n ON n.oid = c.relnamespace"
 		     " WHERE n.nspname = $1 AND c.relname = $2",
-		     columns_sql, constraints_sql, indexes_sql,
-		     grants_sql) < 0)
+		     columns_sql, constraints_sql, indexes_sql, grants_sql) < 0)
 		abort();
 	r = db_query(db, p, sql, 2, params);
 	free(sql);
@@ -118,18 +117,18 @@ bool catalog_fingerprint(PGconn *db, const char *schema, const char *name,
 			 char **ret, struct problem *p)
 {
 	static const char sql[] =
-		"SELECT concat_ws(' ', c.oid, c.xmin,"
-		" (SELECT sum(a.xmin::text::bigint + a.attnum)"
-		"  FROM pg_attribute a WHERE a.attrelid = c.oid),"
-		" (SELECT concat(count(*), '.', sum(d.xmin::text::bigint))"
-		"  FROM pg_attrdef d WHERE d.adrelid = c.oid),"
-		" (SELECT concat(count(*), '.', sum(k.xmin::text::bigint))"
-		"  FROM pg_constraint k WHERE k.conrelid = c.oid),"
-		" (SELECT concat(count(*), '.', sum(i.xmin::text::bigint))"
-		"  FROM pg_index i WHERE i.indrelid = c.oid))"
-		" FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-		" WHERE n.nspname = $1 AND c.relname = $2";
-	const char *const params[] = { schema, name };
+	    "SELECT concat_ws(' ', c.oid, c.xmin,"
+	    " (SELECT sum(a.xmin::text::bigint + a.attnum)"
+	    "  FROM pg_attribute a WHERE a.attrelid = c.oid),"
+	    " (SELECT concat(count(*), '.', sum(d.xmin::text::bigint))"
+	    "  FROM pg_attrdef d WHERE d.adrelid = c.oid),"
+	    " (SELECT concat(count(*), '.', sum(k.xmin::text::bigint))"
+	    "  FROM pg_constraint k WHERE k.conrelid = c.oid),"
+	    " (SELECT concat(count(*), '.', sum(i.xmin::text::bigint))"
+	    "  FROM pg_index i WHERE i.indrelid = c.oid))"
+	    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+	    " WHERE n.nspname = $1 AND c.relname = $2";
+	const char *const params[] = {schema, name};
 	PGresult *r = db_query(db, p, sql, 2, params);
 
 	if (!r)

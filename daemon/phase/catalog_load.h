@@ -18,6 +18,6 @@ bool catalog_load(PGconn *db, const char *schema, const char *name, char **ret,
  * frees it. */
 bool catalog_fingerprint(PGconn *db, const char *schema, const char *name,
 			 char **ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 #endif

@@ -21,12 +21,12 @@
 struct plan {
 	struct control *control;
 	struct settings *settings;
-	size_t n;				/* settings->n_specs */
-	struct migration **kept;	/* the same as before, or NULL */
-	struct migration **made;	/* new or changed, or NULL */
-	struct database **databases;	/* of each */
+	size_t n;		     /* settings->n_specs */
+	struct migration **kept;     /* the same as before, or NULL */
+	struct migration **made;     /* new or changed, or NULL */
+	struct database **databases; /* of each */
 	size_t n_fresh;
-	struct database **fresh;	/* databases that were not known */
+	struct database **fresh; /* databases that were not known */
 };
 
 static struct database *database_known(struct plan *pl, const char *name)
@@ -61,8 +61,8 @@ static struct migration *migration_known(const struct database *d,
 	return NULL;
 }
 
-static const struct spec *spec_find(const struct settings *s,
-				    const char *name, const char *database)
+static const struct spec *spec_find(const struct settings *s, const char *name,
+				    const char *database)
 {
 	for (size_t i = 0; i < s->n_specs; i++)
 		if (strcmp(s->specs[i]->name, name) == 0 &&
@@ -80,9 +80,10 @@ static bool phase_is_under_way(enum phase phase)
 static bool must_stay(const char *name, const char *database, enum phase phase,
 		      struct problem *p)
 {
-	problem_set(p, "55000", "pgtandem: migration %s stands in %s in "
-		    "database %s, but no specification names it", name,
-		    phase_name(phase), database);
+	problem_set(p, "55000",
+		    "pgtandem: migration %s stands in %s in "
+		    "database %s, but no specification names it",
+		    name, phase_name(phase), database);
 	problem_hint(p, "Put its file back, or ROLLBACK it to expanded, or "
 			"ADVANCE it to contracted first.");
 	return false;
@@ -122,12 +123,12 @@ static bool known_check(struct plan *pl, struct problem *p)
 static bool changed_too_late(const struct spec *spec,
 			     const struct state_row *row, struct problem *p)
 {
-	problem_set(p, "55000", "pgtandem: migration %s (phase %s): its "
+	problem_set(p, "55000",
+		    "pgtandem: migration %s (phase %s): its "
 		    "specification has changed since it was planned",
 		    spec->name, phase_name(row->phase));
 	problem_detail(p, "%s has hash %s, the state of database %s has %s.",
-		       spec->file, spec->hash, spec->database,
-		       row->spec_hash);
+		       spec->file, spec->hash, spec->database, row->spec_hash);
 	problem_hint(p, "Put the earlier text back (it is in spec_text of "
 			"pgtandem.migration), or ROLLBACK to planned with it "
 			"before changing it.");
@@ -159,7 +160,8 @@ static bool orphans_check(struct plan *pl, PGconn *db, const char *database,
 {
 	PGresult *r = db_query(db, p,
 			       "SELECT name, phase FROM pgtandem.migration"
-			       " ORDER BY name", 0, NULL);
+			       " ORDER BY name",
+			       0, NULL);
 	bool ok = true;
 
 	for (int i = 0; ok && i < PQntuples(r); i++) {
@@ -200,7 +202,7 @@ static bool is_to_prepare(const struct plan *pl, size_t i)
 {
 	for (size_t k = 0; k < i; k++)
 		if (pl->databases[k] == pl->databases[i] && !pl->kept[k])
-			return false;	/* together with an earlier one */
+			return false; /* together with an earlier one */
 	return !pl->kept[i];
 }
 
@@ -216,9 +218,10 @@ static bool databases_prepare(struct plan *pl, struct problem *p)
 		if (!db_connect(pl->settings, d->name, &db, p)) {
 			struct problem was = *p;
 
-			problem_set(p, was.sqlstate, "pgtandem: database %s "
-				    "cannot be reached: %s", d->name,
-				    was.message);
+			problem_set(p, was.sqlstate,
+				    "pgtandem: database %s "
+				    "cannot be reached: %s",
+				    d->name, was.message);
 			problem_hint(p, "The phases of its migrations are "
 					"kept there: it must be up when "
 					"pgtandem starts.");
@@ -324,11 +327,13 @@ bool configure(struct control *c, struct settings *settings, struct problem *p)
 {
 	size_t n = settings->n_specs;
 	struct plan pl = {
-		.control = c, .settings = settings, .n = n,
-		.kept = calloc(n + 1, sizeof(void *)),
-		.made = calloc(n + 1, sizeof(void *)),
-		.databases = calloc(n + 1, sizeof(void *)),
-		.fresh = calloc(n + 1, sizeof(void *)),
+	    .control = c,
+	    .settings = settings,
+	    .n = n,
+	    .kept = calloc(n + 1, sizeof(void *)),
+	    .made = calloc(n + 1, sizeof(void *)),
+	    .databases = calloc(n + 1, sizeof(void *)),
+	    .fresh = calloc(n + 1, sizeof(void *)),
 	};
 	bool ok;
 

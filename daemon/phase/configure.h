@@ -12,7 +12,7 @@
  * specifications, makes or reads its state, and checks one against the other.
  * All or nothing; on success the control side holds a reference of its own.
  */
-bool configure(struct control *c, struct settings *settings,
-	       struct problem *p) __attribute__((warn_unused_result));
+bool configure(struct control *c, struct settings *settings, struct problem *p)
+    __attribute__((warn_unused_result));
 
 #endif

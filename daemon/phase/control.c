@@ -110,15 +110,19 @@ static bool walk_start(struct job *j, struct problem *p)
 {
 	if (j->row.filled &&
 	    (j->row.phase == PHASE_DUAL_WRITE || j->row.old_stale)) {
-		problem_set(p, "55000", "pgtandem: migration %s (phase %s): "
-			    "its walk is complete", j->m->name,
-			    phase_name(j->row.phase));
-		problem_hint(p, "VERIFY %s compares again, REPAIR %s syncs "
-				"what it finds.", j->m->name, j->m->name);
+		problem_set(p, "55000",
+			    "pgtandem: migration %s (phase %s): "
+			    "its walk is complete",
+			    j->m->name, phase_name(j->row.phase));
+		problem_hint(p,
+			     "VERIFY %s compares again, REPAIR %s syncs "
+			     "what it finds.",
+			     j->m->name, j->m->name);
 		return false;
 	}
 	if (!walk_is_due(&j->row)) {
-		problem_set(p, "55000", "pgtandem: migration %s (phase %s): "
+		problem_set(p, "55000",
+			    "pgtandem: migration %s (phase %s): "
 			    "there is nothing to fill in this phase",
 			    j->m->name, phase_name(j->row.phase));
 		problem_hint(p, "A walk belongs to dual_write, and to "
@@ -172,9 +176,11 @@ bool control_verify(struct control *c, const char *migration,
 	ok = walks_verify(&j, &r, p);
 	if (ok)
 		*ret = (struct verify_result){
-			.compared = r.compared, .missing = r.missing,
-			.extra = r.extra, .different = r.different,
-			.lossy = r.lossy,
+		    .compared = r.compared,
+		    .missing = r.missing,
+		    .extra = r.extra,
+		    .different = r.different,
+		    .lossy = r.lossy,
 		};
 	job_end(&j);
 	return ok;
@@ -182,15 +188,18 @@ bool control_verify(struct control *c, const char *migration,
 
 static bool repair(struct job *j, uint64_t *ret, struct problem *p)
 {
-	struct state_event e = { .who = j->control->instance, .what = "repair",
-				 .from = j->row.phase, .to = j->row.phase };
+	struct state_event e = {.who = j->control->instance,
+				.what = "repair",
+				.from = j->row.phase,
+				.to = j->row.phase};
 	struct walk_result r;
 	enum walk_direction d;
 
 	if (!walk_direction_of(j->row.phase, &d)) {
-		problem_set(p, "55000", "pgtandem: migration %s (phase %s): "
-			    "there are no two models to repair", j->m->name,
-			    phase_name(j->row.phase));
+		problem_set(p, "55000",
+			    "pgtandem: migration %s (phase %s): "
+			    "there are no two models to repair",
+			    j->m->name, phase_name(j->row.phase));
 		return false;
 	}
 	if (!walks_run(j, WALK_JOB_REPAIR, d, &r, p))
@@ -222,9 +231,8 @@ static const struct set {
 	uint64_t max;
 	const char *expects;
 } sets[] = {
-	{ "rate", STATE_RATE, 1000000000,
-	  "rows per second, 0 for no limit" },
-	{ "read_percent", STATE_READ_PERCENT, 100, "a number from 0 to 100" },
+    {"rate", STATE_RATE, 1000000000, "rows per second, 0 for no limit"},
+    {"read_percent", STATE_READ_PERCENT, 100, "a number from 0 to 100"},
 };
 
 static const struct set *set_find(const char *name)
@@ -262,8 +270,10 @@ bool control_set(struct control *c, const char *migration, const char *name,
 	bool ok;
 
 	if (!s) {
-		problem_set(p, "42704", "pgtandem: a migration has no setting "
-			    "\"%s\"", name);
+		problem_set(p, "42704",
+			    "pgtandem: a migration has no setting "
+			    "\"%s\"",
+			    name);
 		problem_hint(p, "There are rate and read_percent.");
 		return false;
 	}
@@ -290,14 +300,14 @@ static bool explain(struct job *j, enum phase phase, const char *sql,
 	struct state_row row = j->row;
 	struct rule_migration rule;
 	struct ruleset_input in = {
-		.serial = 1,
-		.database = j->m->database->name,
-		.max_statement_bytes = j->settings->max_statement_bytes,
-		.n_migrations = 1,
-		.migrations = &rule,
+	    .serial = 1,
+	    .database = j->m->database->name,
+	    .max_statement_bytes = j->settings->max_statement_bytes,
+	    .n_migrations = 1,
+	    .migrations = &rule,
 	};
-	struct rewrite_request req = { .sql = sql, .len = strlen(sql),
-				       .read_new = true };
+	struct rewrite_request req = {
+	    .sql = sql, .len = strlen(sql), .read_new = true};
 	const struct plan *plan;
 
 	if (phase != PHASE_COUNT)
@@ -321,10 +331,9 @@ static bool explain(struct job *j, enum phase phase, const char *sql,
 	return true;
 }
 
-bool control_explain(struct control *c, const char *migration,
-		     enum phase phase, const char *sql, struct arena *a,
-		     const char **ret_text, struct problem *ret_refusal,
-		     struct problem *p)
+bool control_explain(struct control *c, const char *migration, enum phase phase,
+		     const char *sql, struct arena *a, const char **ret_text,
+		     struct problem *ret_refusal, struct problem *p)
 {
 	struct job j;
 	bool ok;

@@ -18,12 +18,12 @@
 static const char *sslmode_name(enum server_tls mode)
 {
 	static const char *const names[] = {
-		[SERVER_TLS_DISABLE] = "disable",
-		[SERVER_TLS_ALLOW] = "allow",
-		[SERVER_TLS_PREFER] = "prefer",
-		[SERVER_TLS_REQUIRE] = "require",
-		[SERVER_TLS_VERIFY_CA] = "verify-ca",
-		[SERVER_TLS_VERIFY_FULL] = "verify-full",
+	    [SERVER_TLS_DISABLE] = "disable",
+	    [SERVER_TLS_ALLOW] = "allow",
+	    [SERVER_TLS_PREFER] = "prefer",
+	    [SERVER_TLS_REQUIRE] = "require",
+	    [SERVER_TLS_VERIFY_CA] = "verify-ca",
+	    [SERVER_TLS_VERIFY_FULL] = "verify-full",
 	};
 
 	return mode ? names[mode] : NULL;
@@ -133,13 +133,13 @@ bool db_connect(const struct settings *s, const char *database, PGconn **ret,
 
 void db_problem(PGconn *db, const PGresult *r, struct problem *p)
 {
-	const char *message = r ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY)
-				: NULL;
+	const char *message =
+	    r ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : NULL;
 	const char *state = r ? PQresultErrorField(r, PG_DIAG_SQLSTATE) : NULL;
-	const char *detail = r ? PQresultErrorField(r, PG_DIAG_MESSAGE_DETAIL)
-			       : NULL;
-	const char *hint = r ? PQresultErrorField(r, PG_DIAG_MESSAGE_HINT)
-			     : NULL;
+	const char *detail =
+	    r ? PQresultErrorField(r, PG_DIAG_MESSAGE_DETAIL) : NULL;
+	const char *hint =
+	    r ? PQresultErrorField(r, PG_DIAG_MESSAGE_HINT) : NULL;
 
 	if (!message)
 		message = r ? PQresultErrorMessage(r) : PQerrorMessage(db);
@@ -184,8 +184,8 @@ bool db_number(PGconn *db, const char *sql, int n, const char *const *params,
 
 	if (!r)
 		return false;
-	*ret = PQntuples(r) == 0 || PQgetisnull(r, 0, 0) ? none
-							  : db_int(r, 0, 0);
+	*ret =
+	    PQntuples(r) == 0 || PQgetisnull(r, 0, 0) ? none : db_int(r, 0, 0);
 	PQclear(r);
 	return true;
 }

@@ -29,19 +29,19 @@ bool db_connect(const struct settings *s, const char *database, PGconn **ret,
  * `p` filled from the server's error fields; else the caller clears it. */
 PGresult *db_query(PGconn *db, struct problem *p, const char *sql, int n,
 		   const char *const *params)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 /* Any number of statements, no parameters, results dropped. */
 bool db_exec(PGconn *db, const char *sql, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 /* The first column of the first row as a number; `none` if there is no row
  * or it is NULL. */
 bool db_number(PGconn *db, const char *sql, int n, const char *const *params,
 	       int64_t none, int64_t *ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* NULL when the field is NULL; borrowed until PQclear. */
 const char *db_text(const PGresult *r, int row, int column);
-int64_t db_int(const PGresult *r, int row, int column);	/* 0 when NULL */
+int64_t db_int(const PGresult *r, int row, int column); /* 0 when NULL */
 bool db_bool(const PGresult *r, int row, int column);
 
 /* Fills `p` from a failed result, or from the connection if r is NULL. */

@@ -8,9 +8,9 @@
 #include "daemon/phase/snapshot_make.h"
 
 enum {
-	LOCK_MS = 500,		/* one attempt, and no longer than hold_timeout */
-	TRY_MS = 30000,		/* all attempts together */
-	PAUSE_MS = 250,		/* after the first attempt; doubles */
+	LOCK_MS = 500,	/* one attempt, and no longer than hold_timeout */
+	TRY_MS = 30000, /* all attempts together */
+	PAUSE_MS = 250, /* after the first attempt; doubles */
 	PAUSE_MAX_MS = 2000,
 };
 
@@ -47,16 +47,16 @@ void ddl_collect(const struct spec *spec, const struct lens *const *lenses,
 {
 	const char *text = spec_text(spec, from, to, before);
 	struct ddl_step own = {
-		.what = "the specification's own statements",
-		.sql = text,
-		.locks_source = to != PHASE_EXPANDED,
+	    .what = "the specification's own statements",
+	    .sql = text,
+	    .locks_source = to != PHASE_EXPANDED,
 	};
-	struct ddl_list list = { 0 };
+	struct ddl_list list = {0};
 
 	if (text)
-		append(&list, &(struct ddl_list){ 1, &own }, a);
+		append(&list, &(struct ddl_list){1, &own}, a);
 	for (size_t i = 0; i < spec->n_lenses; i++) {
-		struct ddl_list more = { 0 };
+		struct ddl_list more = {0};
 
 		ddl_for_move(lenses[i], from, to, before,
 			     spec->ddl == DDL_GENERATED, a, &more);
@@ -82,17 +82,19 @@ static void hold(struct job *j, bool held)
 static bool begin(struct job *j, struct problem *p)
 {
 	uint64_t wait_ms = j->settings->hold_timeout_ms;
-	const char *schema = quote_name(j->spec->lenses[0].old.schema,
-					&j->arena);
+	const char *schema =
+	    quote_name(j->spec->lenses[0].old.schema, &j->arena);
 
 	/* The operator's texts and expressions mean what they mean in the
 	 * schema of the old model. */
 	if (wait_ms > LOCK_MS)
 		wait_ms = LOCK_MS;
-	return db_exec(j->db, arena_fmt(&j->arena,
-					"BEGIN; SET LOCAL lock_timeout = %"
-					PRIu64 "; SET LOCAL search_path ="
-					" %s, public", wait_ms + 1, schema),
+	return db_exec(j->db,
+		       arena_fmt(&j->arena,
+				 "BEGIN; SET LOCAL lock_timeout = %" PRIu64
+				 "; SET LOCAL search_path ="
+				 " %s, public",
+				 wait_ms + 1, schema),
 		       p);
 }
 
@@ -107,8 +109,10 @@ static bool step_run(struct job *j, const struct ddl_step *step,
 		problem_set(p, "2D000", "it must not end the transaction");
 	}
 	was = *p;
-	problem_set(p, was.sqlstate, "pgtandem: migration %s (phase %s): "
-		    "%s: %s", j->m->name, phase_name(j->row.phase), step->what,
+	problem_set(p, was.sqlstate,
+		    "pgtandem: migration %s (phase %s): "
+		    "%s: %s",
+		    j->m->name, phase_name(j->row.phase), step->what,
 		    was.message);
 	problem_detail(p, "%s", was.detail);
 	problem_hint(p, "%s", was.hint);
@@ -139,23 +143,22 @@ static bool try_again(const struct problem *p)
 static void blockers(struct job *j, struct problem *p)
 {
 	static const char sql[] =
-		"SELECT string_agg(DISTINCT format('pid %s %s (%s) since %s',"
-		" a.pid, a.usename, a.application_name, a.xact_start), '; ')"
-		" FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
-		" WHERE l.locktype = 'relation' AND l.granted"
-		" AND l.relation::bigint = ANY ($1::bigint[])"
-		" AND a.pid <> pg_backend_pid()";
+	    "SELECT string_agg(DISTINCT format('pid %s %s (%s) since %s',"
+	    " a.pid, a.usename, a.application_name, a.xact_start), '; ')"
+	    " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+	    " WHERE l.locktype = 'relation' AND l.granted"
+	    " AND l.relation::bigint = ANY ($1::bigint[])"
+	    " AND a.pid <> pg_backend_pid()";
 	char oids[512] = "{";
 	size_t len = 1;
-	const char *const params[] = { oids };
+	const char *const params[] = {oids};
 	struct problem ignored;
 	PGresult *r;
 
 	for (size_t i = 0; i < j->spec->n_lenses && len < 480; i++)
-		len += (size_t)snprintf(oids + len, sizeof(oids) - len,
-					"%s%u,%u", i ? "," : "",
-					j->lenses[i]->old->oid,
-					j->lenses[i]->new->oid);
+		len += (size_t)snprintf(
+		    oids + len, sizeof(oids) - len, "%s%u,%u", i ? "," : "",
+		    j->lenses[i]->old->oid, j->lenses[i]->new->oid);
 	snprintf(oids + len, sizeof(oids) - len, "}");
 	r = db_query(j->db, &ignored, sql, 1, params);
 	if (r && db_text(r, 0, 0))
@@ -165,7 +168,8 @@ static void blockers(struct job *j, struct problem *p)
 
 static bool too_late(struct job *j, struct problem *p)
 {
-	problem_set(p, "55P03", "pgtandem: migration %s (phase %s): no lock "
+	problem_set(p, "55P03",
+		    "pgtandem: migration %s (phase %s): no lock "
 		    "was to be had within %d s; nothing was changed",
 		    j->m->name, phase_name(j->row.phase), TRY_MS / 1000);
 	blockers(j, p);

@@ -15,8 +15,8 @@ enum { LOOK_MS = 200, SAY_EVERY_MS = 3000 };
 
 /* "pgtandem: migration m (phase p): " and the reason; 55000 is
  * object_not_in_prerequisite_state. */
-__attribute__((format(printf, 3, 4)))
-static bool shut(struct job *j, struct problem *p, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static bool
+shut(struct job *j, struct problem *p, const char *fmt, ...)
 {
 	char reason[400];
 	va_list args;
@@ -58,9 +58,10 @@ static bool columns_are_key(const struct lens *l, const char *const *columns,
 	for (size_t i = 0; i < n; i++) {
 		size_t k = 0;
 
-		while (k < n && (!columns[i] ||
-				 strcmp(l->new->columns[l->key[k].new_index]
-					    .name, columns[i]) != 0))
+		while (k < n &&
+		       (!columns[i] ||
+			strcmp(l->new->columns[l->key[k].new_index].name,
+			       columns[i]) != 0))
 			k++;
 		if (k == n)
 			return false;
@@ -74,7 +75,8 @@ static bool new_has_key(const struct lens *l)
 		const struct constraint *c = &l->new->constraints[i];
 
 		if ((c->kind == CONSTRAINT_PRIMARY ||
-		     c->kind == CONSTRAINT_UNIQUE) && !c->deferrable &&
+		     c->kind == CONSTRAINT_UNIQUE) &&
+		    !c->deferrable &&
 		    columns_are_key(l, c->columns, c->n_columns))
 			return true;
 	}
@@ -98,11 +100,12 @@ bool gate_new_usable(struct gate_request *g, struct problem *p)
 	for (size_t i = 0; i < j->spec->n_lenses; i++) {
 		const struct lens *l = j->lenses[i];
 
-		if (l->new->oid == 0) {		/* worked out, not loaded */
+		if (l->new->oid == 0) { /* worked out, not loaded */
 			shut(j, p, "the new model %s does not exist",
 			     l->new_ref);
-			problem_hint(p, "Create it as SHOW DDL %s says, or "
-					"ROLLBACK and ADVANCE again.",
+			problem_hint(p,
+				     "Create it as SHOW DDL %s says, or "
+				     "ROLLBACK and ADVANCE again.",
 				     j->m->name);
 			return false;
 		}
@@ -122,16 +125,20 @@ static bool fill_unfinished(struct job *j, struct problem *p)
 	struct walk_progress w;
 
 	if (!walks_progress(j->m, &w)) {
-		shut(j, p, "the walk that makes both models equal has not "
+		shut(j, p,
+		     "the walk that makes both models equal has not "
 		     "begun");
 	} else if (w.state == WALK_FAILED) {
 		shut(j, p, "the walk that makes both models equal has failed");
 		problem_detail(p, "%s", w.error);
-		problem_hint(p, "Mend what it says; BACKFILL %s START begins "
-				"it again.", j->m->name);
+		problem_hint(p,
+			     "Mend what it says; BACKFILL %s START begins "
+			     "it again.",
+			     j->m->name);
 		return false;
 	} else {
-		shut(j, p, "the walk that makes both models equal is not "
+		shut(j, p,
+		     "the walk that makes both models equal is not "
 		     "complete: %s, %s, %" PRIu64 " of about %" PRIu64 " rows",
 		     walk_state_name(w.state), walk_mode_name(w.mode),
 		     w.rows_done, w.rows_total);
@@ -151,10 +158,12 @@ static bool fill_wait(struct job *j, struct problem *p)
 		if (walks_progress(j->m, &w) && w.state == WALK_FAILED)
 			return fill_unfinished(j, p);
 		if (waited % SAY_EVERY_MS == 0 && walks_progress(j->m, &w))
-			job_notice(j, "waiting for the walk: %s, %" PRIu64
+			job_notice(j,
+				   "waiting for the walk: %s, %" PRIu64
 				   " of about %" PRIu64 " rows, %" PRIu64
-				   " rows/s", walk_mode_name(w.mode),
-				   w.rows_done, w.rows_total, w.rows_per_s);
+				   " rows/s",
+				   walk_mode_name(w.mode), w.rows_done,
+				   w.rows_total, w.rows_per_s);
 		if (!j->row.filled && !job_sleep(j, LOOK_MS, p))
 			return false;
 		waited += LOOK_MS;
@@ -177,12 +186,14 @@ bool gate_filled(struct gate_request *g, struct problem *p)
 static bool differ(struct job *j, const struct walk_result *r,
 		   struct problem *p)
 {
-	shut(j, p, "old and new are not equal: %" PRIu64 " rows compared, %"
-	     PRIu64 " missing, %" PRIu64 " extra, %" PRIu64 " different, %"
-	     PRIu64 " refused", r->compared, r->missing, r->extra,
-	     r->different, r->violations);
-	problem_hint(p, "SHOW FINDINGS %s names rows; REPAIR %s syncs them; "
-			"then VERIFY %s, and give the command again.",
+	shut(j, p,
+	     "old and new are not equal: %" PRIu64 " rows compared, %" PRIu64
+	     " missing, %" PRIu64 " extra, %" PRIu64 " different, %" PRIu64
+	     " refused",
+	     r->compared, r->missing, r->extra, r->different, r->violations);
+	problem_hint(p,
+		     "SHOW FINDINGS %s names rows; REPAIR %s syncs them; "
+		     "then VERIFY %s, and give the command again.",
 		     j->m->name, j->m->name, j->m->name);
 	return false;
 }
@@ -215,7 +226,7 @@ bool gate_equal(struct gate_request *g, struct problem *p)
 /* The first few keys of a kind of findings, for messages. */
 static const char *keys_of(struct job *j, const char *kind)
 {
-	const char *const params[] = { j->m->name, kind };
+	const char *const params[] = {j->m->name, kind};
 	struct problem ignored;
 	const char *keys = "";
 	PGresult *r = db_query(
@@ -245,7 +256,7 @@ static bool lossy_shut(struct job *j, uint64_t n, const char *model,
 bool gate_no_findings(struct gate_request *g, struct problem *p)
 {
 	struct job *j = g->job;
-	const char *const params[] = { j->m->name };
+	const char *const params[] = {j->m->name};
 	int64_t n;
 
 	if (j->row.lossy > 0 && !j->spec->lossy_accept &&
@@ -253,15 +264,16 @@ bool gate_no_findings(struct gate_request *g, struct problem *p)
 		return lossy_shut(j, j->row.lossy, "new", p);
 	if (!db_number(j->db,
 		       "SELECT count(*) FROM pgtandem.finding"
-		       " WHERE migration = $1 AND kind <> 'lossy'", 1, params,
-		       0, &n, p))
+		       " WHERE migration = $1 AND kind <> 'lossy'",
+		       1, params, 0, &n, p))
 		return false;
 	if (n == 0)
 		return true;
 	shut(j, p, "%" PRId64 " finding%s open", n, n == 1 ? " is" : "s are");
-	problem_hint(p, "SHOW FINDINGS %s names them; mend the rows, then "
-			"REPAIR %s and VERIFY %s.", j->m->name, j->m->name,
-		     j->m->name);
+	problem_hint(p,
+		     "SHOW FINDINGS %s names them; mend the rows, then "
+		     "REPAIR %s and VERIFY %s.",
+		     j->m->name, j->m->name, j->m->name);
 	return false;
 }
 
@@ -277,7 +289,7 @@ static uint64_t wall_ms(void)
  * instance know it, but no longer than the phase. */
 static bool quiet_ms(struct job *j, uint64_t *ret, struct problem *p)
 {
-	const char *const params[] = { j->m->name };
+	const char *const params[] = {j->m->name};
 	uint64_t seen = atomic_load(&j->m->usage->last_old_ms);
 	uint64_t now = wall_ms();
 	int64_t stored;
@@ -285,8 +297,8 @@ static bool quiet_ms(struct job *j, uint64_t *ret, struct problem *p)
 	if (!db_number(j->db,
 		       "SELECT (extract(epoch FROM clock_timestamp() -"
 		       " greatest(last_old_use, entered_at)) * 1000)::bigint"
-		       " FROM pgtandem.migration WHERE name = $1", 1, params,
-		       0, &stored, p))
+		       " FROM pgtandem.migration WHERE name = $1",
+		       1, params, 0, &stored, p))
 		return false;
 	*ret = stored > 0 ? (uint64_t)stored : 0;
 	if (seen && (now <= seen || now - seen < *ret))
@@ -304,16 +316,21 @@ bool gate_quiet(struct gate_request *g, struct problem *p)
 	if (quiet >= j->spec->quiet_for_ms)
 		return true;
 	if (g->force) {
-		job_notice(j, "forced: the old shape was used, or this phase "
-			   "entered, %" PRIu64 " s ago", quiet / 1000);
+		job_notice(j,
+			   "forced: the old shape was used, or this phase "
+			   "entered, %" PRIu64 " s ago",
+			   quiet / 1000);
 		return true;
 	}
-	shut(j, p, "the old shape was used, or this phase entered, %" PRIu64
-	     " s ago; quiet_for asks for %" PRIu64 " s", quiet / 1000,
-	     j->spec->quiet_for_ms / 1000);
-	problem_hint(p, "SHOW MIGRATION %s says who uses it. ADVANCE %s FORCE "
-			"goes on: old-shape statements keep working through "
-			"the lens.", j->m->name, j->m->name);
+	shut(j, p,
+	     "the old shape was used, or this phase entered, %" PRIu64
+	     " s ago; quiet_for asks for %" PRIu64 " s",
+	     quiet / 1000, j->spec->quiet_for_ms / 1000);
+	problem_hint(p,
+		     "SHOW MIGRATION %s says who uses it. ADVANCE %s FORCE "
+		     "goes on: old-shape statements keep working through "
+		     "the lens.",
+		     j->m->name, j->m->name);
 	return false;
 }
 

@@ -12,8 +12,8 @@
 
 struct gate_request {
 	struct job *job;
-	bool force;	/* skips what cannot corrupt data: the quiet period */
-	bool wait;	/* a later phase is wanted: wait for the walk */
+	bool force; /* skips what cannot corrupt data: the quiet period */
+	bool wait;  /* one of several moves: wait for the walk of the last */
 };
 
 typedef bool (*gate_fn)(struct gate_request *g, struct problem *p);

@@ -43,7 +43,7 @@ static void unclaim(struct job *j)
  * gone leaves its lock until the server has seen that it is gone. */
 static bool claim_everywhere(struct job *j, struct problem *p)
 {
-	const char *const params[] = { j->m->name };
+	const char *const params[] = {j->m->name};
 	int64_t got = 0;
 
 	for (unsigned i = 0; i < CLAIM_TRIES && !got; i++) {
@@ -51,23 +51,27 @@ static bool claim_everywhere(struct job *j, struct problem *p)
 			return false;
 		if (!db_number(j->db,
 			       "SELECT pg_try_advisory_lock(hashtext("
-			       "'pgtandem.' || $1), 0)::int", 1, params, 0,
-			       &got, p))
+			       "'pgtandem.' || $1), 0)::int",
+			       1, params, 0, &got, p))
 			return false;
 	}
 	if (got)
 		return true;
-	problem_set(p, "55006", "pgtandem: migration %s: another instance is "
-		    "at work on it", j->m->name);
-	problem_hint(p, "SHOW EVENTS %s says what was done; wait for it, or "
-			"cancel it where it was started.", j->m->name);
+	problem_set(p, "55006",
+		    "pgtandem: migration %s: another instance is "
+		    "at work on it",
+		    j->m->name);
+	problem_hint(p,
+		     "SHOW EVENTS %s says what was done; wait for it, or "
+		     "cancel it where it was started.",
+		     j->m->name);
 	return false;
 }
 
 bool job_begin(struct control *c, const char *migration, const char *what,
 	       const struct progress *pg, struct job *ret, struct problem *p)
 {
-	struct job j = { .control = c, .progress = pg };
+	struct job j = {.control = c, .progress = pg};
 
 	j.m = migration_find(c, migration, p);
 	if (!j.m || (what && !claim(&j, what, p)))
@@ -144,8 +148,10 @@ bool job_cancelled(struct job *j)
 bool job_sleep(struct job *j, unsigned ms, struct problem *p)
 {
 	if (job_cancelled(j))
-		return problem_set(p, "57014", "pgtandem: migration %s: "
-				   "cancelled", j->m->name);
+		return problem_set(p, "57014",
+				   "pgtandem: migration %s: "
+				   "cancelled",
+				   j->m->name);
 	uv_sleep(ms);
 	return true;
 }

@@ -15,37 +15,37 @@
 #include "rewrite/lens.h"
 
 struct job {
-	struct control *control;	/* borrowed */
-	struct migration *m;		/* borrowed */
-	struct settings *settings;	/* owned reference */
-	const struct spec *spec;	/* in settings */
-	struct arena arena;		/* owned: lenses and texts */
-	PGconn *db;			/* owned */
-	const struct progress *progress;	/* borrowed; may be NULL */
+	struct control *control;	 /* borrowed */
+	struct migration *m;		 /* borrowed */
+	struct settings *settings;	 /* owned reference */
+	const struct spec *spec;	 /* in settings */
+	struct arena arena;		 /* owned: lenses and texts */
+	PGconn *db;			 /* owned */
+	const struct progress *progress; /* borrowed; may be NULL */
 	bool exclusive;
-	struct state_row row;		/* as of the last job_refresh */
-	const struct lens *const *lenses;	/* likewise */
+	struct state_row row;		  /* as of the last job_refresh */
+	const struct lens *const *lenses; /* likewise */
 };
 
 /* `what` is what an exclusive job does ("advance"), for the one that comes
  * too late; NULL: a job that only looks.  A failure leaves nothing behind. */
 bool job_begin(struct control *c, const char *migration, const char *what,
 	       const struct progress *pg, struct job *ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 void job_end(struct job *j);
 
 /* Adopts the state and catalog, and reads the row again; the lenses stay. */
 bool job_look(struct job *j, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 /* The same and the lenses, which cost memory until job_end. */
 bool job_refresh(struct job *j, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 void job_notice(struct job *j, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 bool job_cancelled(struct job *j);
 /* Sleeps; false with `p` filled (57014) when the operator cancelled. */
 bool job_sleep(struct job *j, unsigned ms, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 #endif

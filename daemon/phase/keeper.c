@@ -9,19 +9,19 @@
 #include "daemon/phase/walks.h"
 
 enum {
-	LOOK_MS = 1000,		/* state and catalog */
-	SWAP_MS = 25,		/* while a lock waits to be swapped */
-	NOTIFY_MS = 100,	/* between looks at the connection's socket */
-	USAGE_MS = 5000,	/* old use may be forgotten that long */
+	LOOK_MS = 1000,	 /* state and catalog */
+	SWAP_MS = 25,	 /* while a lock waits to be swapped */
+	NOTIFY_MS = 100, /* between looks at the connection's socket */
+	USAGE_MS = 5000, /* old use may be forgotten that long */
 	RETRY_MAX_MS = 10000,
 };
 
 struct keeper {
 	struct database *d;
-	PGconn *db;		/* NULL while away */
+	PGconn *db; /* NULL while away */
 	uint64_t lease_ms, usage_at_ms;
 	unsigned retry_ms;
-	bool troubled;		/* told once per outage */
+	bool troubled; /* told once per outage */
 };
 
 static uint64_t now_ms(void)
@@ -59,7 +59,7 @@ static bool lock_call(struct keeper *k, const char *function,
 		      struct problem *p)
 {
 	char sql[160], number[24];
-	const char *const params[] = { m->name, number };
+	const char *const params[] = {m->name, number};
 	int64_t got;
 
 	snprintf(sql, sizeof(sql),
@@ -89,7 +89,8 @@ static bool lock_swap(struct keeper *k, struct migration *m, bool *ret_owed,
 	uv_mutex_unlock(&c->lock);
 	if (m->locked_epoch == epoch)
 		return true;
-	if (m->locked_epoch && server && server_oldest_serial(server) < serial) {
+	if (m->locked_epoch && server &&
+	    server_oldest_serial(server) < serial) {
 		*ret_owed = true;
 		return true;
 	}
@@ -119,12 +120,11 @@ static bool locks_swap(struct keeper *k, bool *ret_owed, struct problem *p)
 }
 
 /* The last use of the old shape, kept for the quiet period. */
-static bool usage_keep(struct keeper *k, struct migration *m,
-		       struct problem *p)
+static bool usage_keep(struct keeper *k, struct migration *m, struct problem *p)
 {
 	uint64_t last_ms = atomic_load(&m->usage->last_old_ms);
 	char number[24];
-	const char *const params[] = { m->name, number };
+	const char *const params[] = {m->name, number};
 	PGresult *r;
 
 	if (last_ms == m->usage_kept_ms)
@@ -132,11 +132,13 @@ static bool usage_keep(struct keeper *k, struct migration *m,
 	snprintf(number, sizeof(number), "%" PRIu64, last_ms);
 	/* A mover holds the row while its DDL waits for locks: the lease must
 	 * not wait with it. */
-	r = db_query(k->db, p,
-		     "UPDATE pgtandem.migration SET last_old_use ="
-		     " greatest(last_old_use, to_timestamp($2::bigint / 1000.0))"
-		     " WHERE name IN (SELECT name FROM pgtandem.migration"
-		     "  WHERE name = $1 FOR UPDATE SKIP LOCKED)", 2, params);
+	r = db_query(
+	    k->db, p,
+	    "UPDATE pgtandem.migration SET last_old_use ="
+	    " greatest(last_old_use, to_timestamp($2::bigint / 1000.0))"
+	    " WHERE name IN (SELECT name FROM pgtandem.migration"
+	    "  WHERE name = $1 FOR UPDATE SKIP LOCKED)",
+	    2, params);
 	if (r && strcmp(PQcmdTuples(r), "1") == 0)
 		m->usage_kept_ms = last_ms;
 	PQclear(r);
@@ -229,9 +231,10 @@ static void rest(struct keeper *k, uint64_t ms)
 
 		uv_mutex_lock(&c->lock);
 		if (!d->awake && !c->stopping)
-			uv_cond_timedwait(&d->wake, &c->lock,
-					  (left < NOTIFY_MS ? left : NOTIFY_MS) *
-					  UINT64_C(1000000));
+			uv_cond_timedwait(
+			    &d->wake, &c->lock,
+			    (left < NOTIFY_MS ? left : NOTIFY_MS) *
+				UINT64_C(1000000));
 		awake = d->awake || c->stopping;
 		d->awake = false;
 		uv_mutex_unlock(&c->lock);
@@ -272,7 +275,8 @@ static void on_trouble(struct keeper *k, const struct problem *p)
 	if (!k->troubled)
 		log_error("database %s: %s; statements on its relations under "
 			  "migration are refused after the lease until this "
-			  "is mended", k->d->name, p->message);
+			  "is mended",
+			  k->d->name, p->message);
 	k->troubled = true;
 	if (k->db && PQstatus(k->db) != CONNECTION_OK)
 		disconnect(k);
@@ -303,7 +307,7 @@ static uint64_t pause_ms(const struct keeper *k, bool owed)
 
 static void keeper_run(void *arg)
 {
-	struct keeper k = { .d = arg };
+	struct keeper k = {.d = arg};
 	struct problem p;
 
 	while (!stopping(k.d)) {

@@ -128,11 +128,11 @@ static bool source_load(PGconn *db, const struct spec *spec, unsigned i,
 {
 	const struct spec_lens *l = &spec->lenses[i];
 
-	if (!contracted && !catalog_load(db, l->old.schema, l->old.name,
-					 &ret->old_json, p))
+	if (!contracted &&
+	    !catalog_load(db, l->old.schema, l->old.name, &ret->old_json, p))
 		return false;
-	if (!ret->old_json && !state_description(db, spec->name, i + 1,
-						 &ret->old_json, p))
+	if (!ret->old_json &&
+	    !state_description(db, spec->name, i + 1, &ret->old_json, p))
 		return false;
 	return l->kind == LENS_COLUMNS ||
 	       catalog_load(db, l->new.schema, l->new.name, &ret->new_json, p);
@@ -158,9 +158,8 @@ static bool source_fingerprint(PGconn *db, const struct spec_lens *l,
 
 /* The sources as they are now; *ret_changed if any differs from the held. */
 static bool sources_load(const struct migration *m, PGconn *db,
-			 const struct state_row *row,
-			 struct lens_source *next, bool *ret_changed,
-			 struct problem *p)
+			 const struct state_row *row, struct lens_source *next,
+			 bool *ret_changed, struct problem *p)
 {
 	bool contracted = row->phase == PHASE_CONTRACTED && !row->pending;
 
@@ -233,8 +232,8 @@ static bool sources_fit(struct migration *m, const struct state_row *row,
 		return true;
 	}
 	log_error("migration %s (phase %s): the catalog does not fit the "
-		  "specification: %s", m->name, phase_name(row->phase),
-		  ret_misfit->message);
+		  "specification: %s",
+		  m->name, phase_name(row->phase), ret_misfit->message);
 	if (row->phase == PHASE_PLANNED) {
 		sources_without_new(m, next);
 		return sources_compile(m->spec, next, p);
@@ -295,9 +294,10 @@ static bool adopt(struct migration *m, PGconn *db, struct problem *p)
 	if (!state_read(db, m->name, &row, &found, p))
 		return false;
 	if (!found) {
-		problem_set(p, "55000", "pgtandem: migration %s is not in the "
-			    "state of database %s any more", m->name,
-			    m->database->name);
+		problem_set(p, "55000",
+			    "pgtandem: migration %s is not in the "
+			    "state of database %s any more",
+			    m->name, m->database->name);
 		problem_hint(p, "RELOAD plans it anew.");
 		return false;
 	}
@@ -305,8 +305,8 @@ static bool adopt(struct migration *m, PGconn *db, struct problem *p)
 	if (sources_load(m, db, &row, next, &changed, p) &&
 	    (!changed || sources_fit(m, &row, next, &misfit, p))) {
 		if (changed || !rows_equal(&row, &m->row))
-			return install(m, &row, next,
-				       changed ? &misfit : NULL, p);
+			return install(m, &row, next, changed ? &misfit : NULL,
+				       p);
 		sources_free(next, m->spec->n_lenses);
 		return true;
 	}

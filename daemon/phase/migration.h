@@ -30,60 +30,60 @@
 #include "daemon/phase/state.h"
 #include "daemon/snapshot.h"
 
-struct walk_run;		/* walks.h */
+struct walk_run; /* walks.h */
 
 /* The descriptions of one lens's two relations (catalog_json.h), owned. */
 struct lens_source {
 	char *old_json;
-	char *new_json;		/* NULL: does not exist */
+	char *new_json; /* NULL: does not exist */
 	char *fingerprint;
 };
 
 struct migration {
-	struct database *database;	/* borrowed: its owner */
+	struct database *database; /* borrowed: its owner */
 	char name[64];
-	const struct spec *spec;	/* (L) in control.settings */
-	bool gone;			/* (L) no longer configured */
-	struct usage *usage;		/* owned */
-	uint64_t usage_kept_ms;		/* keeper: last_old_ms in the state */
+	const struct spec *spec; /* (L) in control.settings */
+	bool gone;		 /* (L) no longer configured */
+	struct usage *usage;	 /* owned */
+	uint64_t usage_kept_ms;	 /* keeper: last_old_ms in the state */
 	uv_mutex_t adopting, walking;
-	struct state_row row;		/* (L) as adopted */
-	uint64_t serial;		/* (L) the first snapshot that carried
-					 * row.epoch */
-	bool held;			/* (L) new statements wait */
-	size_t n_lenses;		/* (L) */
-	struct lens_source *sources;	/* (L) owned, n_lenses */
-	struct problem misfit;		/* (L) why the catalog does not fit the
-					 * specification; message "" if it does */
-	const char *busy;		/* (L) what is being done, or NULL */
-	char waiting_since[40];		/* (L) a barrier's moment, or "" */
-	struct walk_run *walk;		/* (L, and `walking` to change it) owned:
-					 * the last or the running one */
-	uint64_t locked_epoch;		/* keeper: shared lock held, 0 none */
+	struct state_row row;	     /* (L) as adopted */
+	uint64_t serial;	     /* (L) the first snapshot that carried
+				      * row.epoch */
+	bool held;		     /* (L) new statements wait */
+	size_t n_lenses;	     /* (L) */
+	struct lens_source *sources; /* (L) owned, n_lenses */
+	struct problem misfit;	     /* (L) why the catalog does not fit the
+				      * specification; message "" if it does */
+	const char *busy;	     /* (L) what is being done, or NULL */
+	char waiting_since[40];	     /* (L) a barrier's moment, or "" */
+	struct walk_run *walk;	     /* (L, and `walking` to change it) owned:
+				      * the last or the running one */
+	uint64_t locked_epoch;	     /* keeper: shared lock held, 0 none */
 };
 
 struct database {
-	struct control *control;	/* borrowed: its owner */
+	struct control *control; /* borrowed: its owner */
 	char name[64];
 	struct lease lease;
-	size_t n_migrations;		/* (L) */
-	struct migration **migrations;	/* (L) array and elements owned */
+	size_t n_migrations;	       /* (L) */
+	struct migration **migrations; /* (L) array and elements owned */
 	uv_thread_t keeper;
-	bool keeping;			/* the thread runs */
-	uv_cond_t wake;			/* with control.lock */
-	bool awake;			/* (L) look at once */
+	bool keeping;	/* the thread runs */
+	uv_cond_t wake; /* with control.lock */
+	bool awake;	/* (L) look at once */
 };
 
 struct control {
 	uv_mutex_t lock;
-	uv_mutex_t configuring;		/* one reload at a time; before all others */
-	char instance[96];		/* host:pid, for the event log */
-	struct settings *settings;	/* (L) owned reference */
-	struct server *server;		/* (L) borrowed; NULL until attached */
-	uint64_t serial;		/* (L) of the last snapshot */
-	bool stopping;			/* (L) */
-	size_t n_databases;		/* (L) */
-	struct database **databases;	/* (L) array and elements owned */
+	uv_mutex_t configuring;	   /* one reload at a time; before all others */
+	char instance[96];	   /* host:pid, for the event log */
+	struct settings *settings; /* (L) owned reference */
+	struct server *server;	   /* (L) borrowed; NULL until attached */
+	uint64_t serial;	   /* (L) of the last snapshot */
+	bool stopping;		   /* (L) */
+	size_t n_databases;	   /* (L) */
+	struct database **databases; /* (L) array and elements owned */
 };
 
 /* NULL with `p` filled when there is none of this name. */
@@ -92,8 +92,7 @@ struct migration *migration_find(struct control *c, const char *name,
 
 /* Life of the parts; nothing is connected. */
 struct database *database_create(struct control *c, const char *name);
-struct migration *migration_create(struct database *d,
-				   const struct spec *spec);
+struct migration *migration_create(struct database *d, const struct spec *spec);
 void migration_free(struct migration *m);
 void database_free(struct database *d);
 
@@ -103,12 +102,12 @@ void database_free(struct database *d);
  * it was, when the lens does not fit the catalog.
  */
 bool migration_adopt(struct migration *m, PGconn *db, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* Does the catalog, as the connection's transaction sees it, fit the
  * specification?  Installs nothing. */
 bool migration_fits(struct migration *m, PGconn *db, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* Makes the keeper of the database look at once. */
 void database_wake(struct database *d);

@@ -94,17 +94,19 @@ struct change {
 	struct state_row next;
 	const char *what;
 	const char *detail;
-	const char *description;	/* or NULL */
-	bool check;	/* the catalog must fit as the DDL leaves it */
+	const char *description; /* or NULL */
+	bool check;		 /* the catalog must fit as the DDL leaves it */
 };
 
 static bool change_write(struct job *j, void *arg, struct problem *p)
 {
 	const struct change *ch = arg;
 	struct state_event e = {
-		.who = j->control->instance, .what = ch->what,
-		.detail = ch->detail,
-		.from = ch->move->from, .to = ch->move->to,
+	    .who = j->control->instance,
+	    .what = ch->what,
+	    .detail = ch->detail,
+	    .from = ch->move->from,
+	    .to = ch->move->to,
 	};
 
 	if (ch->check && !migration_fits(j->m, j->db, p))
@@ -139,9 +141,11 @@ static void say_steps(struct job *j, const struct ddl_list *list)
 static bool announce(struct job *j, const struct move *mv, const char *detail,
 		     struct problem *p)
 {
-	struct change ch = { .move = mv, .next = j->row, .detail = detail,
-			     .what = is_back(mv) ? "rollback" : "advance",
-			     .check = mv->to != PHASE_PLANNED };
+	struct change ch = {.move = mv,
+			    .next = j->row,
+			    .detail = detail,
+			    .what = is_back(mv) ? "rollback" : "advance",
+			    .check = mv->to != PHASE_PLANNED};
 	struct ddl_list list;
 
 	if (!barrier_settle(j, p))
@@ -154,14 +158,14 @@ static bool announce(struct job *j, const struct move *mv, const char *detail,
 	ch.next.pending = mv->barrier;
 	ch.next.from = mv->from;
 	ch.next.prelock = mv->prelock;
-	ch.next.filled = !mv->fill && mv->to >= PHASE_DUAL_WRITE &&
-			 j->row.filled;
+	ch.next.filled =
+	    !mv->fill && mv->to >= PHASE_DUAL_WRITE && j->row.filled;
 	ch.next.old_stale = mv->stale;
 	if (mv->describe)
 		ch.description = describe(j);
 	if (!ddl_run(j, &list, change_write, &ch, p))
 		return false;
-	atomic_store(&j->m->usage->slowest_us, 0);	/* of this phase */
+	atomic_store(&j->m->usage->slowest_us, 0); /* of this phase */
 	job_notice(j, "%s announced, epoch %" PRIu64, phase_name(mv->to),
 		   j->row.epoch);
 	return true;
@@ -169,8 +173,7 @@ static bool announce(struct job *j, const struct move *mv, const char *detail,
 
 static bool complete(struct job *j, const struct move *mv, struct problem *p)
 {
-	struct change ch = { .move = mv, .what = "complete",
-			     .next = j->row };
+	struct change ch = {.move = mv, .what = "complete", .next = j->row};
 	struct ddl_list list;
 
 	if (!barrier_pass(j, p))
@@ -191,8 +194,8 @@ static bool complete(struct job *j, const struct move *mv, struct problem *p)
 static bool prelock_again(struct job *j, struct problem *p)
 {
 	const struct move *mv = move_find(PHASE_READ_NEW, PHASE_WRITE_NEW);
-	struct change ch = { .move = mv, .what = "prelock", .next = j->row };
-	const struct ddl_list none = { 0 };
+	struct change ch = {.move = mv, .what = "prelock", .next = j->row};
+	const struct ddl_list none = {0};
 
 	if (!barrier_settle(j, p))
 		return false;
@@ -216,8 +219,9 @@ static void verify_newest(struct job *j)
 		job_notice(j, "the newest rows could not be compared: %s",
 			   p.message);
 	else if (!walk_result_is_equal(&r))
-		job_notice(j, "WARNING: of the newest %" PRIu64 " rows, %"
-			   PRIu64 " differ; VERIFY %s",
+		job_notice(j,
+			   "WARNING: of the newest %" PRIu64 " rows, %" PRIu64
+			   " differ; VERIFY %s",
 			   r.compared, r.missing + r.extra + r.different,
 			   j->m->name);
 }
@@ -225,7 +229,7 @@ static void verify_newest(struct job *j)
 static bool gates_pass(struct job *j, const struct move *mv, bool force,
 		       bool wait, struct problem *p)
 {
-	struct gate_request g = { .job = j, .force = force, .wait = wait };
+	struct gate_request g = {.job = j, .force = force, .wait = wait};
 
 	for (size_t i = 0; i < MOVE_GATES && mv->gates[i]; i++)
 		if (!mv->gates[i](&g, p))
@@ -257,10 +261,11 @@ static bool pending_finish(struct job *j, struct problem *p)
 	const struct move *mv = move_find(j->row.from, j->row.phase);
 
 	if (!mv)
-		return problem_set(p, "XX001", "pgtandem: migration %s (phase "
+		return problem_set(p, "XX001",
+				   "pgtandem: migration %s (phase "
 				   "%s): the state names a move from %s that "
-				   "does not exist", j->m->name,
-				   phase_name(j->row.phase),
+				   "does not exist",
+				   j->m->name, phase_name(j->row.phase),
 				   phase_name(j->row.from));
 	job_notice(j, "going on with the move from %s to %s",
 		   phase_name(mv->from), phase_name(mv->to));
@@ -269,10 +274,14 @@ static bool pending_finish(struct job *j, struct problem *p)
 
 static bool final(struct job *j, struct problem *p)
 {
-	problem_set(p, "55000", "pgtandem: migration %s is in %s, which is "
-		    "final", j->m->name, phase_name(j->row.phase));
-	problem_hint(p, "Old-shape statements go on through the lens; when "
-			"none is left, remove %s and RELOAD.", j->spec->file);
+	problem_set(p, "55000",
+		    "pgtandem: migration %s is in %s, which is "
+		    "final",
+		    j->m->name, phase_name(j->row.phase));
+	problem_hint(p,
+		     "Old-shape statements go on through the lens; when "
+		     "none is left, remove %s and RELOAD.",
+		     j->spec->file);
 	return false;
 }
 
@@ -284,10 +293,10 @@ static bool behind(struct job *j, enum phase to, struct problem *p)
 	return false;
 }
 
-static bool advance(struct job *j, enum phase to, bool force,
-		    struct problem *p)
+static bool advance(struct job *j, enum phase to, bool force, struct problem *p)
 {
 	bool forward = j->row.pending && j->row.from < j->row.phase;
+	bool several;
 
 	if (to != PHASE_COUNT && to < j->row.phase)
 		return behind(j, to, p);
@@ -299,13 +308,14 @@ static bool advance(struct job *j, enum phase to, bool force,
 		return final(j, p);
 	if (to == PHASE_COUNT)
 		to = j->row.phase + 1;
+	several = to > j->row.phase + 1;
 	if (to == j->row.phase)
 		job_notice(j, "in %s already", phase_name(to));
 	while (j->row.phase < to) {
 		const struct move *mv =
 		    move_find(j->row.phase, j->row.phase + 1);
 
-		if (!move_make(j, mv, force, mv->to != to, p))
+		if (!move_make(j, mv, force, several, p))
 			return false;
 	}
 	return true;
@@ -320,8 +330,10 @@ static bool rollback(struct job *j, struct problem *p)
 	if (j->row.phase == PHASE_CONTRACTED)
 		return final(j, p);
 	if (j->row.phase == PHASE_PLANNED) {
-		problem_set(p, "55000", "pgtandem: migration %s is in planned: "
-			    "there is nothing to take back", j->m->name);
+		problem_set(p, "55000",
+			    "pgtandem: migration %s is in planned: "
+			    "there is nothing to take back",
+			    j->m->name);
 		return false;
 	}
 	mv = move_find(j->row.phase, j->row.phase - 1);
@@ -333,9 +345,11 @@ static void log_failure(struct job *j, const char *what,
 			const struct problem *p)
 {
 	struct problem ignored;
-	struct state_event e = { .who = j->control->instance, .what = what,
-				 .detail = p->message, .from = j->row.phase,
-				 .to = j->row.phase };
+	struct state_event e = {.who = j->control->instance,
+				.what = what,
+				.detail = p->message,
+				.from = j->row.phase,
+				.to = j->row.phase};
 
 	log_warn("%s", p->message);
 	if (!state_log(j->db, j->m->name, j->row.epoch, &e, &ignored))

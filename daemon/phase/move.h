@@ -12,12 +12,12 @@ enum { MOVE_GATES = 5 };
 
 struct move {
 	enum phase from, to;
-	gate_fn gates[MOVE_GATES];	/* in order; NULL ends */
-	bool barrier;	/* earlier transactions end before it is complete */
-	bool prelock;	/* until then, lock old rows first (design 4) */
-	bool fill;	/* makes a walk due */
-	bool stale;	/* old is not written any more */
-	bool describe;	/* the old relations' descriptions are stored */
+	gate_fn gates[MOVE_GATES]; /* in order; NULL ends */
+	bool barrier;  /* earlier transactions end before it is complete */
+	bool prelock;  /* until then, lock old rows first (design 4) */
+	bool fill;     /* makes a walk due */
+	bool stale;    /* old is not written any more */
+	bool describe; /* the old relations' descriptions are stored */
 };
 
 /* NULL when there is no such move. */

@@ -11,35 +11,38 @@
  * and `triggers: ignore` ($6), and gives rows of severity, what, detail and
  * hint.  `old` is pg_class's row.
  */
-#define OLD "WITH given AS (SELECT $1::oid AS oid, $2::text[] AS key," \
+#define OLD \
+	"WITH given AS (SELECT $1::oid AS oid, $2::text[] AS key," \
 	" $3::text AS name, $4::text AS new_schema, $5::text AS new_name," \
-	" $6::bool AS ignored), old AS (SELECT c.*, g.key, g.name," \
-	" g.new_schema, g.new_name, g.ignored, c.oid::regclass::text AS ref" \
+	" $6::bool AS ignored, $7::bool AS planned), old AS (SELECT c.*," \
+	" g.key, g.name, g.new_schema, g.new_name, g.ignored, g.planned," \
+	" c.oid::regclass::text AS ref" \
 	" FROM given g JOIN pg_class c ON c.oid = g.oid) "
 
 static const char *const checks[] = {
-	/* An ordinary table. */
-	OLD "SELECT 'blocks', ref || ' is not an ordinary table', CASE relkind"
-	" WHEN 'p' THEN 'it is partitioned' WHEN 'v' THEN 'it is a view'"
-	" WHEN 'm' THEN 'it is a materialized view'"
-	" WHEN 'f' THEN 'it is a foreign table'"
-	" ELSE 'its kind is ' || relkind::text END,"
-	" 'Only ordinary tables can be migrated.' FROM old WHERE relkind <> 'r'",
-	OLD "SELECT 'blocks', ref || ' is part of an inheritance tree',"
+    /* An ordinary table. */
+    OLD
+    "SELECT 'blocks', ref || ' is not an ordinary table', CASE relkind"
+    " WHEN 'p' THEN 'it is partitioned' WHEN 'v' THEN 'it is a view'"
+    " WHEN 'm' THEN 'it is a materialized view'"
+    " WHEN 'f' THEN 'it is a foreign table'"
+    " ELSE 'its kind is ' || relkind::text END,"
+    " 'Only ordinary tables can be migrated.' FROM old WHERE relkind <> 'r'",
+    OLD "SELECT 'blocks', ref || ' is part of an inheritance tree',"
 	" string_agg(i.inhparent::regclass || ' is the parent of ' ||"
 	" i.inhrelid::regclass, ', '),"
 	" 'Detach it: rows of children have no key of their own here.'"
 	" FROM old JOIN pg_inherits i ON old.oid IN (i.inhparent, i.inhrelid)"
 	" GROUP BY ref",
-	OLD "SELECT 'blocks', ref || ' is temporary', NULL,"
+    OLD "SELECT 'blocks', ref || ' is temporary', NULL,"
 	" 'Name a permanent table.' FROM old WHERE relpersistence = 't'",
 
-	/* The key identifies a row. */
-	OLD "SELECT 'blocks', format('key column %I of %s may be null',"
+    /* The key identifies a row. */
+    OLD "SELECT 'blocks', format('key column %I of %s may be null',"
 	" a.attname, ref), NULL, format('ALTER TABLE %s ALTER %I SET NOT NULL',"
 	" ref, a.attname) FROM old JOIN pg_attribute a ON a.attrelid = old.oid"
 	" WHERE a.attname = ANY (key) AND NOT a.attnotnull",
-	OLD "SELECT 'blocks', format('the key of %s (%s) is not unique', ref,"
+    OLD "SELECT 'blocks', format('the key of %s (%s) is not unique', ref,"
 	" array_to_string(key, ', ')), 'no valid, immediate unique index has"
 	" exactly these columns', 'Create one, or name a key that has one.'"
 	" FROM old WHERE NOT EXISTS (SELECT FROM pg_index i"
@@ -51,34 +54,34 @@ static const char *const checks[] = {
 	"   (SELECT array_agg(k ORDER BY k COLLATE \"C\")"
 	"   FROM unnest(key) k))",
 
-	/* What the control role may do. */
-	OLD "SELECT 'blocks', format('control role %s may not act as the owner"
+    /* What the control role may do. */
+    OLD "SELECT 'blocks', format('control role %s may not act as the owner"
 	" of %s', current_user, ref), format('the owner is %s', relowner::"
 	"regrole), format('GRANT %s TO %s', relowner::regrole, current_user)"
 	" FROM old WHERE NOT pg_has_role(current_user, relowner, 'USAGE')",
-	OLD "SELECT 'blocks', format('control role %s may not create in schema"
+    OLD "SELECT 'blocks', format('control role %s may not create in schema"
 	" %I', current_user, new_schema), NULL, format('GRANT CREATE ON SCHEMA"
 	" %I TO %s', new_schema, current_user) FROM old"
 	" WHERE NOT has_schema_privilege(new_schema, 'CREATE')",
-	OLD "SELECT 'blocks', format('control role %s may not see other"
+    OLD "SELECT 'blocks', format('control role %s may not see other"
 	" sessions'' transactions', current_user), 'barriers wait for them',"
 	" format('GRANT pg_read_all_stats TO %s', current_user)"
 	" FROM old WHERE NOT pg_has_role(current_user, 'pg_read_all_stats',"
 	" 'USAGE')",
-	OLD "SELECT 'blocks', 'PostgreSQL ' || current_setting('server_version')"
+    OLD "SELECT 'blocks', 'PostgreSQL ' || current_setting('server_version')"
 	" || ' is too old', NULL, 'Version 12 or later is needed.' FROM old"
 	" WHERE current_setting('server_version_num')::int < 120000",
 
-	/* What acts on rows inside the server. */
-	OLD "SELECT 'blocks', ref || ' has row security', string_agg("
+    /* What acts on rows inside the server. */
+    OLD "SELECT 'blocks', ref || ' has row security', string_agg("
 	" p.polname, ', '), 'Its policies would not hold on the new model:"
 	" not supported yet.' FROM old LEFT JOIN pg_policy p"
 	" ON p.polrelid = old.oid WHERE relrowsecurity GROUP BY ref",
-	OLD "SELECT 'blocks', format('rule %I on %s', r.rulename, ref), NULL,"
+    OLD "SELECT 'blocks', format('rule %I on %s', r.rulename, ref), NULL,"
 	" 'Rules change what a statement does behind the proxy: drop it.'"
 	" FROM old JOIN pg_rewrite r ON r.ev_class = old.oid"
 	" WHERE r.rulename <> '_RETURN'",
-	OLD "SELECT CASE WHEN ignored THEN 'warning' ELSE 'blocks' END,"
+    OLD "SELECT CASE WHEN ignored THEN 'warning' ELSE 'blocks' END,"
 	" format('trigger %I on %s', t.tgname, ref), pg_get_triggerdef(t.oid),"
 	" CASE WHEN ignored THEN 'It fires on old only; nothing fires on new.'"
 	" ELSE 'Triggers are not moved yet: `triggers: ignore` leaves it on"
@@ -87,18 +90,18 @@ static const char *const checks[] = {
 	" JOIN pg_proc p ON p.oid = t.tgfoid"
 	" WHERE NOT t.tgisinternal"
 	" AND p.pronamespace::regnamespace::text <> 'pgtandem'",
-	OLD "SELECT 'blocks', format('foreign key %I of %s points at %s',"
+    OLD "SELECT 'blocks', format('foreign key %I of %s points at %s',"
 	" k.conname, k.conrelid::regclass, ref), pg_get_constraintdef(k.oid),"
 	" 'Its twin to the new model is not made yet: drop it for the time of"
 	" the migration.' FROM old JOIN pg_constraint k"
 	" ON k.confrelid = old.oid AND k.contype = 'f'"
 	" WHERE k.conrelid <> old.oid",
-	OLD "SELECT 'blocks', format('foreign key %I of %s points at itself',"
+    OLD "SELECT 'blocks', format('foreign key %I of %s points at itself',"
 	" k.conname, ref), pg_get_constraintdef(k.oid), 'Its twin on the new"
 	" model is not made yet: drop it for the time of the migration.'"
 	" FROM old JOIN pg_constraint k ON k.confrelid = old.oid"
 	" AND k.contype = 'f' WHERE k.conrelid = old.oid",
-	OLD "SELECT 'warning', format('foreign key %I of %s', k.conname, ref),"
+    OLD "SELECT 'warning', format('foreign key %I of %s', k.conname, ref),"
 	" pg_get_constraintdef(k.oid) || CASE WHEN k.confdeltype IN ('c', 'n',"
 	" 'd') OR k.confupdtype IN ('c', 'n', 'd') THEN ' (its action changes"
 	" rows behind the proxy: old and new both have it)' ELSE '' END,"
@@ -106,8 +109,8 @@ static const char *const checks[] = {
 	" ON k.conrelid = old.oid AND k.contype = 'f'"
 	" WHERE k.confrelid <> old.oid",
 
-	/* What reads or names the old model. */
-	OLD "SELECT DISTINCT 'warning', format('%s %s reads %s', CASE v.relkind"
+    /* What reads or names the old model. */
+    OLD "SELECT DISTINCT 'warning', format('%s %s reads %s', CASE v.relkind"
 	" WHEN 'm' THEN 'materialized view' ELSE 'view' END, v.oid::regclass,"
 	" ref), NULL, 'It goes on reading old: redefine it over the new model"
 	" in write_new; contracted is refused until then.' FROM old"
@@ -117,22 +120,24 @@ static const char *const checks[] = {
 	" JOIN pg_class v ON v.oid = r.ev_class"
 	" WHERE v.oid <> old.oid AND v.relnamespace::regnamespace::text <>"
 	" 'pgtandem'",
-	OLD "SELECT 'warning', format('function %s names %s', f.oid::"
-	"regprocedure, name), NULL, 'Calls of it are not seen by the proxy:"
-	" what it writes is not synced, and from new_only on it misses what is"
-	" written to new. Change it.' FROM old JOIN pg_proc f"
-	" ON f.prosrc ~* ('\\m' || regexp_replace(name, '(\\W)', '\\\\\\1', 'g')"
-	" || '\\M') WHERE f.pronamespace::regnamespace::text NOT IN"
-	" ('pg_catalog', 'information_schema', 'pgtandem')",
-	OLD "SELECT 'warning', format('publication %I has %s', p.pubname, ref),"
+    OLD
+    "SELECT 'warning', format('function %s names %s', f.oid::"
+    "regprocedure, name), NULL, 'Calls of it are not seen by the proxy:"
+    " what it writes is not synced, and from new_only on it misses what is"
+    " written to new. Change it.' FROM old JOIN pg_proc f"
+    " ON f.prosrc ~* ('\\m' || regexp_replace(name, '(\\W)', '\\\\\\1', 'g')"
+    " || '\\M') WHERE f.pronamespace::regnamespace::text NOT IN"
+    " ('pg_catalog', 'information_schema', 'pgtandem')",
+    OLD "SELECT 'warning', format('publication %I has %s', p.pubname, ref),"
 	" CASE WHEN p.puballtables THEN 'it has all tables' END,"
 	" 'Subscribers see the new model as a table of its own: add it there"
 	" and to the publication.' FROM old JOIN pg_publication p"
 	" ON p.puballtables OR EXISTS (SELECT FROM pg_publication_rel x"
 	"  WHERE x.prpubid = p.oid AND x.prrelid = old.oid)",
-	OLD "SELECT 'warning', format('%I.%I exists already', new_schema,"
+    OLD "SELECT 'warning', format('%I.%I exists already', new_schema,"
 	" new_name), NULL, 'The move into expanded takes it as the new model if"
-	" it fits, or fails.' FROM old WHERE to_regclass(format('%I.%I',"
+	" it fits, or fails.' FROM old WHERE planned AND "
+	"to_regclass(format('%I.%I',"
 	" new_schema, new_name)) IS NOT NULL AND to_regclass(format('%I.%I',"
 	" new_schema, new_name)) <> old.oid",
 };
@@ -158,28 +163,31 @@ static const char *key_array(struct job *j, const struct spec_lens *l)
 	return arena_fmt(&j->arena, "%s}", all);
 }
 
-static bool lens_check(struct job *j, unsigned i, control_row_fn row,
-		       void *arg, struct problem *p)
+static bool lens_check(struct job *j, unsigned i, control_row_fn row, void *arg,
+		       struct problem *p)
 {
 	const struct spec_lens *l = &j->spec->lenses[i];
 	char oid[16];
 	const char *const params[] = {
-		oid, key_array(j, l), l->old.name,
-		l->new.schema ? l->new.schema : l->old.schema,
-		l->new.name ? l->new.name : l->old.name,
-		j->spec->triggers == TRIGGERS_IGNORE ? "t" : "f",
+	    oid,
+	    key_array(j, l),
+	    l->old.name,
+	    l->new.schema ? l->new.schema : l->old.schema,
+	    l->new.name ? l->new.name : l->old.name,
+	    j->spec->triggers == TRIGGERS_IGNORE ? "t" : "f",
+	    j->row.phase == PHASE_PLANNED ? "t" : "f",
 	};
 
 	snprintf(oid, sizeof(oid), "%u", j->lenses[i]->old->oid);
 	for (size_t k = 0; k < sizeof(checks) / sizeof(checks[0]); k++) {
-		PGresult *r = db_query(j->db, p, checks[k], 6, params);
+		PGresult *r = db_query(j->db, p, checks[k], 7, params);
 
 		if (!r)
 			return false;
 		for (int n = 0; n < PQntuples(r); n++)
 			row(arg, (const char *const[]){
-					 db_text(r, n, 0), db_text(r, n, 1),
-					 db_text(r, n, 2), db_text(r, n, 3) });
+				     db_text(r, n, 0), db_text(r, n, 1),
+				     db_text(r, n, 2), db_text(r, n, 3)});
 		PQclear(r);
 	}
 	return true;
@@ -195,9 +203,9 @@ bool preflight_show(struct job *j, control_row_fn row, void *arg,
 	uv_mutex_unlock(&j->control->lock);
 	if (misfit.message[0])
 		row(arg, (const char *const[]){
-				 "blocks", misfit.message,
-				 misfit.detail[0] ? misfit.detail : NULL,
-				 misfit.hint[0] ? misfit.hint : NULL });
+			     "blocks", misfit.message,
+			     misfit.detail[0] ? misfit.detail : NULL,
+			     misfit.hint[0] ? misfit.hint : NULL});
 	for (unsigned i = 0; i < j->spec->n_lenses; i++)
 		if (!lens_check(j, i, row, arg, p))
 			return false;
@@ -221,9 +229,9 @@ static void on_row(void *arg, const char *const *v)
 		job_notice(g->job, "%s: %s", v[0], v[1]);
 		return;
 	}
-	g->reasons = arena_fmt(a, "%s%s%s%s%s", g->reasons,
-			       g->blocks ? "; " : "", v[1], v[2] ? ": " : "",
-			       v[2] ? v[2] : "");
+	g->reasons =
+	    arena_fmt(a, "%s%s%s%s%s", g->reasons, g->blocks ? "; " : "", v[1],
+		      v[2] ? ": " : "", v[2] ? v[2] : "");
 	if (!g->hint && v[3])
 		g->hint = arena_str(a, v[3]);
 	g->blocks++;
@@ -231,15 +239,16 @@ static void on_row(void *arg, const char *const *v)
 
 bool preflight_gate(struct job *j, struct problem *p)
 {
-	struct gate g = { .job = j, .p = p, .reasons = "" };
+	struct gate g = {.job = j, .p = p, .reasons = ""};
 
 	if (!preflight_show(j, on_row, &g, p))
 		return false;
 	if (g.blocks == 0)
 		return true;
-	problem_set(p, "55000", "pgtandem: migration %s (phase %s): preflight "
-		    "found %u thing%s in the way", j->m->name,
-		    phase_name(j->row.phase), g.blocks,
+	problem_set(p, "55000",
+		    "pgtandem: migration %s (phase %s): preflight "
+		    "found %u thing%s in the way",
+		    j->m->name, phase_name(j->row.phase), g.blocks,
 		    g.blocks == 1 ? "" : "s");
 	problem_detail(p, "%s", g.reasons);
 	problem_hint(p, "%s%sSHOW PREFLIGHT %s lists all.",
@@ -249,29 +258,29 @@ bool preflight_gate(struct job *j, struct problem *p)
 
 /* Not what goes with the table by itself, nor what pgtandem made. */
 static const char dependents_sql[] =
-	"SELECT string_agg(DISTINCT what, ', ') FROM ("
-	"SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS what"
-	" FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass"
-	" AND d.refobjid = $1::oid AND d.deptype = 'n'"
-	" AND d.classid <> 'pg_rewrite'::regclass"
-	" AND NOT (d.classid = 'pg_constraint'::regclass AND EXISTS ("
-	"  SELECT FROM pg_constraint k WHERE k.oid = d.objid"
-	"  AND k.conrelid = $1::oid))"
-	" AND NOT (d.classid = 'pg_class'::regclass AND d.objid = $1::oid)"
-	" AND NOT (d.classid = 'pg_proc'::regclass AND EXISTS ("
-	"  SELECT FROM pg_proc f WHERE f.oid = d.objid"
-	"  AND f.pronamespace::regnamespace::text = 'pgtandem'))"
-	" AND NOT (d.classid = 'pg_attrdef'::regclass AND EXISTS ("
-	"  SELECT FROM pg_attrdef f WHERE f.oid = d.objid"
-	"  AND f.adrelid = $1::oid))"
-	" UNION ALL "
-	"SELECT format('view %s', v.oid::regclass) FROM pg_depend d"
-	" JOIN pg_rewrite r ON r.oid = d.objid"
-	" JOIN pg_class v ON v.oid = r.ev_class"
-	" WHERE d.classid = 'pg_rewrite'::regclass"
-	" AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1::oid"
-	" AND v.oid <> $1::oid"
-	" AND v.relnamespace::regnamespace::text <> 'pgtandem') x";
+    "SELECT string_agg(DISTINCT what, ', ') FROM ("
+    "SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS what"
+    " FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass"
+    " AND d.refobjid = $1::oid AND d.deptype = 'n'"
+    " AND d.classid <> 'pg_rewrite'::regclass"
+    " AND NOT (d.classid = 'pg_constraint'::regclass AND EXISTS ("
+    "  SELECT FROM pg_constraint k WHERE k.oid = d.objid"
+    "  AND k.conrelid = $1::oid))"
+    " AND NOT (d.classid = 'pg_class'::regclass AND d.objid = $1::oid)"
+    " AND NOT (d.classid = 'pg_proc'::regclass AND EXISTS ("
+    "  SELECT FROM pg_proc f WHERE f.oid = d.objid"
+    "  AND f.pronamespace::regnamespace::text = 'pgtandem'))"
+    " AND NOT (d.classid = 'pg_attrdef'::regclass AND EXISTS ("
+    "  SELECT FROM pg_attrdef f WHERE f.oid = d.objid"
+    "  AND f.adrelid = $1::oid))"
+    " UNION ALL "
+    "SELECT format('view %s', v.oid::regclass) FROM pg_depend d"
+    " JOIN pg_rewrite r ON r.oid = d.objid"
+    " JOIN pg_class v ON v.oid = r.ev_class"
+    " WHERE d.classid = 'pg_rewrite'::regclass"
+    " AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1::oid"
+    " AND v.oid <> $1::oid"
+    " AND v.relnamespace::regnamespace::text <> 'pgtandem') x";
 
 bool preflight_dependents(struct job *j, const char **ret, struct problem *p)
 {
@@ -279,7 +288,7 @@ bool preflight_dependents(struct job *j, const char **ret, struct problem *p)
 
 	for (unsigned i = 0; i < j->spec->n_lenses; i++) {
 		char oid[16];
-		const char *const params[] = { oid };
+		const char *const params[] = {oid};
 		PGresult *r;
 
 		snprintf(oid, sizeof(oid), "%u", j->lenses[i]->old->oid);

@@ -15,11 +15,11 @@ bool preflight_show(struct job *j, control_row_fn row, void *arg,
 
 /* False with the reasons when anything `blocks`; warnings become notices. */
 bool preflight_gate(struct job *j, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* What in the database still depends on the old relations, as a list; the
  * arena's, "" if nothing does. */
 bool preflight_dependents(struct job *j, const char **ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 #endif

@@ -11,9 +11,11 @@ static bool lens_make(const struct spec *spec, unsigned i,
 	const struct relation *old, *new = NULL;
 
 	if (!source->old_json) {
-		problem_set(p, "42P01", "pgtandem: migration %s: relation "
-			    "%s.%s does not exist in database %s", spec->name,
-			    l->old.schema, l->old.name, spec->database);
+		problem_set(p, "42P01",
+			    "pgtandem: migration %s: relation "
+			    "%s.%s does not exist in database %s",
+			    spec->name, l->old.schema, l->old.name,
+			    spec->database);
 		problem_hint(p, "Correct %s line %u, or create the relation.",
 			     spec->file, l->line);
 		return false;
@@ -29,7 +31,7 @@ bool lenses_compile(const struct spec *spec, const struct lens_source *sources,
 		    struct problem *p)
 {
 	const struct lens **all =
-	    arena_alloc(a, spec->n_lenses * sizeof(*all));
+	    arena_alloc(a, spec->n_lenses * sizeof(const struct lens *));
 
 	for (unsigned i = 0; i < spec->n_lenses; i++)
 		if (!lens_make(spec, i, &sources[i], a, &all[i], p))
@@ -42,13 +44,13 @@ void rule_fill(const struct spec *spec, const struct state_row *row,
 	       const struct lens *const *lenses, struct rule_migration *ret)
 {
 	*ret = (struct rule_migration){
-		.spec = spec,
-		.phase = row->phase,
-		.epoch = row->epoch,
-		.read_percent = row->read_percent,
-		.prelock = row->prelock,
-		.n_lenses = spec->n_lenses,
-		.lenses = lenses,
+	    .spec = spec,
+	    .phase = row->phase,
+	    .epoch = row->epoch,
+	    .read_percent = row->read_percent,
+	    .prelock = row->prelock,
+	    .n_lenses = spec->n_lenses,
+	    .lenses = lenses,
 	};
 }
 
@@ -59,17 +61,17 @@ static bool database_fill(struct database *d, struct snapshot *s,
 	struct rule_migration *rules =
 	    arena_alloc(a, (d->n_migrations + 1) * sizeof(*rules));
 	struct ruleset_input in = {
-		.serial = s->serial,
-		.database = arena_str(a, d->name),
-		.max_statement_bytes = s->settings->max_statement_bytes,
-		.migrations = rules,
+	    .serial = s->serial,
+	    .database = arena_str(a, d->name),
+	    .max_statement_bytes = s->settings->max_statement_bytes,
+	    .migrations = rules,
 	};
 	const struct lens *const *lenses;
 
 	ret->name = in.database;
 	ret->lease = &d->lease;
-	ret->usage = arena_alloc(a, (d->n_migrations + 1) *
-				    sizeof(struct usage *));
+	ret->usage =
+	    arena_alloc(a, (d->n_migrations + 1) * sizeof(struct usage *));
 	for (size_t i = 0; i < d->n_migrations; i++) {
 		struct migration *m = d->migrations[i];
 
@@ -91,11 +93,11 @@ static bool database_fill(struct database *d, struct snapshot *s,
 
 bool snapshot_make(struct control *c, struct snapshot **ret, struct problem *p)
 {
-	struct snapshot *s = snapshot_create(settings_ref(c->settings),
-					     c->serial + 1);
+	struct snapshot *s =
+	    snapshot_create(settings_ref(c->settings), c->serial + 1);
 
-	s->databases = arena_alloc(&s->arena, (c->n_databases + 1) *
-					      sizeof(*s->databases));
+	s->databases = arena_alloc(
+	    &s->arena, (c->n_databases + 1) * sizeof(*s->databases));
 	for (size_t i = 0; i < c->n_databases; i++) {
 		if (!database_fill(c->databases[i], s,
 				   &s->databases[s->n_databases], p)) {
@@ -117,7 +119,8 @@ bool snapshot_publish(struct control *c, struct problem *p)
 		return true;
 	if (!snapshot_make(c, &s, p)) {
 		log_error("no new rules for statements could be made, the "
-			  "last ones stay in force: %s", p->message);
+			  "last ones stay in force: %s",
+			  p->message);
 		return false;
 	}
 	server_publish(c->server, s);

@@ -22,10 +22,10 @@ void rule_fill(const struct spec *spec, const struct state_row *row,
 
 /* With control.lock held. The caller owns the reference. */
 bool snapshot_make(struct control *c, struct snapshot **ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 /* With control.lock held: makes one and gives it to the server, if there is
  * one yet; failure is logged, and the last one stays in force. */
 bool snapshot_publish(struct control *c, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 #endif

@@ -13,23 +13,26 @@
 #define PREPARE_LOCK "8098936438155210093"
 
 static const char columns[] =
-	"phase, epoch, pending_from, prelock, old_stale, filled, paused,"
-	" verified_epoch = epoch, coalesce(verified_clean, false),"
-	" read_percent, rate, spec_hash, coalesce(verified_lossy, 0)";
+    "phase, epoch, pending_from, prelock, old_stale, filled, paused,"
+    " verified_epoch = epoch, coalesce(verified_clean, false),"
+    " read_percent, rate, spec_hash, coalesce(verified_lossy, 0)";
 
 bool state_prepare(PGconn *db, struct problem *p)
 {
-	bool ok = db_exec(db, "BEGIN; SET LOCAL client_min_messages = warning;"
-			      " SELECT pg_advisory_xact_lock(" PREPARE_LOCK ")",
+	bool ok = db_exec(db,
+			  "BEGIN; SET LOCAL client_min_messages = warning;"
+			  " SELECT pg_advisory_xact_lock(" PREPARE_LOCK ")",
 			  p) &&
 		  db_exec(db, ddl_state_schema(), p) &&
 		  db_exec(db, "COMMIT", p);
 
 	db_rollback(db);
 	if (!ok && strcmp(p->sqlstate, "42501") == 0)
-		problem_hint(p, "The control role must be allowed to create "
-				"schema pgtandem: GRANT CREATE ON DATABASE %s "
-				"TO %s.", PQdb(db), PQuser(db));
+		problem_hint(p,
+			     "The control role must be allowed to create "
+			     "schema pgtandem: GRANT CREATE ON DATABASE %s "
+			     "TO %s.",
+			     PQdb(db), PQuser(db));
 	return ok;
 }
 
@@ -37,8 +40,10 @@ static bool phase_read(const char *name, enum phase *ret, struct problem *p)
 {
 	if (phase_from_name(name, strlen(name), ret))
 		return true;
-	problem_set(p, "XX001", "pgtandem: the state names a phase \"%s\" that "
-		    "this version does not know", name);
+	problem_set(p, "XX001",
+		    "pgtandem: the state names a phase \"%s\" that "
+		    "this version does not know",
+		    name);
 	problem_hint(p, "A newer pgtandem has written it: run that one.");
 	return false;
 }
@@ -46,7 +51,7 @@ static bool phase_read(const char *name, enum phase *ret, struct problem *p)
 static bool row_read(const PGresult *r, struct state_row *ret,
 		     struct problem *p)
 {
-	struct state_row row = { 0 };
+	struct state_row row = {0};
 
 	row.pending = !PQgetisnull(r, 0, 2);
 	if (!phase_read(PQgetvalue(r, 0, 0), &row.phase, p) ||
@@ -90,14 +95,14 @@ bool state_read(PGconn *db, const char *migration, struct state_row *ret,
 static const char *violation_name(const struct spec *spec)
 {
 	return spec->on_violation == VIOLATION_QUARANTINE ? "quarantine"
-							   : "fail";
+							  : "fail";
 }
 
 bool state_enrol(PGconn *db, const struct spec *spec, const char *who,
 		 struct problem *p)
 {
-	const char *const params[] = { spec->name, spec->text, spec->hash,
-				       who, violation_name(spec) };
+	const char *const params[] = {spec->name, spec->text, spec->hash, who,
+				      violation_name(spec)};
 	PGresult *r = db_query(
 	    db, p,
 	    "WITH made AS (INSERT INTO pgtandem.migration"
@@ -105,7 +110,8 @@ bool state_enrol(PGconn *db, const struct spec *spec, const char *who,
 	    " VALUES ($1, 'planned', 1, $2, $3, $5)"
 	    " ON CONFLICT (name) DO NOTHING RETURNING name)"
 	    "INSERT INTO pgtandem.event (who, migration, what, to_phase, epoch)"
-	    " SELECT $4, name, 'plan', 'planned', 1 FROM made", 5, params);
+	    " SELECT $4, name, 'plan', 'planned', 1 FROM made",
+	    5, params);
 
 	PQclear(r);
 	return r;
@@ -114,8 +120,8 @@ bool state_enrol(PGconn *db, const struct spec *spec, const char *who,
 bool state_respecify(PGconn *db, const struct spec *spec, const char *who,
 		     struct problem *p)
 {
-	const char *const params[] = { spec->name, spec->text, spec->hash,
-				       who, violation_name(spec) };
+	const char *const params[] = {spec->name, spec->text, spec->hash, who,
+				      violation_name(spec)};
 	PGresult *r = db_query(
 	    db, p,
 	    "WITH changed AS (UPDATE pgtandem.migration"
@@ -123,7 +129,8 @@ bool state_respecify(PGconn *db, const struct spec *spec, const char *who,
 	    " WHERE name = $1 AND phase = 'planned' RETURNING epoch)"
 	    "INSERT INTO pgtandem.event (who, migration, what, to_phase,"
 	    " epoch, detail) SELECT $4, $1, 'new specification', 'planned',"
-	    " epoch, 'hash ' || $3 FROM changed", 5, params);
+	    " epoch, 'hash ' || $3 FROM changed",
+	    5, params);
 
 	PQclear(r);
 	return r;
@@ -135,15 +142,20 @@ static const char *flag(bool b)
 }
 
 static bool row_write(PGconn *db, const char *migration,
-		      const struct state_row *was,
-		      const struct state_row *next, struct problem *p)
+		      const struct state_row *was, const struct state_row *next,
+		      struct problem *p)
 {
 	char was_epoch[24], epoch[24];
 	const char *const params[] = {
-		migration, was_epoch, phase_name(next->phase), epoch,
-		next->pending ? phase_name(next->from) : NULL,
-		flag(next->prelock), flag(next->old_stale),
-		flag(next->filled), flag(next->phase != was->phase),
+	    migration,
+	    was_epoch,
+	    phase_name(next->phase),
+	    epoch,
+	    next->pending ? phase_name(next->from) : NULL,
+	    flag(next->prelock),
+	    flag(next->old_stale),
+	    flag(next->filled),
+	    flag(next->phase != was->phase),
 	};
 	PGresult *r;
 	bool ok;
@@ -162,10 +174,13 @@ static bool row_write(PGconn *db, const char *migration,
 	ok = strcmp(PQcmdTuples(r), "1") == 0;
 	PQclear(r);
 	if (!ok) {
-		problem_set(p, "40001", "pgtandem: migration %s was moved by "
-			    "another instance meanwhile", migration);
-		problem_hint(p, "SHOW EVENTS %s says by whom; look at SHOW "
-				"MIGRATION and give the command again.",
+		problem_set(p, "40001",
+			    "pgtandem: migration %s was moved by "
+			    "another instance meanwhile",
+			    migration);
+		problem_hint(p,
+			     "SHOW EVENTS %s says by whom; look at SHOW "
+			     "MIGRATION and give the command again.",
 			     migration);
 	}
 	return ok;
@@ -175,25 +190,29 @@ bool state_log(PGconn *db, const char *migration, uint64_t epoch,
 	       const struct state_event *event, struct problem *p)
 {
 	char number[24];
-	const char *const params[] = { event->who, migration, event->what,
-				       phase_name(event->from),
-				       phase_name(event->to), number,
-				       event->detail };
+	const char *const params[] = {event->who,
+				      migration,
+				      event->what,
+				      phase_name(event->from),
+				      phase_name(event->to),
+				      number,
+				      event->detail};
 	PGresult *r;
 
 	snprintf(number, sizeof(number), "%" PRIu64, epoch);
 	r = db_query(db, p,
 		     "INSERT INTO pgtandem.event (who, migration, what,"
 		     " from_phase, to_phase, epoch, detail)"
-		     " VALUES ($1, $2, $3, $4, $5, $6, $7)", 7, params);
+		     " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		     7, params);
 	PQclear(r);
 	return r;
 }
 
 static bool announce(PGconn *db, const char *migration, struct problem *p)
 {
-	PGresult *r = db_query(db, p, "SELECT pg_notify('pgtandem', $1)", 1,
-			       &migration);
+	PGresult *r =
+	    db_query(db, p, "SELECT pg_notify('pgtandem', $1)", 1, &migration);
 
 	PQclear(r);
 	return r;
@@ -212,15 +231,15 @@ bool state_set(PGconn *db, const char *migration, enum state_setting what,
 	       const char *value, struct problem *p)
 {
 	static const char *const sql[] = {
-		[STATE_RATE] = "UPDATE pgtandem.migration SET rate = $2"
-			       " WHERE name = $1",
-		[STATE_READ_PERCENT] = "UPDATE pgtandem.migration"
-				       " SET read_percent = $2"
-				       " WHERE name = $1",
-		[STATE_PAUSED] = "UPDATE pgtandem.migration SET paused = $2"
-				 " WHERE name = $1",
+	    [STATE_RATE] = "UPDATE pgtandem.migration SET rate = $2"
+			   " WHERE name = $1",
+	    [STATE_READ_PERCENT] = "UPDATE pgtandem.migration"
+				   " SET read_percent = $2"
+				   " WHERE name = $1",
+	    [STATE_PAUSED] = "UPDATE pgtandem.migration SET paused = $2"
+			     " WHERE name = $1",
 	};
-	const char *const params[] = { migration, value };
+	const char *const params[] = {migration, value};
 	PGresult *r = db_query(db, p, sql[what], 2, params);
 
 	PQclear(r);
@@ -230,7 +249,7 @@ bool state_set(PGconn *db, const char *migration, enum state_setting what,
 bool state_describe(PGconn *db, const char *migration, const char *json,
 		    struct problem *p)
 {
-	const char *const params[] = { migration, json };
+	const char *const params[] = {migration, json};
 	PGresult *r = db_query(db, p,
 			       "UPDATE pgtandem.migration"
 			       " SET old_description = $2 WHERE name = $1",
@@ -244,7 +263,7 @@ bool state_description(PGconn *db, const char *migration, unsigned number,
 		       char **ret, struct problem *p)
 {
 	char position[12];
-	const char *const params[] = { migration, position };
+	const char *const params[] = {migration, position};
 	PGresult *r;
 
 	snprintf(position, sizeof(position), "%u", number - 1);
@@ -265,8 +284,8 @@ bool state_verified(PGconn *db, const char *migration, uint64_t epoch,
 		    struct problem *p)
 {
 	char number[24], count[24];
-	const char *const params[] = { migration, number, flag(clean),
-				       summary, count };
+	const char *const params[] = {migration, number, flag(clean), summary,
+				      count};
 	PGresult *r;
 
 	snprintf(number, sizeof(number), "%" PRIu64, epoch);
@@ -275,7 +294,8 @@ bool state_verified(PGconn *db, const char *migration, uint64_t epoch,
 		     "UPDATE pgtandem.migration SET verified_at = now(),"
 		     " verified_epoch = $2, verified_clean = $3,"
 		     " verified_summary = $4, verified_lossy = $5"
-		     " WHERE name = $1 AND epoch = $2", 5, params);
+		     " WHERE name = $1 AND epoch = $2",
+		     5, params);
 	PQclear(r);
 	return r;
 }

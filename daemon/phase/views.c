@@ -29,7 +29,7 @@ struct out {
 static bool show_query(struct job *j, const struct out *o, const char *sql,
 		       struct problem *p)
 {
-	const char *const params[] = { j->m->name };
+	const char *const params[] = {j->m->name};
 	const char *values[MAX_COLUMNS];
 	PGresult *r = db_query(j->db, p, sql, 1, params);
 
@@ -44,13 +44,13 @@ static bool show_query(struct job *j, const struct out *o, const char *sql,
 	return true;
 }
 
-static bool show_findings(struct job *j, const struct out *o,
-			  struct problem *p)
+static bool show_findings(struct job *j, const struct out *o, struct problem *p)
 {
 	return show_query(j, o,
 			  "SELECT kind, relation, key, detail, seen_at"
 			  " FROM pgtandem.finding WHERE migration = $1"
-			  " ORDER BY id", p);
+			  " ORDER BY id",
+			  p);
 }
 
 static bool show_events(struct job *j, const struct out *o, struct problem *p)
@@ -58,7 +58,8 @@ static bool show_events(struct job *j, const struct out *o, struct problem *p)
 	return show_query(j, o,
 			  "SELECT at, who, what, from_phase, to_phase, epoch,"
 			  " detail FROM pgtandem.event WHERE migration = $1"
-			  " ORDER BY id", p);
+			  " ORDER BY id",
+			  p);
 }
 
 static bool show_barrier(struct job *j, const struct out *o, struct problem *p)
@@ -75,16 +76,15 @@ static bool show_preflight(struct job *j, const struct out *o,
 static void show_steps(struct job *j, const struct out *o, enum phase from,
 		       enum phase to, bool before)
 {
-	const char *move = arena_fmt(&j->arena, "%s to %s%s", phase_name(from),
-				     phase_name(to),
-				     before ? "" : ", after the barrier");
+	const char *move =
+	    arena_fmt(&j->arena, "%s to %s%s", phase_name(from), phase_name(to),
+		      before ? "" : ", after the barrier");
 	struct ddl_list list;
 
 	ddl_collect(j->spec, j->lenses, from, to, before, &j->arena, &list);
 	for (size_t i = 0; i < list.n; i++)
-		o->row(o->arg, (const char *const[]){
-				       move, list.steps[i].what,
-				       list.steps[i].sql });
+		o->row(o->arg, (const char *const[]){move, list.steps[i].what,
+						     list.steps[i].sql});
 }
 
 static bool show_ddl(struct job *j, const struct out *o, struct problem *p)
@@ -114,23 +114,24 @@ static const char *or_null(const char *s)
 static bool show_stored_walk(struct job *j, const struct out *o,
 			     struct problem *p)
 {
-	const char *const params[] = { j->m->name };
-	PGresult *r = db_query(
-	    j->db, p,
-	    "SELECT sum(rows_done), sum(rows_total), max(mode),"
-	    " max(state), max(error) FROM pgtandem.walk"
-	    " WHERE migration = $1 AND job = 'fill'", 1, params);
+	const char *const params[] = {j->m->name};
+	PGresult *r =
+	    db_query(j->db, p,
+		     "SELECT sum(rows_done), sum(rows_total), max(mode),"
+		     " max(state), max(error) FROM pgtandem.walk"
+		     " WHERE migration = $1 AND job = 'fill'",
+		     1, params);
 	const char *state;
 
 	if (!r)
 		return false;
 	state = j->row.filled ? "complete" : db_text(r, 0, 3);
-	o->row(o->arg, (const char *const[]){
-			       state ? state : "none",
-			       db_text(r, 0, 0) ? db_text(r, 0, 0) : "0",
-			       db_text(r, 0, 1) ? db_text(r, 0, 1) : "0",
-			       "0", j->row.filled ? "0" : NULL,
-			       db_text(r, 0, 2), NULL, db_text(r, 0, 4) });
+	o->row(o->arg,
+	       (const char *const[]){state ? state : "none",
+				     db_text(r, 0, 0) ? db_text(r, 0, 0) : "0",
+				     db_text(r, 0, 1) ? db_text(r, 0, 1) : "0",
+				     "0", j->row.filled ? "0" : NULL,
+				     db_text(r, 0, 2), NULL, db_text(r, 0, 4)});
 	PQclear(r);
 	return true;
 }
@@ -153,27 +154,23 @@ static const char *walk_trouble(const struct job *j,
 	return w->error[0] ? w->error : or_null(w->waiting_for);
 }
 
-static bool show_backfill(struct job *j, const struct out *o,
-			  struct problem *p)
+static bool show_backfill(struct job *j, const struct out *o, struct problem *p)
 {
 	struct walk_progress w;
 
 	if (!walks_progress(j->m, &w))
 		return show_stored_walk(j, o, p);
 	o->row(o->arg, (const char *const[]){
-			       walk_state_shown(j, &w), number(j, w.rows_done),
-			       number(j, w.rows_total),
-			       number(j, w.rows_per_s),
-			       w.eta_s < 0 ? NULL
-					   : number(j, (uint64_t)w.eta_s),
-			       walk_mode_name(w.mode), or_null(w.position),
-			       walk_trouble(j, &w) });
+			   walk_state_shown(j, &w), number(j, w.rows_done),
+			   number(j, w.rows_total), number(j, w.rows_per_s),
+			   w.eta_s < 0 ? NULL : number(j, (uint64_t)w.eta_s),
+			   walk_mode_name(w.mode), or_null(w.position),
+			   walk_trouble(j, &w)});
 	return true;
 }
 
-__attribute__((format(printf, 4, 5)))
-static void say(struct job *j, const struct out *o, const char *name,
-		const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static void
+say(struct job *j, const struct out *o, const char *name, const char *fmt, ...)
 {
 	char text[1024];
 	va_list args;
@@ -181,8 +178,7 @@ static void say(struct job *j, const struct out *o, const char *name,
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	o->row(o->arg, (const char *const[]){
-			       name, arena_str(&j->arena, text) });
+	o->row(o->arg, (const char *const[]){name, arena_str(&j->arena, text)});
 }
 
 static const char *yes_no(bool b)
@@ -207,9 +203,11 @@ static void say_apps(struct job *j, const struct out *o)
 
 	uv_mutex_lock(&u->lock);
 	for (size_t i = 0; i < u->n_apps; i++)
-		say(j, o, "old shape used by", "%s (%s): %llu statements, last "
-		    "at %s", u->apps[i].user, u->apps[i].application,
-		    u->apps[i].count, moment(u->apps[i].last_ms, at));
+		say(j, o, "old shape used by",
+		    "%s (%s): %llu statements, last "
+		    "at %s",
+		    u->apps[i].user, u->apps[i].application, u->apps[i].count,
+		    moment(u->apps[i].last_ms, at));
 	uv_mutex_unlock(&u->lock);
 }
 
@@ -223,8 +221,7 @@ static void say_usage(struct job *j, const struct out *o)
 	say(j, o, "new-shape statements", "%llu", atomic_load(&u->new_shape));
 	say(j, o, "refused", "%llu", atomic_load(&u->refused));
 	say(j, o, "errors", "%llu", atomic_load(&u->errors));
-	say(j, o, "slowest statement", "%llu us",
-	    atomic_load(&u->slowest_us));
+	say(j, o, "slowest statement", "%llu us", atomic_load(&u->slowest_us));
 	say(j, o, "old shape last used", "%s",
 	    moment(atomic_load(&u->last_old_ms), at));
 	say_apps(j, o);
@@ -240,8 +237,10 @@ static void say_state(struct job *j, const struct out *o)
 	say(j, o, "what it means", "%s", phase_what(row->phase));
 	say(j, o, "epoch", "%" PRIu64, row->epoch);
 	if (row->pending)
-		say(j, o, "pending", "the move from %s is not complete: "
-		    "ADVANCE or ROLLBACK", phase_name(row->from));
+		say(j, o, "pending",
+		    "the move from %s is not complete: "
+		    "ADVANCE or ROLLBACK",
+		    phase_name(row->from));
 	say(j, o, "specification", "%s", j->spec->file);
 	say(j, o, "specification hash", "%s", row->spec_hash);
 	for (size_t i = 0; i < j->spec->n_lenses; i++)
@@ -253,7 +252,9 @@ static void say_state(struct job *j, const struct out *o)
 	say(j, o, "walk paused", "%s", yes_no(row->paused));
 	say(j, o, "old is stale", "%s", yes_no(row->old_stale));
 	say(j, o, "verified in this phase", "%s",
-	    !row->verified ? "no" : row->clean ? "clean" : "differences");
+	    !row->verified ? "no"
+	    : row->clean   ? "clean"
+			   : "differences");
 	if (j->m->misfit.message[0])
 		say(j, o, "does not fit", "%s", j->m->misfit.message);
 }
@@ -262,18 +263,20 @@ static bool show_migration(struct job *j, const struct out *o,
 			   struct problem *p)
 {
 	say_state(j, o);
-	if (!show_query(j, o,
-			"SELECT v.name, v.value FROM pgtandem.migration m,"
-			" LATERAL (VALUES"
-			" ('phase entered', m.entered_at::text),"
-			" ('verified at', coalesce(m.verified_at::text,"
-			"  'never')),"
-			" ('verified', coalesce(m.verified_summary, '')),"
-			" ('findings', (SELECT count(*)::text"
-			"  FROM pgtandem.finding f WHERE f.migration = m.name)),"
-			" ('old shape last used, all instances',"
-			"  coalesce(m.last_old_use::text, 'never'))"
-			") AS v(name, value) WHERE m.name = $1", p))
+	if (!show_query(
+		j, o,
+		"SELECT v.name, v.value FROM pgtandem.migration m,"
+		" LATERAL (VALUES"
+		" ('phase entered', m.entered_at::text),"
+		" ('verified at', coalesce(m.verified_at::text,"
+		"  'never')),"
+		" ('verified', coalesce(m.verified_summary, '')),"
+		" ('findings', (SELECT count(*)::text"
+		"  FROM pgtandem.finding f WHERE f.migration = m.name)),"
+		" ('old shape last used, all instances',"
+		"  coalesce(m.last_old_use::text, 'never'))"
+		") AS v(name, value) WHERE m.name = $1",
+		p))
 		return false;
 	say_usage(j, o);
 	return true;
@@ -281,19 +284,19 @@ static bool show_migration(struct job *j, const struct out *o,
 
 /* One database's migrations; what only it knows is NULL while it is away. */
 static const char list_sql[] =
-	"SELECT CASE WHEN verified_at IS NULL THEN 'never'"
-	" WHEN verified_epoch <> epoch THEN 'at epoch ' || verified_epoch"
-	"  || CASE WHEN verified_clean THEN ': clean' ELSE ': differences' END"
-	" WHEN verified_clean THEN 'clean' ELSE 'differences' END,"
-	" (SELECT count(*) FROM pgtandem.finding f WHERE f.migration = m.name),"
-	" date_trunc('second', greatest(last_old_use, CASE WHEN $2 <> '0'"
-	"  THEN to_timestamp($2::bigint / 1000.0) END))"
-	" FROM pgtandem.migration m WHERE name = $1";
+    "SELECT CASE WHEN verified_at IS NULL THEN 'never'"
+    " WHEN verified_epoch <> epoch THEN 'at epoch ' || verified_epoch"
+    "  || CASE WHEN verified_clean THEN ': clean' ELSE ': differences' END"
+    " WHEN verified_clean THEN 'clean' ELSE 'differences' END,"
+    " (SELECT count(*) FROM pgtandem.finding f WHERE f.migration = m.name),"
+    " date_trunc('second', greatest(last_old_use, CASE WHEN $2 <> '0'"
+    "  THEN to_timestamp($2::bigint / 1000.0) END))"
+    " FROM pgtandem.migration m WHERE name = $1";
 
 static void list_one(struct migration *m, PGconn *db, const struct out *o)
 {
 	char epoch[24], used[24];
-	const char *const params[] = { m->name, used };
+	const char *const params[] = {m->name, used};
 	struct problem ignored;
 	struct state_row row;
 	PGresult *r;
@@ -307,12 +310,11 @@ static void list_one(struct migration *m, PGconn *db, const struct out *o)
 		 atomic_load(&m->usage->last_old_ms));
 	r = db ? db_query(db, &ignored, list_sql, 2, params) : NULL;
 	known = r && PQntuples(r) > 0;
-	o->row(o->arg, (const char *const[]){
-			       m->name, m->database->name,
-			       phase_name(row.phase), epoch,
-			       known ? db_text(r, 0, 0) : NULL,
-			       known ? db_text(r, 0, 1) : NULL,
-			       known ? db_text(r, 0, 2) : NULL });
+	o->row(o->arg, (const char *const[]){m->name, m->database->name,
+					     phase_name(row.phase), epoch,
+					     known ? db_text(r, 0, 0) : NULL,
+					     known ? db_text(r, 0, 1) : NULL,
+					     known ? db_text(r, 0, 2) : NULL});
 	PQclear(r);
 }
 
@@ -401,11 +403,10 @@ const char *const *control_columns(enum control_view v, size_t *ret_n)
 	return views[v].columns;
 }
 
-bool control_view(struct control *c, enum control_view v,
-		  const char *migration, control_row_fn row, void *arg,
-		  struct problem *p)
+bool control_view(struct control *c, enum control_view v, const char *migration,
+		  control_row_fn row, void *arg, struct problem *p)
 {
-	const struct out o = { row, arg };
+	const struct out o = {row, arg};
 	struct job j;
 	bool ok;
 

@@ -21,22 +21,22 @@ struct walk_run {
 	char *conninfo;
 	struct walker *walker;
 	enum walk_direction direction;
-	uint64_t epoch;		/* the fill is of this visit of the phase */
+	uint64_t epoch; /* the fill is of this visit of the phase */
 	atomic_bool ended;
-	bool written;		/* its end is in the state */
+	bool written; /* its end is in the state */
 };
 
 /* Indexed by phase; 0 is WALK_TO_NEW, so the other table says whether. */
 static const bool kept_equal[PHASE_COUNT] = {
-	[PHASE_DUAL_WRITE] = true,
-	[PHASE_READ_NEW] = true,
-	[PHASE_WRITE_NEW] = true,
+    [PHASE_DUAL_WRITE] = true,
+    [PHASE_READ_NEW] = true,
+    [PHASE_WRITE_NEW] = true,
 };
 
 static const enum walk_direction directions[PHASE_COUNT] = {
-	[PHASE_DUAL_WRITE] = WALK_TO_NEW,
-	[PHASE_READ_NEW] = WALK_TO_NEW,
-	[PHASE_WRITE_NEW] = WALK_TO_OLD,
+    [PHASE_DUAL_WRITE] = WALK_TO_NEW,
+    [PHASE_READ_NEW] = WALK_TO_NEW,
+    [PHASE_WRITE_NEW] = WALK_TO_OLD,
 };
 
 bool walk_direction_of(enum phase phase, enum walk_direction *ret)
@@ -108,8 +108,11 @@ static bool run_create(struct migration *m, enum walk_job job,
 {
 	struct walk_run *r = calloc(1, sizeof(*r));
 	struct walk_request req = {
-		.job = job, .direction = d, .restart = restart,
-		.on_end = on_end, .arg = r,
+	    .job = job,
+	    .direction = d,
+	    .restart = restart,
+	    .on_end = on_end,
+	    .arg = r,
 	};
 
 	if (!r)
@@ -133,8 +136,7 @@ static bool run_create(struct migration *m, enum walk_job job,
 }
 
 /* With m->walking held. */
-static struct walk_run *walk_replace(struct migration *m,
-				     struct walk_run *next)
+static struct walk_run *walk_replace(struct migration *m, struct walk_run *next)
 {
 	struct control *c = m->database->control;
 	struct walk_run *was;
@@ -158,8 +160,8 @@ static bool fill_start(struct migration *m, const struct state_row *row,
 	r->epoch = row->epoch;
 	walk_run_free(walk_replace(m, r));
 	log_info("migration %s (phase %s): the walk from %s begins", m->name,
-		 phase_name(row->phase), d == WALK_TO_NEW ? "old to new"
-							   : "new to old");
+		 phase_name(row->phase),
+		 d == WALK_TO_NEW ? "old to new" : "new to old");
 	walker_spawn(r->walker);
 	return true;
 }
@@ -169,20 +171,23 @@ static void summarise(const struct walk_result *w, char ret[SUMMARY])
 	snprintf(ret, SUMMARY,
 		 "%" PRIu64 " rows compared, %" PRIu64 " missing, %" PRIu64
 		 " extra, %" PRIu64 " different, %" PRIu64 " lossy, %" PRIu64
-		 " refused", w->compared, w->missing, w->extra, w->different,
-		 w->lossy, w->violations);
+		 " refused",
+		 w->compared, w->missing, w->extra, w->different, w->lossy,
+		 w->violations);
 }
 
 /* The end of a fill, in one transaction with its verify's result. */
 static bool fill_write(struct migration *m, PGconn *db,
-		       const struct state_row *row,
-		       const struct walk_result *w, struct problem *p)
+		       const struct state_row *row, const struct walk_result *w,
+		       struct problem *p)
 {
 	struct state_row next = *row;
 	char summary[SUMMARY];
-	struct state_event e = { .what = "walk complete", .detail = summary,
-				 .who = m->database->control->instance,
-				 .from = row->phase, .to = row->phase };
+	struct state_event e = {.what = "walk complete",
+				.detail = summary,
+				.who = m->database->control->instance,
+				.from = row->phase,
+				.to = row->phase};
 	bool ok;
 
 	summarise(w, summary);
@@ -209,16 +214,15 @@ static bool fill_ended(struct migration *m, struct walk_run *r, PGconn *db,
 	walker_get_progress(r->walker, &w);
 	if (w.state == WALK_FAILED)
 		log_error("migration %s (phase %s): the walk failed: %s; "
-			  "BACKFILL %s START begins it again", m->name,
-			  phase_name(row->phase), w.error, m->name);
-	r->written = w.state != WALK_DONE ||
-		     (fill_write(m, db, row, &w.result, p) &&
-		      migration_adopt(m, db, p));
+			  "BACKFILL %s START begins it again",
+			  m->name, phase_name(row->phase), w.error, m->name);
+	r->written =
+	    w.state != WALK_DONE ||
+	    (fill_write(m, db, row, &w.result, p) && migration_adopt(m, db, p));
 	return r->written;
 }
 
-static bool tend(struct migration *m, PGconn *db, bool mover,
-		 struct problem *p)
+static bool tend(struct migration *m, PGconn *db, bool mover, struct problem *p)
 {
 	struct control *c = m->database->control;
 	struct walk_run *r;
@@ -305,10 +309,11 @@ bool walks_progress(struct migration *m, struct walk_progress *ret)
 
 static void say_progress(struct job *j, const struct walk_progress *w)
 {
-	job_notice(j, "%s: %" PRIu64 " of about %" PRIu64 " rows, %" PRIu64
-		   " rows/s%s%s", walk_mode_name(w->mode), w->rows_done,
-		   w->rows_total, w->rows_per_s,
-		   w->waiting_for[0] ? ", waiting for " : "", w->waiting_for);
+	job_notice(
+	    j,
+	    "%s: %" PRIu64 " of about %" PRIu64 " rows, %" PRIu64 " rows/s%s%s",
+	    walk_mode_name(w->mode), w->rows_done, w->rows_total, w->rows_per_s,
+	    w->waiting_for[0] ? ", waiting for " : "", w->waiting_for);
 }
 
 /* Until the walker has ended, or the operator does not want it any more. */
@@ -329,9 +334,11 @@ static bool run_watch(struct job *j, struct walk_run *r, struct problem *p)
 	walker_get_progress(r->walker, &w);
 	if (w.state == WALK_DONE)
 		return true;
-	problem_set(p, "58000", "pgtandem: migration %s (phase %s): the walk "
-		    "did not come to its end: %s", j->m->name,
-		    phase_name(j->row.phase), w.error[0] ? w.error : "stopped");
+	problem_set(p, "58000",
+		    "pgtandem: migration %s (phase %s): the walk "
+		    "did not come to its end: %s",
+		    j->m->name, phase_name(j->row.phase),
+		    w.error[0] ? w.error : "stopped");
 	problem_hint(p, "Mend what it says, and give the command again.");
 	return false;
 }
@@ -357,9 +364,10 @@ bool walks_run(struct job *j, enum walk_job job, enum walk_direction d,
 
 static bool nothing_to_compare(struct job *j, struct problem *p)
 {
-	problem_set(p, "55000", "pgtandem: migration %s (phase %s): there are "
-		    "no two models to compare", j->m->name,
-		    phase_name(j->row.phase));
+	problem_set(p, "55000",
+		    "pgtandem: migration %s (phase %s): there are "
+		    "no two models to compare",
+		    j->m->name, phase_name(j->row.phase));
 	problem_hint(p, "Both are kept equal from dual_write to write_new.");
 	return false;
 }
@@ -368,9 +376,11 @@ bool walks_verify(struct job *j, struct walk_result *ret, struct problem *p)
 {
 	struct state_row next = j->row;
 	char summary[SUMMARY];
-	struct state_event e = { .who = j->control->instance, .what = "verify",
-				 .detail = summary, .from = j->row.phase,
-				 .to = j->row.phase };
+	struct state_event e = {.who = j->control->instance,
+				.what = "verify",
+				.detail = summary,
+				.from = j->row.phase,
+				.to = j->row.phase};
 	enum walk_direction d;
 	bool ok;
 
@@ -383,12 +393,12 @@ bool walks_verify(struct job *j, struct walk_result *ret, struct problem *p)
 	/* After a repair: what the fill had left unequal is equal now. */
 	if (j->row.filled && walk_result_is_equal(ret))
 		next.old_stale = false;
-	ok = db_exec(j->db, "BEGIN", p) &&
-	     state_change(j->db, j->m->name, &j->row, &next, &e, p) &&
-	     state_verified(j->db, j->m->name, j->row.epoch,
-			    walk_result_is_equal(ret), ret->lossy, summary,
-			    p) &&
-	     db_exec(j->db, "COMMIT", p);
+	ok =
+	    db_exec(j->db, "BEGIN", p) &&
+	    state_change(j->db, j->m->name, &j->row, &next, &e, p) &&
+	    state_verified(j->db, j->m->name, j->row.epoch,
+			   walk_result_is_equal(ret), ret->lossy, summary, p) &&
+	    db_exec(j->db, "COMMIT", p);
 	db_rollback(j->db);
 	return ok && job_refresh(j, p);
 }

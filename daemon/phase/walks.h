@@ -27,12 +27,12 @@ bool walk_is_due(const struct state_row *row);
  * migration alone while a mover is at work on it; a mover that waits for the
  * walk calls this itself. */
 bool walks_tend(struct migration *m, PGconn *db, bool mover, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 /* Ends the background walk of a job's migration, if any. */
 void walks_stop(struct job *j);
 /* Starts the fill from the beginning. */
 bool walks_restart(struct job *j, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 void walks_pause(struct migration *m, bool paused);
 void walks_set_rate(struct migration *m, uint64_t rate);
 
@@ -43,10 +43,10 @@ bool walks_progress(struct migration *m, struct walk_progress *ret);
  * are in the state afterwards. */
 bool walks_run(struct job *j, enum walk_job job, enum walk_direction d,
 	       struct walk_result *ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 /* WALK_JOB_VERIFY, with the result written down for the gates. */
 bool walks_verify(struct job *j, struct walk_result *ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* Do both models say the same, lossy rows set aside? */
 bool walk_result_is_equal(const struct walk_result *r);
