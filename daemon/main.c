@@ -14,8 +14,8 @@
 enum { EXIT_USAGE = 2 };
 
 struct line { /* what the user typed */
-	const char *config, *migration, *phase;
-	const char *sql;
+	const char *config, *migration, *phase_name, *sql;
+	enum phase phase; /* of that name, or PHASE_COUNT */
 };
 
 static bool run_serve(const struct line *l)
@@ -99,7 +99,7 @@ static int read_line(int argc, char **argv, struct line *l)
 			l->migration = optarg;
 			break;
 		case 'p':
-			l->phase = optarg;
+			l->phase_name = optarg;
 			break;
 		case 'h':
 			print_help();
@@ -122,8 +122,11 @@ static int run_subcommand(const struct subcommand *s, struct line *l,
 		return wrong_usage("-c FILE is missing for ", s->name);
 	if (s->wants_migration && !l->migration)
 		return wrong_usage("-m MIGRATION is missing for ", s->name);
-	if (!s->wants_migration && (l->migration || l->phase))
+	if (!s->wants_migration && (l->migration || l->phase_name))
 		return wrong_usage("-m and -p do not belong to ", s->name);
+	if (l->phase_name &&
+	    !phase_from_name(l->phase_name, strlen(l->phase_name), &l->phase))
+		return wrong_usage("not a phase: ", l->phase_name);
 	if (s->wants_sql) {
 		if (!*rest)
 			return wrong_usage("the statement is missing for ",
@@ -137,7 +140,7 @@ static int run_subcommand(const struct subcommand *s, struct line *l,
 
 int main(int argc, char **argv)
 {
-	struct line l = {0};
+	struct line l = {.phase = PHASE_COUNT};
 	int code = read_line(argc, argv, &l);
 
 	if (code != EXIT_SUCCESS)

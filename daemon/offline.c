@@ -269,25 +269,17 @@ static bool rewrite_with(const struct settings *s, const char *migration,
 }
 
 bool offline_rewrite(const char *config, const char *migration,
-		     const char *phase, const char *sql)
+		     enum phase phase, const char *sql)
 {
-	enum phase in = PHASE_COUNT;
 	struct settings *s;
 	struct problem p = {0};
 	bool ok;
 
-	if (phase && !phase_from_name(phase, strlen(phase), &in)) {
-		fprintf(stderr, "\"%s\" is not a phase; the phases are", phase);
-		for (int i = 0; i < PHASE_COUNT; i++)
-			fprintf(stderr, " %s", phase_name((enum phase)i));
-		fprintf(stderr, "\n");
-		return false;
-	}
 	if (!settings_read(config, &s, &p)) {
 		print_problem("", &p);
 		return false;
 	}
-	ok = rewrite_with(s, migration, in, sql, &p);
+	ok = rewrite_with(s, migration, phase, sql, &p);
 	if (!ok && p.message[0])
 		print_problem("", &p);
 	settings_unref(s);

@@ -9,12 +9,14 @@
 
 #include <stdbool.h>
 
+#include "config/phase.h"
+
 /* Configuration and specifications; the settings in force; the DDL of every
  * move, where the database can be reached. */
 bool offline_check(const char *config);
 
-/* What `sql` is sent as; `phase` NULL is the current one. */
+/* What `sql` is sent as; `phase` PHASE_COUNT is the current one. */
 bool offline_rewrite(const char *config, const char *migration,
-		     const char *phase, const char *sql);
+		     enum phase phase, const char *sql);
 
 #endif

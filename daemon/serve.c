@@ -178,6 +178,7 @@ static bool start_sides(struct daemon *d, struct settings *s, struct problem *p)
 		control_attach(d->control, d->server);
 		return true;
 	}
+	snapshot_unref(first);
 	control_stop(d->control);
 	return false;
 }
