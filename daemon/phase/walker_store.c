@@ -16,8 +16,7 @@
  */
 static const char session_setup[] =
 	"SET synchronous_commit = off; SET lock_timeout = '300ms';"
-	" SET idle_in_transaction_session_timeout = '60s';"
-	" SET session_replication_role = DEFAULT";
+	" SET idle_in_transaction_session_timeout = '60s'";
 
 /* 1. Keys. */
 
