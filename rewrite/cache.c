@@ -13,25 +13,25 @@
 #include <string.h>
 
 enum {
-	MAX_TEXT = 64 * 1024,		/* longer texts are not kept */
-	MAX_BYTES = 64 * 1024 * 1024,	/* of all entries together */
+	MAX_TEXT = 64 * 1024,	      /* longer texts are not kept */
+	MAX_BYTES = 64 * 1024 * 1024, /* of all entries together */
 };
 
 struct entry {
-	struct planned planned;		/* what holders see; first */
-	struct arena arena;		/* owned: plan and text */
+	struct planned planned; /* what holders see; first */
+	struct arena arena;	/* owned: plan and text */
 	unsigned refs;
 	uint64_t hash;
 	uint64_t hidden;
 	bool read_new;
 	size_t bytes;
 	struct entry *same_bucket;
-	struct entry *newer, *older;	/* by last use */
+	struct entry *newer, *older; /* by last use */
 };
 
 struct cache {
 	size_t max_entries;
-	size_t n_buckets;		/* a power of two */
+	size_t n_buckets; /* a power of two */
 	struct entry **buckets;
 	struct entry *newest, *oldest;
 	struct cache_stats stats;
@@ -72,7 +72,7 @@ void planned_unref(struct planned *p)
 	assert(e->refs > 0);
 	if (--e->refs > 0)
 		return;
-	arena = e->arena;		/* the entry itself lives in it */
+	arena = e->arena; /* the entry itself lives in it */
 	arena_free(&arena);
 }
 
@@ -90,8 +90,7 @@ static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t len)
 	}
 	word = len;
 	memcpy(&word, b, len);
-	h = (h ^ word ^ ((uint64_t)len << 56)) *
-		UINT64_C(0x9e3779b97f4a7c15);
+	h = (h ^ word ^ ((uint64_t)len << 56)) * UINT64_C(0x9e3779b97f4a7c15);
 	return h ^ h >> 32;
 }
 
@@ -106,10 +105,10 @@ static bool entry_matches(const struct entry *e, uint64_t hash,
 			  const struct rewrite_request *req)
 {
 	return e->hash == hash && e->planned.len == req->len &&
-		e->planned.serial == req->rules->serial &&
-		e->hidden == req->hidden &&
-		(!e->planned.plan->reads_new || e->read_new == req->read_new) &&
-		memcmp(e->planned.sql, req->sql, req->len) == 0;
+	       e->planned.serial == req->rules->serial &&
+	       e->hidden == req->hidden &&
+	       (!e->planned.plan->reads_new || e->read_new == req->read_new) &&
+	       memcmp(e->planned.sql, req->sql, req->len) == 0;
 }
 
 static struct entry **bucket_of(const struct cache *c, uint64_t hash)

@@ -19,16 +19,18 @@ struct cache;
 
 /* A planned text with its references. */
 struct planned {
-	const struct plan *plan;	/* owned by the entry */
-	const char *sql;		/* owned: the client's text, NUL-terminated */
+	const struct plan *plan; /* owned by the entry */
+	const char *sql;	 /* owned: the client's text, NUL-terminated */
 	size_t len;
-	uint64_t serial;		/* of the ruleset it was planned with */
+	uint64_t serial; /* of the ruleset it was planned with */
 };
 
-struct cache_stats { uint64_t hits, misses, entries, bytes; };
+struct cache_stats {
+	uint64_t hits, misses, entries, bytes;
+};
 
 struct cache *cache_create(size_t max_entries);
-void cache_free(struct cache *c);	/* no entry may be held any more */
+void cache_free(struct cache *c); /* no entry may be held any more */
 
 /* Never fails: a miss plans.  The caller owns one reference.  Texts over 64
  * KiB are planned but not kept. */

@@ -20,62 +20,65 @@
 
 struct column {
 	const char *name;
-	const char *type;	/* format_type(atttypid, atttypmod), qualified */
+	const char *type; /* format_type(atttypid, atttypmod), qualified */
 	uint32_t type_oid;
-	int32_t typmod;		/* -1: none */
+	int32_t typmod; /* -1: none */
 	int16_t attnum;
 	bool not_null;
-	char identity;		/* 'a' always, 'd' by default, 0 none */
-	char generated;		/* 's' stored, 0 none */
-	const char *default_expr;	/* pg_get_expr, or NULL; generated too */
-	const char *collation;	/* qualified; NULL: the type's own */
-	const char *comment;	/* or NULL */
-	const char *sequence;	/* owned sequence, qualified and quoted; or NULL */
-	char storage;		/* attstorage */
-	int32_t statistics;	/* attstattarget; -1 default */
+	char identity;		  /* 'a' always, 'd' by default, 0 none */
+	char generated;		  /* 's' stored, 0 none */
+	const char *default_expr; /* pg_get_expr, or NULL; generated too */
+	const char *collation;	  /* qualified; NULL: the type's own */
+	const char *comment;	  /* or NULL */
+	const char *sequence;	  /* owned, qualified, quoted; or NULL */
+	char storage;		  /* attstorage */
+	int32_t statistics;	  /* attstattarget; -1 default */
 };
 
 enum constraint_kind {
-	CONSTRAINT_PRIMARY = 'p', CONSTRAINT_UNIQUE = 'u', CONSTRAINT_CHECK = 'c',
-	CONSTRAINT_FOREIGN = 'f', CONSTRAINT_EXCLUSION = 'x',
+	CONSTRAINT_PRIMARY = 'p',
+	CONSTRAINT_UNIQUE = 'u',
+	CONSTRAINT_CHECK = 'c',
+	CONSTRAINT_FOREIGN = 'f',
+	CONSTRAINT_EXCLUSION = 'x',
 };
 
 struct constraint {
 	const char *name;
 	enum constraint_kind kind;
-	const char *definition;		/* pg_get_constraintdef */
+	const char *definition; /* pg_get_constraintdef */
 	size_t n_columns;
-	const char *const *columns;	/* names, in key order */
+	const char *const *columns; /* names, in key order */
 	bool deferrable, deferred;
 };
 
-struct index {			/* those not made by a constraint */
+struct index { /* those not made by a constraint */
 	const char *name;
-	const char *definition;		/* pg_get_indexdef */
+	const char *definition; /* pg_get_indexdef */
 	bool unique;
 	size_t n_columns;
-	const char *const *columns;	/* names; NULL for an expression */
+	const char *const *columns; /* names; NULL for an expression */
 };
 
-struct grant {			/* one row of aclexplode */
-	const char *grantee;		/* role name; NULL: PUBLIC */
+struct grant {		     /* one row of aclexplode */
+	const char *grantee; /* role name; NULL: PUBLIC */
 	const char *privilege;
 	bool grantable;
-	const char *column;		/* NULL: the table */
+	const char *column; /* NULL: the table */
 };
 
 struct relation {
 	const char *schema;
 	const char *name;
 	uint32_t oid;
-	char kind;		/* relkind: 'r', 'p', 'v', ... */
+	char kind; /* relkind: 'r', 'p', 'v', ... */
 	const char *owner;
 	const char *comment;
 	char replica_identity;
 	bool row_security;
-	double rows;		/* reltuples; -1 unknown */
+	double rows; /* reltuples; -1 unknown */
 	size_t n_columns;
-	const struct column *columns;	/* in attnum order, dropped left out */
+	const struct column *columns; /* in attnum order, dropped left out */
 	size_t n_constraints;
 	const struct constraint *constraints;
 	size_t n_indexes;

@@ -29,12 +29,12 @@ struct compile {
 	struct problem *p;
 	struct lens_old *olds;
 	struct lens_new *news;
-	bool *has_way_back;	/* per old column */
+	bool *has_way_back; /* per old column */
 };
 
 /* Problems of a specification name its place in the file. */
-__attribute__((format(printf, 3, 4)))
-static bool fail(const struct compile *c, unsigned line, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static bool
+fail(const struct compile *c, unsigned line, const char *fmt, ...)
 {
 	char message[400];
 	va_list args;
@@ -108,18 +108,22 @@ static bool check_entry(const struct compile *c, const struct spec_column *e)
 {
 	for (size_t i = 0; i < e->n_old; i++)
 		if (find_column(c->old, e->old[i]) == NOWHERE)
-			return fail(c, e->line, "column \"%s\" does not exist "
-				    "in %s.%s", e->old[i], c->old->schema,
-				    c->old->name);
+			return fail(c, e->line,
+				    "column \"%s\" does not exist in %s.%s",
+				    e->old[i], c->old->schema, c->old->name);
 	if (entry_of_new(c, e->new_name) != e)
 		return fail(c, e->line, "column \"%s\" is made twice",
 			    e->new_name);
 	if (e->forward == NULL && e->n_old > 1)
-		return fail(c, e->line, "column \"%s\" is made of several: "
-			    "forward is needed", e->new_name);
+		return fail(c, e->line,
+			    "column \"%s\" is made of several: "
+			    "forward is needed",
+			    e->new_name);
 	if (e->bijective && e->n_old > 1)
-		return fail(c, e->line, "column \"%s\" is made of several: it "
-			    "cannot be bijective", e->new_name);
+		return fail(c, e->line,
+			    "column \"%s\" is made of several: it "
+			    "cannot be bijective",
+			    e->new_name);
 	if (e->new_type != NULL && !type_check(e->new_type, c->p))
 		return fail_again(c, e->line);
 	return true;
@@ -132,8 +136,8 @@ static bool check_entry(const struct compile *c, const struct spec_column *e)
 static const char *map_default(const struct compile *c,
 			       const struct template *forward)
 {
-	const char **values = arena_alloc(c->a,
-					  (forward->n + 1) * sizeof(*values));
+	const char **values =
+	    arena_alloc(c->a, (forward->n + 1) * sizeof(*values));
 	bool any = false;
 
 	for (size_t i = 0; i < forward->n; i++) {
@@ -164,16 +168,16 @@ static bool derive_converted(const struct compile *c,
 	if (!e->new_not_null_given) {
 		new->not_null = true;
 		for (size_t i = 0; i < e->n_old; i++)
-			new->not_null &= relation_find_column(c->old,
-				e->old[i])->not_null;
+			new->not_null &=
+			    relation_find_column(c->old, e->old[i])->not_null;
 	}
 	if (e->new_default != NULL)
 		return true;
 	if (e->forward == NULL)
 		template_of_column((unsigned)(old - c->old->columns), c->a,
 				   &forward);
-	else if (!template_parse(e->forward, c->old->columns,
-				 c->old->n_columns, c->a, &forward, c->p))
+	else if (!template_parse(e->forward, c->old->columns, c->old->n_columns,
+				 c->a, &forward, c->p))
 		return fail_again(c, e->line);
 	new->default_expr = map_default(c, &forward);
 	return true;
@@ -230,7 +234,8 @@ static bool derive_generated(const struct compile *c, struct column *new)
 		const char *to = renamed(c, from);
 
 		if (to == NULL)
-			return fail(c, c->in->line, "generated column \"%s\" "
+			return fail(c, c->in->line,
+				    "generated column \"%s\" "
 				    "is computed from \"%s\", which is "
 				    "converted: give it an entry of its own",
 				    new->name, from);
@@ -286,9 +291,9 @@ static bool derive_new(struct compile *c)
 	for (size_t i = 0; i < n; i++) {
 		columns[i].attnum = (int16_t)(i + 1);
 		if (find_column(new, columns[i].name) != (int)i)
-			return fail(c, c->in->line, "column \"%s\" of %s.%s "
-				    "is made twice", columns[i].name,
-				    new->schema, new->name);
+			return fail(c, c->in->line,
+				    "column \"%s\" of %s.%s is made twice",
+				    columns[i].name, new->schema, new->name);
 	}
 	c->new = new;
 	return true;
@@ -349,7 +354,8 @@ static bool map_reverse(const struct compile *c, const struct spec_column *e,
 			    c->a, &o->reverse, c->p))
 		return fail_again(c, e->line);
 	if (e->bijective && !names_only(&o->reverse, new))
-		return fail(c, e->line, "a bijective reverse names the new "
+		return fail(c, e->line,
+			    "a bijective reverse names the new "
 			    "column and no other");
 	o->bijective = e->bijective;
 	c->has_way_back[old] = true;
@@ -371,11 +377,12 @@ static bool map_entry(const struct compile *c, const struct spec_column *e,
 		return map_plain(c, e->line, old, new, e->bijective);
 	if (e->forward == NULL)
 		template_of_column(old, c->a, &n->forward);
-	else if (!template_parse(e->forward, c->old->columns,
-				 c->old->n_columns, c->a, &n->forward, c->p))
+	else if (!template_parse(e->forward, c->old->columns, c->old->n_columns,
+				 c->a, &n->forward, c->p))
 		return fail_again(c, e->line);
 	if (e->bijective && !names_only(&n->forward, old))
-		return fail(c, e->line, "a bijective forward names the old "
+		return fail(c, e->line,
+			    "a bijective forward names the old "
 			    "column and no other");
 	n->bijective = e->bijective;
 	for (size_t i = 0; has_reverse(e) && i < e->n_old; i++)
@@ -418,9 +425,9 @@ static bool check_entries_exist(const struct compile *c)
 		const struct spec_column *e = &c->in->columns[i];
 
 		if (find_column(c->new, e->new_name) == NOWHERE)
-			return fail(c, e->line, "column \"%s\" does not exist "
-				    "in %s.%s", e->new_name, c->new->schema,
-				    c->new->name);
+			return fail(c, e->line,
+				    "column \"%s\" does not exist in %s.%s",
+				    e->new_name, c->new->schema, c->new->name);
 	}
 	return true;
 }
@@ -432,13 +439,14 @@ static bool check_old(const struct compile *c, unsigned old)
 	for (size_t i = 0; i < c->in->n_columns; i++)
 		if (!c->has_way_back[old] &&
 		    entry_uses(&c->in->columns[i], column->name))
-			return fail(c, c->in->columns[i].line, "column \"%s\" "
+			return fail(c, c->in->columns[i].line,
+				    "column \"%s\" "
 				    "has no way back: reverse is needed",
 				    column->name);
 	if (!c->has_way_back[old])
-		return fail(c, c->in->line, "column \"%s\" has no place in "
-			    "%s.%s", column->name, c->new->schema,
-			    c->new->name);
+		return fail(c, c->in->line,
+			    "column \"%s\" has no place in %s.%s", column->name,
+			    c->new->schema, c->new->name);
 	return true;
 }
 
@@ -449,7 +457,8 @@ static bool check_extra(const struct compile *c, unsigned new)
 	if (!c->news[new].extra || !column->not_null ||
 	    column->default_expr != NULL || column->identity)
 		return true;
-	return fail(c, c->in->line, "column \"%s\" of %s.%s is not in the "
+	return fail(c, c->in->line,
+		    "column \"%s\" of %s.%s is not in the "
 		    "lens: it needs a default, or to be nullable",
 		    column->name, c->new->schema, c->new->name);
 }
@@ -472,8 +481,8 @@ static bool has_unique_key(const struct compile *c)
 		const struct constraint *k = &c->old->constraints[i];
 
 		if ((k->kind == CONSTRAINT_PRIMARY ||
-		     k->kind == CONSTRAINT_UNIQUE) && !k->deferrable &&
-		    is_key(c, k->n_columns, k->columns))
+		     k->kind == CONSTRAINT_UNIQUE) &&
+		    !k->deferrable && is_key(c, k->n_columns, k->columns))
 			return true;
 	}
 	for (size_t i = 0; i < c->old->n_indexes; i++) {
@@ -493,23 +502,26 @@ static bool compile_key(const struct compile *c, struct lens_key *key)
 		int old = find_column(c->old, k->old);
 
 		if (old == NOWHERE)
-			return fail(c, c->in->line, "key column \"%s\" does "
-				    "not exist in %s.%s", k->old,
-				    c->old->schema, c->old->name);
+			return fail(c, c->in->line,
+				    "key column \"%s\" does "
+				    "not exist in %s.%s",
+				    k->old, c->old->schema, c->old->name);
 		if (!c->olds[old].carried ||
 		    find_column(c->new, k->new) != (int)c->olds[old].new_index)
-			return fail(c, c->in->line, "key column \"%s\" must "
+			return fail(c, c->in->line,
+				    "key column \"%s\" must "
 				    "be carried to \"%s\" with the same type",
 				    k->old, k->new);
 		if (!c->old->columns[old].not_null)
-			return fail(c, c->in->line, "key column \"%s\" may be "
-				    "NULL in %s.%s", k->old, c->old->schema,
-				    c->old->name);
+			return fail(c, c->in->line,
+				    "key column \"%s\" may be NULL in %s.%s",
+				    k->old, c->old->schema, c->old->name);
 		key[i].old_index = (unsigned)old;
 		key[i].new_index = c->olds[old].new_index;
 	}
 	if (!has_unique_key(c))
-		return fail(c, c->in->line, "%s.%s has no primary key or "
+		return fail(c, c->in->line,
+			    "%s.%s has no primary key or "
 			    "unique index on exactly the key's columns",
 			    c->old->schema, c->old->name);
 	return true;
@@ -558,8 +570,9 @@ static bool compile_columns(struct compile *c)
 static const char *own_ref(const struct lens *l, const char *what,
 			   struct arena *a)
 {
-	return quote_qualified("pgtandem", arena_fmt(a, "%s_%u_%s",
-			       l->migration, l->number, what), a);
+	return quote_qualified(
+	    "pgtandem", arena_fmt(a, "%s_%u_%s", l->migration, l->number, what),
+	    a);
 }
 
 static void name_objects(struct lens *l, struct arena *a)
@@ -578,8 +591,8 @@ bool lens_compile(const struct spec *spec, unsigned number,
 		  struct arena *a, const struct lens **ret, struct problem *p)
 {
 	const struct spec_lens *in = &spec->lenses[number - 1];
-	struct compile c = {.spec = spec, .in = in, .old = old, .new = new,
-			    .a = a, .p = p};
+	struct compile c = {
+	    .spec = spec, .in = in, .old = old, .new = new, .a = a, .p = p};
 	struct lens_key *key = arena_alloc(a, (in->n_key + 1) * sizeof(*key));
 	struct lens *l = arena_alloc(a, sizeof(*l));
 
@@ -587,11 +600,17 @@ bool lens_compile(const struct spec *spec, unsigned number,
 	    !check_entries_exist(&c) || !compile_columns(&c) ||
 	    !compile_key(&c, key))
 		return false;
-	*l = (struct lens){.migration = spec->name, .number = number,
-			   .kind = in->kind, .old = old, .new = c.new,
-			   .n_old = old->n_columns, .olds = c.olds,
-			   .n_new = c.new->n_columns, .news = c.news,
-			   .n_key = in->n_key, .key = key};
+	*l = (struct lens){.migration = spec->name,
+			   .number = number,
+			   .kind = in->kind,
+			   .old = old,
+			   .new = c.new,
+			   .n_old = old->n_columns,
+			   .olds = c.olds,
+			   .n_new = c.new->n_columns,
+			   .news = c.news,
+			   .n_key = in->n_key,
+			   .key = key};
 	name_objects(l, a);
 	*ret = l;
 	return true;
@@ -604,8 +623,9 @@ static const char *fill(const struct template *t, const struct relation *side,
 	const char **names = arena_alloc(a, (t->n + 1) * sizeof(*names));
 
 	for (size_t i = 0; i < t->n; i++)
-		names[i] = arena_fmt(a, "%s%s", prefix, quote_name(
-			side->columns[t->column[i]].name, a));
+		names[i] =
+		    arena_fmt(a, "%s%s", prefix,
+			      quote_name(side->columns[t->column[i]].name, a));
 	return arena_fmt(a, "CAST((%s) AS %s)", template_join(t, names, a),
 			 type);
 }
@@ -618,8 +638,9 @@ const char *lens_forward(const struct lens *l, unsigned new_index,
 	if (n->extra)
 		return NULL;
 	if (n->carried)
-		return arena_fmt(a, "%s%s", prefix, quote_name(
-			l->old->columns[n->old_index].name, a));
+		return arena_fmt(
+		    a, "%s%s", prefix,
+		    quote_name(l->old->columns[n->old_index].name, a));
 	return fill(&n->forward, l->old, prefix,
 		    type_before_assignment(n->column->type, a), a);
 }
@@ -630,7 +651,8 @@ const char *lens_reverse(const struct lens *l, unsigned old_index,
 	const struct lens_old *o = &l->olds[old_index];
 
 	if (o->carried)
-		return arena_fmt(a, "%s%s", prefix, quote_name(
-			l->new->columns[o->new_index].name, a));
+		return arena_fmt(
+		    a, "%s%s", prefix,
+		    quote_name(l->new->columns[o->new_index].name, a));
 	return fill(&o->reverse, l->new, prefix, o->column->type, a);
 }

@@ -37,49 +37,51 @@
  * A mapping expression, cut where it names a column: text[0] col[0] text[1]
  * ... col[n-1] text[n].  Columns are indexes into the source side's columns.
  */
+/* clang-format off */
 struct template {
 	size_t n;
 	const char *const *text;	/* n + 1 pieces */
 	const unsigned *column;		/* n */
 };
+/* clang-format on */
 
 /* How one old column is had from the new relation. */
 struct lens_old {
 	const struct column *column;
-	bool carried;		/* a new column of the same type, only renamed */
-	unsigned new_index;	/* carried: which */
-	struct template reverse;	/* over the new columns; cast to the type */
-	bool bijective;		/* one new column, one-to-one */
+	bool carried;	    /* a new column of the same type, only renamed */
+	unsigned new_index; /* carried: which */
+	struct template reverse; /* over the new columns; cast to the type */
+	bool bijective;		 /* one new column, one-to-one */
 };
 
 /* How one new column is had from the old relation. */
 struct lens_new {
 	const struct column *column;
 	bool carried;
-	bool extra;		/* not in the lens: default only, never read */
-	unsigned old_index;	/* carried: which */
-	struct template forward;	/* over the old columns; cast to the type */
+	bool extra;		 /* not in the lens: default only, never read */
+	unsigned old_index;	 /* carried: which */
+	struct template forward; /* over the old columns; cast to the type */
 	bool bijective;
 };
 
 struct lens_key {
-	unsigned old_index, new_index;	/* carried columns */
+	unsigned old_index, new_index; /* carried columns */
 };
 
 struct lens {
 	const char *migration;
-	unsigned number;		/* from 1 */
+	unsigned number; /* from 1 */
 	enum lens_kind kind;
 	const struct relation *old;
-	const struct relation *new;	/* planned: as expand will make it */
-	size_t n_old;			/* == old->n_columns */
+	const struct relation *new; /* planned: as expand will make it */
+	size_t n_old;		    /* == old->n_columns */
 	const struct lens_old *olds;
-	size_t n_new;			/* == new->n_columns */
+	size_t n_new; /* == new->n_columns */
 	const struct lens_new *news;
 	size_t n_key;
 	const struct lens_key *key;
 	/* Qualified and quoted, ready to stand in a statement. */
-	const char *old_ref, *new_ref;	/* "public.inovices" */
+	const char *old_ref, *new_ref; /* "public.inovices" */
 	const char *shape_ref, *lens_ref;
 	const char *to_new_ref, *to_old_ref, *lock_old_ref;
 };
@@ -95,7 +97,7 @@ struct lens {
 bool lens_compile(const struct spec *spec, unsigned number,
 		  const struct relation *old, const struct relation *new,
 		  struct arena *a, const struct lens **ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /*
  * What a column is made of, each column of the other side with `prefix` before

@@ -19,10 +19,12 @@
 
 enum { BYTES = 256, CUT_FROM = 60 };
 
+/* clang-format off */
 static const bool name_bytes[BYTES] = {
 	['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true,
 	['_'] = true, [0x80 ... 0xff] = true,
 };
+/* clang-format on */
 
 static bool is_name_byte(unsigned char c)
 {
@@ -37,17 +39,17 @@ static unsigned char fold(unsigned char c)
 struct needle {
 	const char *bytes;
 	size_t len;
-	bool exact;		/* has upper case: compared byte for byte */
-	size_t rare;		/* index of the byte that is looked for */
-	bool word_before, word_after;	/* its ends are name bytes */
-	uint8_t next;		/* the next with this rare byte, or NONE */
+	bool exact;  /* has upper case: compared byte for byte */
+	size_t rare; /* index of the byte that is looked for */
+	bool word_before, word_after; /* its ends are name bytes */
+	uint8_t next; /* the next with this rare byte, or NONE */
 };
 
 enum { NONE = 0xff };
 
 struct filter {
-	bool stop[BYTES];	/* some needle's rare byte, or & */
-	uint8_t first[BYTES];	/* index of a needle, or NONE */
+	bool stop[BYTES];     /* some needle's rare byte, or & */
+	uint8_t first[BYTES]; /* index of a needle, or NONE */
 	struct needle needles[RULESET_MAX_NAMES];
 };
 
@@ -80,18 +82,18 @@ static bool needle_at(const struct needle *n, const unsigned char *s,
 		return false;
 	if (len - at < n->len || (n->word_before && !starts_word(s, at)))
 		return false;
-	if (n->exact ? memcmp(s + at, n->bytes, n->len) != 0 :
-	    !same_folded(s + at, n->bytes, n->len))
+	if (n->exact ? memcmp(s + at, n->bytes, n->len) != 0
+		     : !same_folded(s + at, n->bytes, n->len))
 		return false;
 	return !n->word_after || n->len >= CUT_FROM ||
-		ends_word(s, at + n->len, len);
+	       ends_word(s, at + n->len, len);
 }
 
 /* Is this the & of U&"? */
 static bool is_unicode_name(const unsigned char *s, size_t at, size_t len)
 {
 	return s[at] == '&' && at > 0 && at + 1 < len &&
-		fold(s[at - 1]) == 'u' && s[at + 1] == '"';
+	       fold(s[at - 1]) == 'u' && s[at + 1] == '"';
 }
 
 bool ruleset_mentions(const struct ruleset *r, const char *sql, size_t len)
@@ -175,6 +177,7 @@ static const struct filter *filter_make(const struct rule_name *names,
 /* Words that may change what a bare name means, by their first letter.
  * CREATE, ALTER and DROP make, move and unmake what stands in the way. */
 enum { MOST_WORDS = 4 };
+/* clang-format off */
 static const char *const changing_words['z' - 'a' + 1][MOST_WORDS] = {
 	['a' - 'a'] = {"alter", "authorization"},
 	['c' - 'a'] = {"create"},
@@ -183,6 +186,7 @@ static const char *const changing_words['z' - 'a' + 1][MOST_WORDS] = {
 	['s' - 'a'] = {"search_path", "set_config", "schema"},
 	['t' - 'a'] = {"temp", "temporary"},
 };
+/* clang-format on */
 
 static bool word_at(const char *word, const unsigned char *s, size_t at,
 		    size_t len)
@@ -190,7 +194,7 @@ static bool word_at(const char *word, const unsigned char *s, size_t at,
 	size_t n = strlen(word);
 
 	return len - at >= n && same_folded(s + at, word, n) &&
-		ends_word(s, at + n, len);
+	       ends_word(s, at + n, len);
 }
 
 /* ROLLBACK alone ends the transaction, which the session sees; ROLLBACK TO
@@ -211,7 +215,7 @@ static bool changes_names_at(const unsigned char *s, size_t at, size_t len)
 	for (size_t i = 0; i < MOST_WORDS && words[i] != NULL; i++)
 		if (word_at(words[i], s, at, len))
 			return strcmp(words[i], "rollback") != 0 ||
-				word_follows("to", s, at, len);
+			       word_follows("to", s, at, len);
 	return false;
 }
 
@@ -236,7 +240,7 @@ bool sql_may_change_names(const char *sql, size_t len)
 static bool same_relation(const struct rule_name *l, const struct rule_name *r)
 {
 	return strcmp(l->schema, r->schema) == 0 &&
-		strcmp(l->name, r->name) == 0;
+	       strcmp(l->name, r->name) == 0;
 }
 
 /* The names gathered so far, and where each comes from. */
@@ -253,15 +257,18 @@ static bool add_name(struct gather *g, struct rule_name name)
 
 	for (size_t i = 0; i < g->n; i++)
 		if (same_relation(&g->names[i], &name))
-			return problem_set(g->problem, "F0000",
-				"%s.%s is under migration twice, in %s and %s",
-				name.schema, name.name,
-				m[g->names[i].migration].spec->name,
-				m[name.migration].spec->name);
+			return problem_set(
+			    g->problem, "F0000",
+			    "%s.%s is under migration twice, in %s and %s",
+			    name.schema, name.name,
+			    m[g->names[i].migration].spec->name,
+			    m[name.migration].spec->name);
 	if (g->n == RULESET_MAX_NAMES)
-		return problem_set(g->problem, "54000", "more than %d "
+		return problem_set(g->problem, "54000",
+				   "more than %d "
 				   "relations are under migration in one "
-				   "database", RULESET_MAX_NAMES);
+				   "database",
+				   RULESET_MAX_NAMES);
 	g->names[g->n++] = name;
 	return true;
 }
@@ -270,14 +277,16 @@ static bool add_lens(struct gather *g, unsigned migration, unsigned lens)
 {
 	const struct lens *l = g->in->migrations[migration].lenses[lens];
 
-	return add_name(g, (struct rule_name){
-			.schema = l->old->schema, .name = l->old->name,
-			.shape = SHAPE_OLD, .migration = migration,
-			.lens = lens}) &&
-		add_name(g, (struct rule_name){
-			.schema = l->new->schema, .name = l->new->name,
-			.shape = SHAPE_NEW, .migration = migration,
-			.lens = lens});
+	return add_name(g, (struct rule_name){.schema = l->old->schema,
+					      .name = l->old->name,
+					      .shape = SHAPE_OLD,
+					      .migration = migration,
+					      .lens = lens}) &&
+	       add_name(g, (struct rule_name){.schema = l->new->schema,
+					      .name = l->new->name,
+					      .shape = SHAPE_NEW,
+					      .migration = migration,
+					      .lens = lens});
 }
 
 bool ruleset_build(const struct ruleset_input *in, struct arena *a,
@@ -286,12 +295,13 @@ bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 	size_t n = in->n_migrations;
 	struct ruleset *r = arena_alloc(a, sizeof(*r));
 	struct rule_migration *migrations =
-		arena_alloc(a, (n + 1) * sizeof(*migrations));
+	    arena_alloc(a, (n + 1) * sizeof(*migrations));
 	struct gather g = {.in = in, .problem = p};
 
 	if (n > RULESET_MAX_MIGRATIONS)
-		return problem_set(p, "54000", "more than %d migrations in one "
-				   "database", RULESET_MAX_MIGRATIONS);
+		return problem_set(p, "54000",
+				   "more than %d migrations in one database",
+				   RULESET_MAX_MIGRATIONS);
 	g.names = arena_alloc(a, RULESET_MAX_NAMES * sizeof(*g.names));
 	for (unsigned i = 0; i < n; i++)
 		for (unsigned j = 0; j < in->migrations[i].n_lenses; j++)
@@ -317,6 +327,7 @@ bool ruleset_build(const struct ruleset_input *in, struct arena *a,
  * earlier place is what the name means.  Everything is qualified, operators
  * too: the path is the very thing that cannot be trusted here.
  */
+/* clang-format off */
 static const char probe_before[] =
 	"SELECT pg_catalog.string_agg(CASE WHEN h.at IS NULL OR EXISTS ("
 	"SELECT 1 FROM pg_catalog.pg_class AS c "
@@ -327,10 +338,10 @@ static const char probe_before[] =
 	"OPERATOR(pg_catalog.<) h.at) "
 	"THEN '1' ELSE '0' END, '' ORDER BY n.i) FROM (VALUES ";
 static const char probe_after[] =
-	") AS n(i, home, name), "
-	"LATERAL (SELECT p.path, "
+	") AS n(i, home, name), LATERAL (SELECT p.path, "
 	"pg_catalog.array_position(p.path, n.home) AS at "
 	"FROM (SELECT pg_catalog.current_schemas(true) AS path) AS p) AS h";
+/* clang-format on */
 
 const char *ruleset_probe_sql(const struct ruleset *r, struct arena *a)
 {
@@ -339,9 +350,10 @@ const char *ruleset_probe_sql(const struct ruleset *r, struct arena *a)
 	if (r->n_names == 0)
 		return NULL;
 	for (size_t i = 0; i < r->n_names; i++)
-		rows = arena_fmt(a, "%s%s(%zu, %s::pg_catalog.name, "
-				 "%s::pg_catalog.name)", rows,
-				 i == 0 ? "" : ", ", i,
+		rows = arena_fmt(a,
+				 "%s%s(%zu, %s::pg_catalog.name, "
+				 "%s::pg_catalog.name)",
+				 rows, i == 0 ? "" : ", ", i,
 				 quote_text(r->names[i].schema, a),
 				 quote_text(r->names[i].name, a));
 	return arena_fmt(a, "%s%s%s", probe_before, rows, probe_after);

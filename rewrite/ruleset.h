@@ -25,9 +25,9 @@ struct rule_migration {
 	const struct spec *spec;
 	enum phase phase;
 	uint64_t epoch;
-	unsigned read_percent;	/* read_new: share of sessions that read new */
-	bool prelock;		/* write_new before its barrier has passed: lock
-				 * the old rows first (design section 4) */
+	unsigned read_percent; /* read_new: share of sessions that read new */
+	bool prelock;	       /* write_new before its barrier has passed: lock
+				* the old rows first (design section 4) */
 	size_t n_lenses;
 	const struct lens *const *lenses;
 };
@@ -35,21 +35,22 @@ struct rule_migration {
 /* A relation name that statements are searched for. */
 struct rule_name {
 	const char *schema;
-	const char *name;	/* as stored: folded or exact */
+	const char *name; /* as stored: folded or exact */
 	enum shape shape;
-	unsigned migration;	/* index into migrations */
-	unsigned lens;		/* index into that migration's lenses */
+	unsigned migration; /* index into migrations */
+	unsigned lens;	    /* index into that migration's lenses */
 };
 
 struct ruleset {
-	uint64_t serial;	/* unique in this process: the cache's key */
+	uint64_t serial; /* unique in this process: the cache's key */
 	const char *database;
 	size_t n_migrations;
 	const struct rule_migration *migrations;
 	size_t n_names;
-	const struct rule_name *names;	/* bit i of a `hidden` mask is names[i] */
+	/* Bit i of a `hidden` mask is names[i]. */
+	const struct rule_name *names;
 	uint32_t max_statement_bytes;
-	const void *filter;	/* name pre-filter, compiled */
+	const void *filter; /* name pre-filter, compiled */
 };
 
 struct ruleset_input {
@@ -64,7 +65,7 @@ struct ruleset_input {
  * live as long.  Fails when two migrations claim one relation. */
 bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 		   const struct ruleset **ret, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /*
  * The name pre-filter: may this text name a relation under migration?  Never

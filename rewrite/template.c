@@ -57,8 +57,8 @@ static Node *sole_expression(const List *tree)
 	    select->limitCount || select->lockingClause || select->withClause)
 		return NULL;
 	target = linitial(select->targetList);
-	return target->name == NULL && target->indirection == NIL ?
-		target->val : NULL;
+	return target->name == NULL && target->indirection == NIL ? target->val
+								  : NULL;
 }
 
 /* A column's place in the expression, in bytes. */
@@ -71,10 +71,10 @@ enum { MAX_CUTS = TEMPLATE_MAX_BYTES / 2 };
 
 struct walk {
 	const char *expression;
-	int offset;		/* of the expression in the parsed text */
+	int offset; /* of the expression in the parsed text */
 	const struct column *columns;
 	size_t n_columns;
-	struct cut *cuts;	/* MAX_CUTS */
+	struct cut *cuts; /* MAX_CUTS */
 	size_t n_cuts;
 	unsigned depth;
 	struct problem *problem;
@@ -83,7 +83,7 @@ struct walk {
 static bool is_name_byte(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		(c >= '0' && c <= '9') || c == '_' || c == '$' || (c & 0x80);
+	       (c >= '0' && c <= '9') || c == '_' || c == '$' || (c & 0x80);
 }
 
 /* One past the identifier that starts at `at`; `at` itself for U&"", whose
@@ -179,6 +179,7 @@ static bool check_call(struct walk *w, const FuncCall *call)
 	return false;
 }
 
+/* clang-format off */
 static const struct {
 	NodeTag tag;
 	const char *what;
@@ -190,6 +191,7 @@ static const struct {
 	{T_GroupingFunc, "GROUPING"},
 	{T_CurrentOfExpr, "CURRENT OF"},
 };
+/* clang-format on */
 
 static bool visit(Node *node, struct walk *w)
 {
@@ -239,13 +241,13 @@ static void cut_text(struct walk *w, struct arena *a, struct template *ret)
 
 	qsort(w->cuts, n, sizeof(*w->cuts), compare_cuts);
 	for (size_t i = 0; i < n; i++) {
-		text[i] = piece(w->expression, at, w->cuts[i].from, i == 0,
-				false, a);
+		text[i] =
+		    piece(w->expression, at, w->cuts[i].from, i == 0, false, a);
 		column[i] = w->cuts[i].column;
 		at = w->cuts[i].to;
 	}
-	text[n] = piece(w->expression, at, strlen(w->expression), n == 0, true,
-			a);
+	text[n] =
+	    piece(w->expression, at, strlen(w->expression), n == 0, true, a);
 	ret->n = n;
 	ret->text = text;
 	ret->column = column;
@@ -254,7 +256,7 @@ static void cut_text(struct walk *w, struct arena *a, struct template *ret)
 static bool is_implicit_row(const Node *node)
 {
 	return IsA(node, RowExpr) &&
-		((const RowExpr *)node)->row_format == COERCE_IMPLICIT_CAST;
+	       ((const RowExpr *)node)->row_format == COERCE_IMPLICIT_CAST;
 }
 
 static const char *trim(const char *s, struct arena *a)
@@ -284,8 +286,10 @@ bool template_parse(const char *expression, const struct column *columns,
 	bool ok;
 
 	if (strlen(w.expression) > TEMPLATE_MAX_BYTES)
-		return problem_set(p, "54001", "a mapping expression may have "
-				   "%d bytes at most", TEMPLATE_MAX_BYTES);
+		return problem_set(p, "54001",
+				   "a mapping expression may have "
+				   "%d bytes at most",
+				   TEMPLATE_MAX_BYTES);
 	if (!parse_begin(arena_fmt(a, "%s%s)", before, w.expression), &parse,
 			 p)) {
 		problem_detail(p, "In the mapping expression %.300s",
@@ -295,8 +299,9 @@ bool template_parse(const char *expression, const struct column *columns,
 	node = sole_expression(parse.tree);
 	if (node == NULL || is_implicit_row(node)) {
 		parse_end(&parse);
-		return problem_set(p, "42601", "this is not one SQL "
-				   "expression: %.200s", w.expression);
+		return problem_set(p, "42601",
+				   "this is not one SQL expression: %.200s",
+				   w.expression);
 	}
 	w.cuts = malloc(MAX_CUTS * sizeof(*w.cuts));
 	if (w.cuts == NULL)
@@ -356,8 +361,8 @@ static bool type_parse(const char *text, struct parse *ret,
 	size_t len = strlen(text);
 
 	if (len + sizeof(before) + 1 > sizeof(sql))
-		return problem_set(p, "42601", "this type name is too long: "
-				   "%.200s", text);
+		return problem_set(p, "42601",
+				   "this type name is too long: %.200s", text);
 	strcpy(stpcpy(stpcpy(sql, before), text), ")");
 	if (!parse_begin(sql, ret, p)) {
 		problem_detail(p, "In the type name %.200s", text);
@@ -367,8 +372,7 @@ static bool type_parse(const char *text, struct parse *ret,
 	if (*ret_type != NULL)
 		return true;
 	parse_end(ret);
-	return problem_set(p, "42601", "this is not a type name: %.200s",
-			   text);
+	return problem_set(p, "42601", "this is not a type name: %.200s", text);
 }
 
 bool type_check(const char *text, struct problem *p)
@@ -385,8 +389,8 @@ bool type_check(const char *text, struct problem *p)
 static bool same_type_names(const List *left, const List *right)
 {
 	return strcmp(strVal(llast(left)), strVal(llast(right))) == 0 &&
-		(list_length(left) < 2 || list_length(right) < 2 ||
-		 strcmp(strVal(linitial(left)), strVal(linitial(right))) == 0);
+	       (list_length(left) < 2 || list_length(right) < 2 ||
+		strcmp(strVal(linitial(left)), strVal(linitial(right))) == 0);
 }
 
 bool type_same(const char *left, const char *right)
@@ -405,13 +409,14 @@ bool type_same(const char *left, const char *right)
 		return false;
 	}
 	same = same_type_names(lt->names, rt->names) &&
-		equal(lt->typmods, rt->typmods) &&
-		list_length(lt->arrayBounds) == list_length(rt->arrayBounds);
+	       equal(lt->typmods, rt->typmods) &&
+	       list_length(lt->arrayBounds) == list_length(rt->arrayBounds);
 	parse_end(&r);
 	parse_end(&l);
 	return same;
 }
 
+/* clang-format off */
 static const struct {
 	const char *name;	/* the parser's */
 	const char *without_length;
@@ -421,6 +426,7 @@ static const struct {
 	{"bit", "bit varying"},
 	{"varbit", "bit varying"},
 };
+/* clang-format on */
 
 const char *type_before_assignment(const char *text, struct arena *a)
 {
@@ -433,7 +439,8 @@ const char *type_before_assignment(const char *text, struct arena *a)
 		return text;
 	name = strVal(llast(type->names));
 	for (size_t i = 0; type->typmods != NIL &&
-	     i < sizeof(cutting_types) / sizeof(*cutting_types); i++)
+			   i < sizeof(cutting_types) / sizeof(*cutting_types);
+	     i++)
 		if (strcmp(name, cutting_types[i].name) == 0)
 			result = arena_fmt(a, "%s%s",
 					   cutting_types[i].without_length,

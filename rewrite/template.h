@@ -31,8 +31,7 @@ bool template_parse(const char *expression, const struct column *columns,
 		    struct problem *p) __attribute__((warn_unused_result));
 
 /* The template of one column alone. */
-void template_of_column(unsigned column, struct arena *a,
-			struct template *ret);
+void template_of_column(unsigned column, struct arena *a, struct template *ret);
 
 /* The text with column i of the template replaced by replacement[i]. */
 const char *template_join(const struct template *t,
@@ -40,7 +39,7 @@ const char *template_join(const struct template *t,
 
 /* Does `text` read as one type name (and nothing more)? */
 bool type_check(const char *text, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 
 /* Do two texts mean one type, modifiers included?  "int" is "integer"; a bare
  * name is the same as one with a schema. False for what is no type name. */

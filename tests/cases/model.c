@@ -42,7 +42,7 @@ const char *directive(const char *line, const char *word, struct arena *a)
 static bool starts_directive(const char *line, struct arena *a)
 {
 	return directive(line, "spec", a) || directive(line, "relation", a) ||
-		directive(line, "define", a) || directive(line, "base", a);
+	       directive(line, "define", a) || directive(line, "base", a);
 }
 
 /* The lines up to the next directive. */
@@ -82,6 +82,7 @@ static const char *cut_clause(char *line, const char *word)
 
 /* What the catalog would say of a type: its oid, and how a length is kept in
  * the modifier. */
+/* clang-format off */
 static const struct {
 	const char *name;
 	uint32_t oid;
@@ -92,6 +93,7 @@ static const struct {
 	{"character varying", 1043, 4}, {"character", 1042, 4},
 	{"bit varying", 1562, 0}, {"bit", 1560, 0}, {"numeric", 1700, 4},
 };
+/* clang-format on */
 
 static void set_type(struct column *c, const char *text)
 {
@@ -134,14 +136,15 @@ static void read_column(const char *line, struct column *c, struct arena *a)
 static void read_key(const char *line, struct relation *r, struct arena *a)
 {
 	struct constraint *c =
-		(struct constraint *)&r->constraints[r->n_constraints++];
+	    (struct constraint *)&r->constraints[r->n_constraints++];
 	const char **columns = arena_alloc(a, 16 * sizeof(*columns));
 
 	c->kind = line[0] == 'p' ? CONSTRAINT_PRIMARY : CONSTRAINT_UNIQUE;
-	c->name = arena_fmt(a, "%s_%s", r->name, line[0] == 'p' ? "pkey" :
-			    "key");
-	c->definition = arena_fmt(a, "%s%s", line[0] == 'p' ? "PRIMARY KEY " :
-				  "UNIQUE ", strchr(line, '('));
+	c->name =
+	    arena_fmt(a, "%s_%s", r->name, line[0] == 'p' ? "pkey" : "key");
+	c->definition =
+	    arena_fmt(a, "%s%s", line[0] == 'p' ? "PRIMARY KEY " : "UNIQUE ",
+		      strchr(line, '('));
 	c->columns = columns;
 	line = strchr(line, '(') + 1;
 	while (*line != ')' && *line != '\0') {
@@ -228,8 +231,7 @@ static void compile_lenses(struct model *m, size_t i, const char *path)
 
 	m->lenses[i] = arena_alloc(m->a, s->n_lenses * sizeof(**m->lenses));
 	for (unsigned j = 0; j < s->n_lenses; j++)
-		if (!lens_compile(s, j + 1,
-				  find_relation(m, &s->lenses[j].old),
+		if (!lens_compile(s, j + 1, find_relation(m, &s->lenses[j].old),
 				  find_relation(m, &s->lenses[j].new), m->a,
 				  &m->lenses[i][j], &p))
 			errx(1, "%s: %s %s", path, p.message, p.detail);
@@ -268,7 +270,8 @@ const struct ruleset *model_rules(const struct model *m, enum phase phase,
 				  bool prelock, struct arena *a)
 {
 	struct rule_migration migrations[MODEL_MOST] = {0};
-	const struct ruleset_input in = {.serial = 1, .database = "shop",
+	const struct ruleset_input in = {.serial = 1,
+					 .database = "shop",
 					 .max_statement_bytes = 4 << 20,
 					 .n_migrations = m->n_specs,
 					 .migrations = migrations};
@@ -276,14 +279,14 @@ const struct ruleset *model_rules(const struct model *m, enum phase phase,
 	struct problem p;
 
 	for (size_t i = 0; i < m->n_specs; i++)
-		migrations[i] = (struct rule_migration){
-			.spec = m->specs[i],
-			.phase = phase,
-			.epoch = 7,
-			.read_percent = 100,
-			.prelock = prelock,
-			.n_lenses = m->specs[i]->n_lenses,
-			.lenses = m->lenses[i]};
+		migrations[i] =
+		    (struct rule_migration){.spec = m->specs[i],
+					    .phase = phase,
+					    .epoch = 7,
+					    .read_percent = 100,
+					    .prelock = prelock,
+					    .n_lenses = m->specs[i]->n_lenses,
+					    .lenses = m->lenses[i]};
 	if (!ruleset_build(&in, a, &rules, &p))
 		errx(1, "%s", p.message);
 	return rules;
@@ -305,8 +308,7 @@ const char *model_expand(const struct model *m, const char *text,
 			 struct arena *a)
 {
 	for (size_t i = 0; i < m->n_defines; i++)
-		text = replace(text, m->defines[i].name, m->defines[i].text,
-			       a);
+		text = replace(text, m->defines[i].name, m->defines[i].text, a);
 	return text;
 }
 
@@ -314,7 +316,6 @@ const char *model_contract(const struct model *m, const char *text,
 			   struct arena *a)
 {
 	for (size_t i = 0; i < m->n_defines; i++)
-		text = replace(text, m->defines[i].text, m->defines[i].name,
-			       a);
+		text = replace(text, m->defines[i].text, m->defines[i].name, a);
 	return text;
 }

@@ -26,21 +26,21 @@
 #include "rewrite/catalog.h"
 #include "rewrite/ruleset.h"
 
-enum { MODEL_MOST = 8 };	/* of each kind of thing in one file */
+enum { MODEL_MOST = 8 }; /* of each kind of thing in one file */
 
 struct define {
-	const char *name;	/* "{NAME}" */
+	const char *name; /* "{NAME}" */
 	const char *text;
 };
 
 struct model {
-	struct arena *a;	/* everything lives in it */
+	struct arena *a; /* everything lives in it */
 	size_t n_specs, n_relations, n_defines;
 	const struct spec *specs[MODEL_MOST];
 	struct relation relations[MODEL_MOST];
 	struct define defines[MODEL_MOST];
-	const char *base;	/* "" if there is none */
-	const struct lens **lenses[MODEL_MOST];	/* per specification */
+	const char *base;			/* "" if there is none */
+	const struct lens **lenses[MODEL_MOST]; /* per specification */
 };
 
 /* Ends the program with a message on any mistake: it is our own file. */

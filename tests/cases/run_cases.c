@@ -42,25 +42,25 @@ enum mode { MODE_TEST, MODE_UPDATE, MODE_SENT };
 
 struct test_case {
 	const char *file, *name, *phase;
-	const char *differs;	/* on a server, and why; or NULL */
+	const char *differs; /* on a server, and why; or NULL */
 	const char *sql;
-	const char *expected;	/* from its directive on, expanded */
+	const char *expected; /* from its directive on, expanded */
 	struct rewrite_request req;
 	const struct ruleset *planned;
 	const struct plan *plan;
-	const char *actual;	/* as `expected` would say it */
+	const char *actual; /* as `expected` would say it */
 };
 
 struct run {
 	enum mode mode;
 	const char *path;
-	struct arena arena;	/* of the file */
+	struct arena arena; /* of the file */
 	const struct model *model;
 	const char *phases;
 	bool reads_old, prelock;
-	const char *hides;	/* names, or "" */
+	const char *hides; /* names, or "" */
 	unsigned count, failed;
-	FILE *updated;		/* --update */
+	FILE *updated; /* --update */
 };
 
 /* What came out, in the words of the file. */
@@ -89,8 +89,7 @@ static const char *render(const struct plan *plan, struct arena *a)
 		return arena_fmt(a, "-- becomes:%s\n%s",
 				 render_results(plan, a), plan->text);
 	case PLAN_REFUSE:
-		return arena_fmt(a, "-- refused: %s %s",
-				 plan->refusal.sqlstate,
+		return arena_fmt(a, "-- refused: %s %s", plan->refusal.sqlstate,
 				 plan->refusal.message);
 	}
 	abort();
@@ -105,9 +104,9 @@ static bool is_as_expected(const struct test_case *t)
 	if (strcmp(t->actual, t->expected) == 0)
 		return true;
 	return strncmp(t->expected, refused, n) == 0 &&
-		strlen(t->expected) > n + 6 &&
-		strncmp(t->actual, t->expected, n + 6) == 0 &&
-		strstr(t->actual, t->expected + n + 6) != NULL;
+	       strlen(t->expected) > n + 6 &&
+	       strncmp(t->actual, t->expected, n + 6) == 0 &&
+	       strstr(t->actual, t->expected + n + 6) != NULL;
 }
 
 /* The properties that hold for every case: NULL, or what is wrong. */
@@ -149,7 +148,7 @@ static bool unedited_maps(const struct test_case *t, size_t from, size_t at,
 			return false;
 		if ((t->sql[from + i] & 0xc0) != 0x80 &&
 		    plan_map_position(t->plan, t->sql, t->req.len, sent) !=
-		    client)
+			client)
 			return false;
 	}
 	return true;
@@ -159,14 +158,14 @@ static bool unedited_maps(const struct test_case *t, size_t from, size_t at,
  * was inserted nowhere. */
 static bool added_maps(const struct test_case *t, const struct plan_edit *e)
 {
-	uint32_t client = e->removed == 0 ? 0 : count_chars(t->sql, e->from) +
-		1;
+	uint32_t client =
+	    e->removed == 0 ? 0 : count_chars(t->sql, e->from) + 1;
 
 	for (size_t i = e->at; i < e->at + e->added; i++)
 		if ((t->plan->text[i] & 0xc0) != 0x80 &&
 		    plan_map_position(t->plan, t->sql, t->req.len,
 				      count_chars(t->plan->text, i) + 1) !=
-		    client)
+			client)
 			return false;
 	return true;
 }
@@ -181,7 +180,8 @@ static const char *positions_lead_back(const struct test_case *t)
 	for (size_t i = 0; i < plan->n_edits; i++) {
 		const struct plan_edit *e = &plan->edits[i];
 
-		if (e->from < from || e->at < at || e->from - from != e->at - at)
+		if (e->from < from || e->at < at ||
+		    e->from - from != e->at - at)
 			return "the edits are not in order";
 		if (!unedited_maps(t, from, at, e->from - from))
 			return "an unedited byte does not lead back";
@@ -234,6 +234,7 @@ static const char *edits_say_what_they_touch(const struct test_case *t)
 	return NULL;
 }
 
+/* clang-format off */
 static const char *(*const properties[])(const struct test_case *) = {
 	text_parses_again,
 	positions_lead_back,
@@ -241,6 +242,7 @@ static const char *(*const properties[])(const struct test_case *) = {
 	the_answer_is_repeated,
 	edits_say_what_they_touch,
 };
+/* clang-format on */
 
 static void print_lines(const char *head, const char *text)
 {
@@ -278,13 +280,14 @@ static void print_sent(const struct run *r, const struct test_case *t)
 	json_t *cut = json_array(), *line;
 
 	for (size_t i = 0; i < plan->n_stmts; i++)
-		json_array_append_new(cut, json_pack("[ib]",
-			plan->stmts[i].hidden, plan->stmts[i].silent));
-	line = json_pack("{ss ss ss ss so sb ss?}", "case", t->name, "phase",
-			 t->phase, "sql", t->sql, "sent",
-			 plan->kind == PLAN_EDIT ? plan->text : t->sql, "cut",
-			 cut, "old_shape", plan->old_shape != 0, "differs",
-			 t->differs);
+		json_array_append_new(cut,
+				      json_pack("[ib]", plan->stmts[i].hidden,
+						plan->stmts[i].silent));
+	line =
+	    json_pack("{ss ss ss ss so sb ss?}", "case", t->name, "phase",
+		      t->phase, "sql", t->sql, "sent",
+		      plan->kind == PLAN_EDIT ? plan->text : t->sql, "cut", cut,
+		      "old_shape", plan->old_shape != 0, "differs", t->differs);
 	if (plan->kind != PLAN_REFUSE && *r->hides == '\0') {
 		json_dumpf(line, stdout, JSON_COMPACT);
 		putchar('\n');
@@ -294,10 +297,12 @@ static void print_sent(const struct run *r, const struct test_case *t)
 
 /* Reading. */
 
+/* clang-format off */
 static const char *const directives[] = {
 	"schema", "phase", "session", "note", "case",
 	"differs", "becomes", "passes", "refused",
 };
+/* clang-format on */
 
 enum { DIRECTIVES = sizeof(directives) / sizeof(*directives), ANSWERS = 3 };
 
@@ -329,11 +334,11 @@ static uint64_t hidden_mask(const struct run *r, const struct ruleset *rules)
 	return mask;
 }
 
-static void run_in_phase(struct run *r, struct test_case *t,
-			 enum phase phase, struct arena *a)
+static void run_in_phase(struct run *r, struct test_case *t, enum phase phase,
+			 struct arena *a)
 {
-	const struct ruleset *rules = model_rules(r->model, phase, r->prelock,
-						  a);
+	const struct ruleset *rules =
+	    model_rules(r->model, phase, r->prelock, a);
 
 	t->phase = phase_name(phase);
 	t->planned = model_rules(r->model, PHASE_PLANNED, false, a);
@@ -355,11 +360,12 @@ static void run_in_phase(struct run *r, struct test_case *t,
 static void write_answer(struct run *r, const struct test_case *t,
 			 struct arena *a)
 {
-	const char *text = model_contract(r->model, is_as_expected(t) ?
-					  t->expected : t->actual, a);
+	const char *text = model_contract(
+	    r->model, is_as_expected(t) ? t->expected : t->actual, a);
 	const char *phase = strstr(text, " while migration ");
-	int len = t->plan->kind == PLAN_REFUSE && phase != NULL ?
-		(int)(phase - text) : (int)strlen(text);
+	int len = t->plan->kind == PLAN_REFUSE && phase != NULL
+		      ? (int)(phase - text)
+		      : (int)strlen(text);
 
 	fprintf(r->updated, "%.*s\n\n", len, text);
 }
@@ -392,13 +398,13 @@ static const char *read_case(struct run *r, const char *line, const char *name)
 {
 	struct arena *a = &r->arena;
 	const char *sql = next_line(line);
-	const char *sql_end = skip_to(sql, DIRECTIVES - ANSWERS - 1,
-				      ANSWERS + 1, a);
-	const char *answer = skip_to(sql_end, DIRECTIVES - ANSWERS, ANSWERS,
-				     a);
-	const char *end = skip_to(next_line(answer), 0, DIRECTIVES - ANSWERS,
-				  a);
-	struct test_case t = {.file = r->path, .name = name,
+	const char *sql_end =
+	    skip_to(sql, DIRECTIVES - ANSWERS - 1, ANSWERS + 1, a);
+	const char *answer = skip_to(sql_end, DIRECTIVES - ANSWERS, ANSWERS, a);
+	const char *end =
+	    skip_to(next_line(answer), 0, DIRECTIVES - ANSWERS, a);
+	struct test_case t = {.file = r->path,
+			      .name = name,
 			      .differs = directive(sql_end, "differs", a)};
 
 	if (r->model == NULL || r->phases == NULL)
@@ -431,8 +437,11 @@ static void read_line(struct run *r, const char *line)
 	if ((rest = directive(line, "schema", a)) != NULL) {
 		const char *slash = strrchr(r->path, '/');
 
-		r->model = model_read(arena_fmt(a, "%.*s%s", slash == NULL ? 0 :
-			(int)(slash + 1 - r->path), r->path, rest), a);
+		r->model = model_read(
+		    arena_fmt(a, "%.*s%s",
+			      slash == NULL ? 0 : (int)(slash + 1 - r->path),
+			      r->path, rest),
+		    a);
 		if (r->mode == MODE_SENT)
 			setup_print(r->model, a);
 	}

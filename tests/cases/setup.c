@@ -33,32 +33,40 @@ static const char *create_table(const struct relation *r, struct arena *a)
 		separator = ", ";
 	}
 	for (size_t i = 0; i < r->n_constraints; i++)
-		items = arena_fmt(a, "%s, %s", items,
-				  r->constraints[i].definition);
+		items =
+		    arena_fmt(a, "%s, %s", items, r->constraints[i].definition);
 	return arena_fmt(a, "CREATE TABLE %s (%s)",
 			 quote_qualified(r->schema, r->name, a), items);
+}
+
+/* As `serial` makes them: the table owns its sequences. */
+static void append_relation(json_t *list, const struct relation *r,
+			    struct arena *a)
+{
+	const char *ref = quote_qualified(r->schema, r->name, a);
+	const char *sequence, *name;
+
+	for (size_t i = 0; i < r->n_columns; i++)
+		if ((sequence = r->columns[i].sequence) != NULL)
+			append(list,
+			       arena_fmt(a, "CREATE SEQUENCE %s", sequence));
+	append(list, create_table(r, a));
+	for (size_t i = 0; i < r->n_columns; i++) {
+		name = quote_name(r->columns[i].name, a);
+		if ((sequence = r->columns[i].sequence) != NULL)
+			append(list, arena_fmt(a,
+					       "ALTER SEQUENCE %s "
+					       "OWNED BY %s.%s",
+					       sequence, ref, name));
+	}
 }
 
 static void print_base(const struct model *m, struct arena *a)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < m->n_relations; i++) {
-		const struct relation *r = &m->relations[i];
-
-		for (size_t k = 0; k < r->n_columns; k++)
-			if (r->columns[k].sequence != NULL)
-				append(list, arena_fmt(a, "CREATE SEQUENCE %s",
-						r->columns[k].sequence));
-		append(list, create_table(r, a));
-		for (size_t k = 0; k < r->n_columns; k++)
-			if (r->columns[k].sequence != NULL)
-				append(list, arena_fmt(a, "ALTER SEQUENCE %s "
-					"OWNED BY %s.%s",
-					r->columns[k].sequence,
-					quote_qualified(r->schema, r->name, a),
-					quote_name(r->columns[k].name, a)));
-	}
+	for (size_t i = 0; i < m->n_relations; i++)
+		append_relation(list, &m->relations[i], a);
 	append(list, m->base);
 	print_line(json_pack("{so}", "base", list));
 }
@@ -73,6 +81,15 @@ static void append_move(json_t *list, const struct lens *l, enum phase to,
 		append(list, ddl.steps[i].sql);
 }
 
+/* What the control side would have written. */
+static const char *create_state(const struct spec *spec, struct arena *a)
+{
+	return arena_fmt(a,
+			 "INSERT INTO pgtandem.migration (name, phase, epoch, "
+			 "spec_text, spec_hash) VALUES (%s, 'any', 7, '', '')",
+			 quote_text(spec->name, a));
+}
+
 static void print_phase(const struct model *m, enum phase to, struct arena *a)
 {
 	json_t *list = json_array();
@@ -81,10 +98,7 @@ static void print_phase(const struct model *m, enum phase to, struct arena *a)
 		append(list, ddl_state_schema());
 	for (size_t i = 0; i < m->n_specs; i++) {
 		if (to == PHASE_EXPANDED)
-			append(list, arena_fmt(a, "INSERT INTO "
-				"pgtandem.migration (name, phase, epoch, "
-				"spec_text, spec_hash) VALUES (%s, 'any', 7, "
-				"'', '')", quote_text(m->specs[i]->name, a)));
+			append(list, create_state(m->specs[i], a));
 		for (size_t j = 0; j < m->specs[i]->n_lenses; j++) {
 			append_move(list, m->lenses[i][j], to, true, a);
 			append_move(list, m->lenses[i][j], to, false, a);
@@ -98,18 +112,21 @@ static void print_lens(const struct lens *l, struct arena *a)
 	const char *keys = "", *columns = "";
 
 	for (size_t i = 0; i < l->n_key; i++)
-		keys = arena_fmt(a, "%s%s%s", keys, i ? ", " : "", quote_name(
-			l->olds[l->key[i].old_index].column->name, a));
+		keys = arena_fmt(
+		    a, "%s%s%s", keys, i ? ", " : "",
+		    quote_name(l->olds[l->key[i].old_index].column->name, a));
 	for (size_t i = 0; i < l->n_old; i++)
 		columns = arena_fmt(a, "%s%s%s", columns, i ? ", " : "",
 				    quote_name(l->olds[i].column->name, a));
-	print_line(json_pack("{ss ss ss}",
-		"fill", arena_fmt(a, "SELECT %s(NULL, %s) FROM %s",
-				  l->to_new_ref, keys, l->old_ref),
-		"old", arena_fmt(a, "SELECT * FROM %s ORDER BY %s",
-				 l->old_ref, keys),
-		"shown", arena_fmt(a, "SELECT %s FROM %s ORDER BY %s",
-				   columns, l->lens_ref, keys)));
+	print_line(json_pack(
+	    "{ss ss ss}", "fill",
+	    arena_fmt(a, "SELECT %s(NULL, %s) FROM %s", l->to_new_ref, keys,
+		      l->old_ref),
+	    "old",
+	    arena_fmt(a, "SELECT * FROM %s ORDER BY %s", l->old_ref, keys),
+	    "shown",
+	    arena_fmt(a, "SELECT %s FROM %s ORDER BY %s", columns, l->lens_ref,
+		      keys)));
 }
 
 void setup_print(const struct model *m, struct arena *a)

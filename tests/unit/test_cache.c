@@ -32,9 +32,11 @@ static struct planned *get(struct cache *c, const char *sql,
 			   const struct ruleset *r, uint64_t hidden,
 			   bool read_new)
 {
-	const struct rewrite_request req = {
-		.sql = sql, .len = strlen(sql), .rules = r, .hidden = hidden,
-		.read_new = read_new};
+	const struct rewrite_request req = {.sql = sql,
+					    .len = strlen(sql),
+					    .rules = r,
+					    .hidden = hidden,
+					    .read_new = read_new};
 
 	return cache_get(c, &req);
 }
@@ -46,11 +48,11 @@ static void a_text_is_planned_once_per_key(void **state)
 	struct planned *first = get(c, "SELECT 1", &rules, 0, false);
 	struct planned *again = get(c, "SELECT 1", &rules, 0, true);
 	struct planned *others[] = {
-		get(c, "SELECT 2", &rules, 0, false),
-		get(c, "SELECT 1", &later, 0, false),
-		get(c, "SELECT 1", &rules, 1, false),
-		get(c, "read", &rules, 0, false),
-		get(c, "read", &rules, 0, true),
+	    get(c, "SELECT 2", &rules, 0, false),
+	    get(c, "SELECT 1", &later, 0, false),
+	    get(c, "SELECT 1", &rules, 1, false),
+	    get(c, "read", &rules, 0, false),
+	    get(c, "read", &rules, 0, true),
 	};
 	struct cache_stats stats;
 
@@ -81,7 +83,7 @@ static void the_least_recently_used_goes_first(void **state)
 	planned_unref(get(c, "b", &rules, 0, false));
 	planned_unref(get(c, "c", &rules, 0, false));
 	planned_unref(get(c, "a", &rules, 0, false));
-	planned_unref(get(c, "d", &rules, 0, false));	/* b goes */
+	planned_unref(get(c, "d", &rules, 0, false)); /* b goes */
 	cache_get_stats(c, &stats);
 	assert_int_equal(stats.entries, 3);
 	planned_count = 0;
@@ -97,7 +99,7 @@ static void the_least_recently_used_goes_first(void **state)
 		snprintf(text, sizeof(text), "x%d", i);
 		planned_unref(get(c, text, &rules, 0, false));
 	}
-	assert_string_equal(held->sql, "a");	/* gone, but held */
+	assert_string_equal(held->sql, "a"); /* gone, but held */
 	planned_unref(held);
 	cache_free(c);
 }
@@ -144,10 +146,10 @@ static void a_cache_of_nothing_still_plans(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_text_is_planned_once_per_key),
-		cmocka_unit_test(the_least_recently_used_goes_first),
-		cmocka_unit_test(large_texts_and_plans_are_not_kept),
-		cmocka_unit_test(a_cache_of_nothing_still_plans),
+	    cmocka_unit_test(a_text_is_planned_once_per_key),
+	    cmocka_unit_test(the_least_recently_used_goes_first),
+	    cmocka_unit_test(large_texts_and_plans_are_not_kept),
+	    cmocka_unit_test(a_cache_of_nothing_still_plans),
 	};
 
 	return cmocka_run_group_tests_name("cache", tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "rewrite/lens.h"
 #include "rewrite/template.h"
 
+/* clang-format off */
 static const struct column old_columns[] = {
 	{.name = "id", .type = "integer", .attnum = 1, .not_null = true,
 	 .typmod = -1, .sequence = "public.inovices_id_seq",
@@ -19,17 +20,24 @@ static const struct column old_columns[] = {
 	 .typmod = 16},
 	{.name = "order", .type = "integer", .attnum = 5, .typmod = -1},
 };
+/* clang-format on */
 
 static const char *const id_only[] = {"id"};
+/* clang-format off */
 static const struct constraint old_constraints[] = {
 	{.name = "inovices_pkey", .kind = CONSTRAINT_PRIMARY,
 	 .definition = "PRIMARY KEY (id)", .n_columns = 1, .columns = id_only},
 };
+/* clang-format on */
 
 static const struct relation old_relation = {
-	.schema = "public", .name = "inovices", .kind = 'r', .n_columns = 5,
-	.columns = old_columns, .n_constraints = 1,
-	.constraints = old_constraints,
+    .schema = "public",
+    .name = "inovices",
+    .kind = 'r',
+    .n_columns = 5,
+    .columns = old_columns,
+    .n_constraints = 1,
+    .constraints = old_constraints,
 };
 
 static const char *const col_customr[] = {"customr"};
@@ -40,6 +48,7 @@ static const char *const reverse_phone[] = {"'0' || phone"};
 static const char *const reverse_junk[] = {"nothing"};
 static const struct spec_key key_id[] = {{"id", "id"}};
 
+/* clang-format off */
 static const struct spec_column entries[] = {
 	{.n_old = 1, .old = col_customr, .new_name = "customer", .line = 5},
 	{.n_old = 1, .old = col_amount, .new_name = "amount_cents",
@@ -49,6 +58,7 @@ static const struct spec_column entries[] = {
 	 .new_type = "varchar(11)", .forward = "substr(\"Phone No\", 2)",
 	 .reverse = reverse_phone, .line = 9},
 };
+/* clang-format on */
 
 struct fixture {
 	struct arena arena;
@@ -69,10 +79,13 @@ static int set_up(void **state)
 	f.in = (struct spec_lens){.kind = LENS_TABLE,
 				  .old = {"public", "inovices"},
 				  .new = {"public", "invoices"},
-				  .n_key = 1, .key = key_id, .n_columns = 3,
-				  .columns = f.columns, .line = 3};
-	f.spec = (struct spec){.file = "m.yaml", .name = "m", .n_lenses = 1,
-			       .lenses = &f.in};
+				  .n_key = 1,
+				  .key = key_id,
+				  .n_columns = 3,
+				  .columns = f.columns,
+				  .line = 3};
+	f.spec = (struct spec){
+	    .file = "m.yaml", .name = "m", .n_lenses = 1, .lenses = &f.in};
 	*state = &f;
 	return 0;
 }
@@ -157,15 +170,17 @@ static void an_existing_relation_is_compared(void **state)
 {
 	struct fixture *f = *state;
 	struct column c[] = {
-		{.name = "phone", .type = "character varying(11)"},
-		{.name = "order", .type = "bigint"},
-		{.name = "id", .type = "integer", .not_null = true},
-		{.name = "note", .type = "text"},
-		{.name = "customer", .type = "text"},
-		{.name = "amount_cents", .type = "bigint", .not_null = true},
+	    {.name = "phone", .type = "character varying(11)"},
+	    {.name = "order", .type = "bigint"},
+	    {.name = "id", .type = "integer", .not_null = true},
+	    {.name = "note", .type = "text"},
+	    {.name = "customer", .type = "text"},
+	    {.name = "amount_cents", .type = "bigint", .not_null = true},
 	};
-	const struct relation new = {.schema = "public", .name = "invoices",
-				     .n_columns = 6, .columns = c};
+	const struct relation new = {.schema = "public",
+				     .name = "invoices",
+				     .n_columns = 6,
+				     .columns = c};
 
 	compile(f, &new);
 	assert_true(f->lens->news[3].extra);
@@ -250,9 +265,13 @@ static void several_old_columns_make_one_new(void **state)
 					   "split_part(\"both\", '/', 2)::int"};
 	struct fixture *f = *state;
 
-	f->columns[0] = (struct spec_column){
-		.n_old = 2, .old = two, .new_name = "both", .new_type = "text",
-		.forward = "customr || '/' || \"order\"", .reverse = back};
+	f->columns[0] =
+	    (struct spec_column){.n_old = 2,
+				 .old = two,
+				 .new_name = "both",
+				 .new_type = "text",
+				 .forward = "customr || '/' || \"order\"",
+				 .reverse = back};
 	compile(f, NULL);
 	assert_int_equal(f->lens->n_new, 4);
 	assert_string_equal(f->lens->new->columns[1].name, "both");
@@ -264,6 +283,7 @@ static void several_old_columns_make_one_new(void **state)
 			    "integer)");
 }
 
+/* clang-format off */
 static const struct {
 	const char *expression;
 	const char *refusal;	/* NULL: `joined` comes out */
@@ -306,6 +326,7 @@ static const struct {
 	{"U&\"amount\"", "Unicode", NULL},
 	{"inovices", "\"inovices\" does not exist", NULL},
 };
+/* clang-format on */
 
 static void expressions_are_cut_at_their_columns(void **state)
 {
@@ -321,15 +342,16 @@ static void expressions_are_cut_at_their_columns(void **state)
 					 &f->problem);
 
 		if (ok != (expressions[i].refusal == NULL))
-			fail_msg("%s: %s", text, ok ? "not refused" :
-				 f->problem.message);
+			fail_msg("%s: %s", text,
+				 ok ? "not refused" : f->problem.message);
 		if (!ok && !strstr(f->problem.message, expressions[i].refusal))
 			fail_msg("%s: %s", text, f->problem.message);
 		for (size_t j = 0; ok && j < t.n; j++)
 			values[j] = names[t.column[j]];
 		if (ok)
-			assert_string_equal(template_join(&t, values,
-					    &f->arena), expressions[i].joined);
+			assert_string_equal(
+			    template_join(&t, values, &f->arena),
+			    expressions[i].joined);
 	}
 }
 
@@ -341,11 +363,12 @@ static void deep_expressions_are_refused_not_followed(void **state)
 
 	for (size_t i = 1; i + 2 < TEMPLATE_MAX_BYTES; i += 2)
 		memcpy(text + i, "+1", 3);
-	assert_false(template_parse(text, old_columns, 5, &f->arena, &t,
-				    &f->problem));
+	assert_false(
+	    template_parse(text, old_columns, 5, &f->arena, &t, &f->problem));
 	assert_non_null(strstr(f->problem.message, "deep"));
 }
 
+/* clang-format off */
 static const struct {
 	const char *left, *right;
 	bool same;
@@ -364,6 +387,7 @@ static const struct {
 	{"bigint", "integer", false},
 	{"text; DROP TABLE x", "text", false},
 };
+/* clang-format on */
 
 static void types_are_the_same_by_meaning(void **state)
 {
@@ -372,6 +396,7 @@ static void types_are_the_same_by_meaning(void **state)
 			fail_msg("%s, %s", types[i].left, types[i].right);
 }
 
+/* clang-format off */
 static const struct {
 	const char *name, *quoted;
 } names[] = {
@@ -391,6 +416,7 @@ static const struct {
 	{"zone", "zone"},
 	{"abort", "abort"},
 };
+/* clang-format on */
 
 static void names_are_quoted_as_the_server_does(void **state)
 {
@@ -423,17 +449,17 @@ static void a_length_is_left_to_the_assignment(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_new_relation_is_worked_out_from_the_old),
-		TEST(mappings_read_as_sql_with_a_prefix),
-		TEST(an_existing_relation_is_compared),
-		TEST(a_specification_that_cannot_work_is_refused),
-		TEST(a_key_may_be_renamed),
-		TEST(several_old_columns_make_one_new),
-		TEST(expressions_are_cut_at_their_columns),
-		TEST(deep_expressions_are_refused_not_followed),
-		TEST(types_are_the_same_by_meaning),
-		TEST(names_are_quoted_as_the_server_does),
-		TEST(a_length_is_left_to_the_assignment),
+	    TEST(a_new_relation_is_worked_out_from_the_old),
+	    TEST(mappings_read_as_sql_with_a_prefix),
+	    TEST(an_existing_relation_is_compared),
+	    TEST(a_specification_that_cannot_work_is_refused),
+	    TEST(a_key_may_be_renamed),
+	    TEST(several_old_columns_make_one_new),
+	    TEST(expressions_are_cut_at_their_columns),
+	    TEST(deep_expressions_are_refused_not_followed),
+	    TEST(types_are_the_same_by_meaning),
+	    TEST(names_are_quoted_as_the_server_does),
+	    TEST(a_length_is_left_to_the_assignment),
 	};
 
 	return cmocka_run_group_tests_name("lens", tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #define SIXTY "n23456789_123456789_123456789_123456789_123456789_123456789_"
 
 /* Old and new names of one lens each, all in schema public. */
+/* clang-format off */
 static const struct relation relations[] = {
 	{.schema = "public", .name = "inovices"},
 	{.schema = "public", .name = "invoices"},
@@ -20,6 +21,7 @@ static const struct relation relations[] = {
 	{.schema = "public", .name = SIXTY "123"},
 	{.schema = "public", .name = "r\303\251sum"},
 };
+/* clang-format on */
 
 enum { LENSES = sizeof(relations) / sizeof(*relations) / 2 };
 
@@ -31,10 +33,11 @@ static bool build(struct arena *a, size_t n_migrations,
 		  const struct ruleset **ret, struct problem *p)
 {
 	const struct rule_migration m[] = {
-		{.spec = &specs[0], .n_lenses = LENSES, .lenses = lens_list},
-		{.spec = &specs[1], .n_lenses = 1, .lenses = lens_list + 1},
+	    {.spec = &specs[0], .n_lenses = LENSES, .lenses = lens_list},
+	    {.spec = &specs[1], .n_lenses = 1, .lenses = lens_list + 1},
 	};
-	const struct ruleset_input in = {.serial = 9, .database = "shop",
+	const struct ruleset_input in = {.serial = 9,
+					 .database = "shop",
 					 .n_migrations = n_migrations,
 					 .migrations = m};
 
@@ -46,6 +49,7 @@ static bool build(struct arena *a, size_t n_migrations,
 	return ruleset_build(&in, a, ret, p);
 }
 
+/* clang-format off */
 static const struct {
 	const char *sql;
 	bool mentions;
@@ -86,6 +90,7 @@ static const struct {
 	{"&", false},
 	{"u&", false},
 };
+/* clang-format on */
 
 static void the_filter_never_says_a_false_no(void **state)
 {
@@ -128,10 +133,11 @@ static void one_relation_belongs_to_one_migration(void **state)
 	arena_init(&a);
 	assert_false(build(&a, 2, &r, &p));
 	assert_string_equal(p.message, "public.Orders is under migration "
-			    "twice, in one and two");
+				       "twice, in one and two");
 	arena_free(&a);
 }
 
+/* clang-format off */
 static const struct {
 	const char *sql;
 	bool may;
@@ -167,6 +173,7 @@ static const struct {
 	{"SET statement_timeout = 5", false},
 	{"", false},
 };
+/* clang-format on */
 
 static void what_may_change_names_is_seen(void **state)
 {
@@ -188,9 +195,9 @@ static void a_probe_asks_for_every_name(void **state)
 	assert_true(build(&a, 1, &r, &p));
 	sql = ruleset_probe_sql(r, &a);
 	assert_non_null(strstr(sql, "(0, 'public'::pg_catalog.name, "
-			       "'inovices'::pg_catalog.name), (1, "));
+				    "'inovices'::pg_catalog.name), (1, "));
 	assert_non_null(strstr(sql, "(4, 'public'::pg_catalog.name, "
-			       "'odd \"one\"'::pg_catalog.name)"));
+				    "'odd \"one\"'::pg_catalog.name)"));
 	assert_int_equal(ruleset_probe_mask("0110", 4), 6);
 	assert_int_equal(ruleset_probe_mask("", 0), 0);
 	arena_free(&a);
@@ -199,11 +206,11 @@ static void a_probe_asks_for_every_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_filter_never_says_a_false_no),
-		cmocka_unit_test(a_ruleset_without_migrations_mentions_nothing),
-		cmocka_unit_test(one_relation_belongs_to_one_migration),
-		cmocka_unit_test(what_may_change_names_is_seen),
-		cmocka_unit_test(a_probe_asks_for_every_name),
+	    cmocka_unit_test(the_filter_never_says_a_false_no),
+	    cmocka_unit_test(a_ruleset_without_migrations_mentions_nothing),
+	    cmocka_unit_test(one_relation_belongs_to_one_migration),
+	    cmocka_unit_test(what_may_change_names_is_seen),
+	    cmocka_unit_test(a_probe_asks_for_every_name),
 	};
 
 	return cmocka_run_group_tests_name("ruleset", tests, NULL, NULL);
