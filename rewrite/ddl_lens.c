@@ -362,9 +362,8 @@ void ddl_drop_functions(struct ddl_build *b)
 	const struct lens *l = b->l;
 
 	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-		"DROP FUNCTION IF EXISTS %s, %s, %s, %s, %s", l->to_new_ref,
-		l->to_old_ref, l->lock_old_ref, own_ref(l, "moved_old", b->a),
-		own_ref(l, "moved_new", b->a)),
+		"DROP FUNCTION IF EXISTS %s, %s, %s", l->to_new_ref,
+		l->to_old_ref, l->lock_old_ref),
 		"drop the functions of %s_%u", l->migration, l->number);
 }
 
@@ -432,8 +431,11 @@ void ddl_drop_triggers(struct ddl_build *b)
 
 	ddl_add(b, DDL_LOCKS_SOURCE, arena_fmt(b->a,
 		"DROP TRIGGER IF EXISTS %s ON %s;\n"
-		"DROP TRIGGER IF EXISTS %s ON %s",
-		trigger, b->l->old_ref, trigger, b->l->new_ref),
+		"DROP TRIGGER IF EXISTS %s ON %s;\n"
+		"DROP FUNCTION IF EXISTS %s, %s",
+		trigger, b->l->old_ref, trigger, b->l->new_ref,
+		own_ref(b->l, "moved_old", b->a),
+		own_ref(b->l, "moved_new", b->a)),
 		"drop triggers %s", trigger);
 }
 

@@ -323,26 +323,38 @@ static bool is_in_schema(const char *sequence, const char *schema,
 	return strncmp(sequence, prefix, strlen(prefix)) == 0;
 }
 
+/* The sequence is that of whichever column owns it now. */
+static const char *serial_sequence(const struct lens *l, size_t old)
+{
+	const struct column *c = l->olds[old].column;
+	const struct column *new = l->olds[old].carried
+		? &l->new->columns[l->olds[old].new_index] : NULL;
+
+	if (c->identity || (new != NULL && new->identity))
+		return NULL;
+	return c->sequence || new == NULL ? c->sequence : new->sequence;
+}
+
 static void own_sequences(struct ddl_build *b, bool by_new)
 {
 	const struct lens *l = b->l;
+	const struct relation *r = by_new ? l->new : l->old;
 
 	for (size_t i = 0; i < l->n_old; i++) {
-		const struct column *c = l->olds[i].column;
-		const struct relation *r = by_new ? l->new : l->old;
-		const char *owner = "NONE";
+		const char *sequence = serial_sequence(l, i);
+		const char *name = l->olds[i].column->name, *owner = "NONE";
 		bool converted;
-		const char *name;
 
-		if (c->sequence == NULL || c->identity)
+		if (sequence == NULL)
 			continue;
-		name = by_new ? names_of_old(l, c->name, &converted) : c->name;
-		if (name != NULL && is_in_schema(c->sequence, r->schema, b->a))
+		if (by_new)
+			name = names_of_old(l, name, &converted);
+		if (name != NULL && is_in_schema(sequence, r->schema, b->a))
 			owner = arena_fmt(b->a, "%s.%s", by_new ? l->new_ref
 					  : l->old_ref, quote_name(name, b->a));
 		ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-			"ALTER SEQUENCE %s OWNED BY %s", c->sequence, owner),
-			"sequence %s is owned by %s", c->sequence, owner);
+			"ALTER SEQUENCE %s OWNED BY %s", sequence, owner),
+			"sequence %s is owned by %s", sequence, owner);
 	}
 }
 

@@ -2,6 +2,9 @@
  * Both sides of a comparison are cut to the same range of keys before they
  * are joined: the planner does not carry a range from one side of a join to
  * the other, and would read the other side's index from its beginning.
+ *
+ * Result columns have names that no column of a relation is likely to have,
+ * so that a key called "n" is not mistaken for one.
  */
 #include "rewrite/walk_sql.h"
 
@@ -66,7 +69,7 @@ static const char *target_in_range(const struct mapping *m)
 			 in_range(m, mapping_target_keys(m, "r.")));
 }
 
-/* "pg_catalog.unnest($1::integer[], ...) AS u(k1, ...)" */
+/* "ROWS FROM (pg_catalog.unnest($1::integer[]), ...) AS u(k1, ...)" */
 static const char *given_keys(const struct mapping *m)
 {
 	struct sqltext arrays, names;
@@ -74,11 +77,11 @@ static const char *given_keys(const struct mapping *m)
 	sqltext_begin(&arrays, m->a);
 	sqltext_begin(&names, m->a);
 	for (size_t i = 0; i < m->l->n_key; i++) {
-		sqltext_item(&arrays, ", ", "$%zu::%s[]", i + 1,
+		sqltext_item(&arrays, ", ", "pg_catalog.unnest($%zu::%s[])", i + 1,
 			     mapping_key_column(m, i)->type);
 		sqltext_item(&names, ", ", "k%zu", i + 1);
 	}
-	return arena_fmt(m->a, "ROWS FROM (pg_catalog.unnest(%s)) AS u(%s)",
+	return arena_fmt(m->a, "ROWS FROM (%s) AS u(%s)",
 			 arrays.s, names.s);
 }
 
@@ -131,8 +134,8 @@ static const char *make_next(const struct mapping *m, bool source)
 				  : mapping_target_keys(m, "x.");
 
 	return arena_fmt(m->a,
-		"SELECT %s, r.n FROM (SELECT %s, pg_catalog.count(*) OVER ()"
-		" AS n FROM (SELECT %s FROM %s AS x WHERE %s ORDER BY %s"
+		"SELECT %s, r.\"pgtandem.n\" FROM (SELECT %s,"
+		" pg_catalog.count(*) OVER () AS \"pgtandem.n\" FROM (SELECT %s FROM %s AS x WHERE %s ORDER BY %s"
 		" LIMIT $%zu::pg_catalog.int8) AS x) AS r ORDER BY %s LIMIT 1",
 		keys_as_text(m, "r", source), bare, bare,
 		source ? m->source_ref : m->target_ref,
@@ -221,10 +224,11 @@ static const char *is_lossy(const struct mapping *m)
 static const char *make_compare(const struct mapping *m, const char *lossy)
 {
 	return arena_fmt(m->a,
-		"SELECT * FROM (SELECT %s, t.%s IS NULL AS missing,"
-		" t.%s IS NOT NULL AND (%s) AS different, %s AS lossy"
-		" FROM %s %s LEFT JOIN %s ON %s) AS r"
-		" WHERE r.missing OR r.different OR r.lossy",
+		"SELECT * FROM (SELECT %s, t.%s IS NULL AS \"pgtandem.m\","
+		" t.%s IS NOT NULL AND (%s) AS \"pgtandem.d\","
+		" %s AS \"pgtandem.l\" FROM %s %s LEFT JOIN %s ON %s) AS r"
+		" WHERE r.\"pgtandem.m\" OR r.\"pgtandem.d\""
+		" OR r.\"pgtandem.l\"",
 		keys_as_text(m, "s", true), mapping_target_key(m, 0),
 		mapping_target_key(m, 0),
 		mapping_differ(m, source_value, mapping_target_value, false),
@@ -248,6 +252,14 @@ static const char *make_lock(const struct mapping *m, bool source,
 			 strength, alias);
 }
 
+/* The alias is no column's name: that would come first. */
+static const char *json(const struct mapping *m, const char *columns)
+{
+	return arena_fmt(m->a, "(SELECT pg_catalog.row_to_json("
+			 "\"pgtandem.row\") FROM (SELECT %s)"
+			 " AS \"pgtandem.row\")", columns);
+}
+
 /* A row of JSON: the mapped columns under the target's names. */
 static const char *image(const struct mapping *m, mapping_side_fn side)
 {
@@ -259,8 +271,7 @@ static const char *image(const struct mapping *m, mapping_side_fn side)
 			sqltext_item(&t, ", ", "%s AS %s", side(m, i),
 				     quote_name(m->target->columns[i].name,
 						m->a));
-	return arena_fmt(m->a, "(SELECT pg_catalog.row_to_json(x) FROM"
-			 " (SELECT %s) AS x)", t.s);
+	return json(m, t.s);
 }
 
 static const char *make_recheck(const struct mapping *m)
@@ -311,11 +322,10 @@ static const char *make_recheck_lossy(const struct mapping *m,
 			     mapping_typed_value(&back, i, "m."), name);
 	}
 	return arena_fmt(m->a,
-		"SELECT %s, 'lossy',"
-		" (SELECT pg_catalog.row_to_json(x) FROM (SELECT %s) AS x),"
-		" (SELECT pg_catalog.row_to_json(x) FROM (SELECT %s) AS x)"
+		"SELECT %s, 'lossy', %s, %s"
 		" FROM %s JOIN %s AS s ON %s %s WHERE %s",
-		keys_as_text(m, "s", true), is.s, would_be.s, given_keys(m),
+		keys_as_text(m, "s", true), json(m, is.s),
+		json(m, would_be.s), given_keys(m),
 		m->source_ref, is_given(m, "s", true), mapped_row(m), lossy);
 }
 
