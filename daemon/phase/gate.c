@@ -223,18 +223,19 @@ bool gate_equal(struct gate_request *g, struct problem *p)
 	return walk_result_is_equal(&r) || differ(j, &r, p);
 }
 
-/* The first few keys of a kind of findings, for messages. */
-static const char *keys_of(struct job *j, const char *kind)
+/* The first few keys that one model cannot express, for messages. */
+static const char *misfits(struct job *j)
 {
-	const char *const params[] = {j->m->name, kind};
+	const char *const params[] = {j->m->name};
 	struct problem ignored;
 	const char *keys = "";
-	PGresult *r = db_query(
-	    j->db, &ignored,
-	    "SELECT string_agg(format('%s (%s)', relation, key), ', ')"
-	    " FROM (SELECT relation, key FROM pgtandem.finding"
-	    " WHERE migration = $1 AND kind = $2 ORDER BY id LIMIT 10) f",
-	    2, params);
+	PGresult *r =
+	    db_query(j->db, &ignored,
+		     "SELECT string_agg(format('%s (%s)', relation, key), ', ')"
+		     " FROM (SELECT relation, key FROM pgtandem.finding"
+		     " WHERE migration = $1 AND kind IN ('lossy', 'violation')"
+		     " ORDER BY id LIMIT 10) f",
+		     1, params);
 
 	if (r && db_text(r, 0, 0))
 		keys = arena_str(&j->arena, db_text(r, 0, 0));
@@ -242,14 +243,17 @@ static const char *keys_of(struct job *j, const char *kind)
 	return keys;
 }
 
-static bool lossy_shut(struct job *j, uint64_t n, const char *model,
-		       struct problem *p)
+static bool misfit_shut(struct job *j, uint64_t n, const char *model,
+			struct problem *p)
 {
-	shut(j, p, "%" PRIu64 " rows cannot be expressed in the %s model", n,
-	     model);
-	problem_detail(p, "Among them: %s", keys_of(j, "lossy"));
-	problem_hint(p, "Change them, or say `lossy: accept` in the "
-			"specification before the migration begins.");
+	shut(j, p, "%" PRIu64 " row%s cannot be expressed in the %s model", n,
+	     n == 1 ? "" : "s", model);
+	problem_detail(p, "Among them: %s", misfits(j));
+	problem_hint(p,
+		     "SHOW FINDINGS %s says why. Change them; what only "
+		     "comes back different, `lossy: accept` in the "
+		     "specification allows before the migration begins.",
+		     j->m->name);
 	return false;
 }
 
@@ -261,7 +265,7 @@ bool gate_no_findings(struct gate_request *g, struct problem *p)
 
 	if (j->row.lossy > 0 && !j->spec->lossy_accept &&
 	    j->row.phase == PHASE_DUAL_WRITE)
-		return lossy_shut(j, j->row.lossy, "new", p);
+		return misfit_shut(j, j->row.lossy, "new", p);
 	if (!db_number(j->db,
 		       "SELECT count(*) FROM pgtandem.finding"
 		       " WHERE migration = $1 AND kind <> 'lossy'",
@@ -349,24 +353,39 @@ bool gate_no_dependents(struct gate_request *g, struct problem *p)
 	return false;
 }
 
+/* What an old model that nobody writes lacks is no finding. */
+static bool findings_forget(struct job *j, struct problem *p)
+{
+	const char *const params[] = {j->m->name};
+	PGresult *r = db_query(j->db, p,
+			       "DELETE FROM pgtandem.finding WHERE migration ="
+			       " $1 AND kind NOT IN ('lossy', 'violation')",
+			       1, params);
+
+	PQclear(r);
+	return r;
+}
+
 /*
  * A way back to where old is written again: can it hold every row?  Where old
  * is current the same walk says whether both are equal, for gate_equal; from
- * new_only, where it is not, only what is lossy counts.
+ * new_only, where it is not, only what it cannot express counts.
  */
 bool gate_old_can_hold(struct gate_request *g, struct problem *p)
 {
 	struct job *j = g->job;
 	struct walk_result r;
+	uint64_t n;
 	bool ok;
 
-	if (j->spec->lossy_accept)
-		return true;
 	job_notice(j, "looking for rows that the old model cannot express");
-	ok = j->row.phase == PHASE_WRITE_NEW
-		 ? walks_verify(j, &r, p)
-		 : walks_run(j, WALK_JOB_VERIFY, WALK_TO_OLD, &r, p);
+	if (j->row.phase == PHASE_WRITE_NEW)
+		ok = walks_verify(j, &r, p);
+	else
+		ok = walks_run(j, WALK_JOB_VERIFY, WALK_TO_OLD, &r, p) &&
+		     findings_forget(j, p);
 	if (!ok)
 		return false;
-	return r.lossy == 0 || lossy_shut(j, r.lossy, "old", p);
+	n = r.violations + (j->spec->lossy_accept ? 0 : r.lossy);
+	return n == 0 || misfit_shut(j, n, "old", p);
 }

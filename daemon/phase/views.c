@@ -227,6 +227,17 @@ static void say_usage(struct job *j, const struct out *o)
 	say_apps(j, o);
 }
 
+static void say_misfit(struct job *j, const struct out *o)
+{
+	struct problem misfit;
+
+	uv_mutex_lock(&j->control->lock);
+	misfit = j->m->misfit;
+	uv_mutex_unlock(&j->control->lock);
+	if (misfit.message[0])
+		say(j, o, "does not fit", "%s", misfit.message);
+}
+
 static void say_state(struct job *j, const struct out *o)
 {
 	const struct state_row *row = &j->row;
@@ -255,8 +266,7 @@ static void say_state(struct job *j, const struct out *o)
 	    !row->verified ? "no"
 	    : row->clean   ? "clean"
 			   : "differences");
-	if (j->m->misfit.message[0])
-		say(j, o, "does not fit", "%s", j->m->misfit.message);
+	say_misfit(j, o);
 }
 
 static bool show_migration(struct job *j, const struct out *o,
