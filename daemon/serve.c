@@ -174,13 +174,15 @@ static bool start_sides(struct daemon *d, struct settings *s, struct problem *p)
 
 	if (!control_start(s, &d->control, &first, p))
 		return false;
-	if (server_start(first, &d->server, p)) {
-		control_attach(d->control, d->server);
-		return true;
+	if (!server_start(first, &d->server, p)) {
+		snapshot_unref(first);
+		control_stop(d->control);
+		return false;
 	}
-	snapshot_unref(first);
-	control_stop(d->control);
-	return false;
+	control_attach(d->control, d->server);
+	d->admin.control = d->control;
+	d->admin.server = d->server;
+	return true;
 }
 
 static void end_sides(struct daemon *d)
@@ -197,25 +199,27 @@ static void run_loop(struct daemon *d)
 	uv_loop_close(&d->loop);
 }
 
-/* Takes over the settings. */
+/*
+ * Takes over the settings.  The admin port is bound first, so that a second
+ * daemon with the same configuration ends before it has touched anything;
+ * nobody is answered there before the loop runs.
+ */
 static bool run_daemon(struct daemon *d, struct settings *s, struct problem *p)
 {
 	bool ok;
 
-	if (!start_sides(d, s, p)) {
-		settings_unref(s);
-		return false;
-	}
 	uv_loop_init(&d->loop);
 	open_handles(d);
-	admin_init(&d->admin, s, d->control, d->server, &d->stop);
-	ok = console_start(&d->admin, &d->loop, &d->console, p);
+	admin_init(&d->admin, s, &d->stop);
+	ok = console_start(&d->admin, &d->loop, &d->console, p) &&
+	     start_sides(d, s, p);
 	if (ok)
 		log_info("pgtandem %s serves %s", PGTANDEM_VERSION, s->file);
 	else
-		begin_drain(d);
+		stop_admin(d);
 	run_loop(d);
-	end_sides(d);
+	if (ok)
+		end_sides(d);
 	admin_free(&d->admin);
 	return ok;
 }

@@ -4,13 +4,9 @@
 
 #include "daemon/log.h"
 
-void admin_init(struct admin *a, struct settings *settings,
-		struct control *control, struct server *server,
-		uv_async_t *stop)
+void admin_init(struct admin *a, struct settings *settings, uv_async_t *stop)
 {
 	memset(a, 0, sizeof(*a));
-	a->control = control;
-	a->server = server;
 	a->settings = settings;
 	a->stop = stop;
 	a->started_ns = uv_hrtime();

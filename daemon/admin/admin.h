@@ -32,10 +32,9 @@ struct admin {
 	uint64_t started_ns; /* uv_hrtime */
 };
 
-/* Takes over the reference to `settings`. */
-void admin_init(struct admin *a, struct settings *settings,
-		struct control *control, struct server *server,
-		uv_async_t *stop);
+/* Takes over the reference to `settings`.  The two sides are set before the
+ * first command can come. */
+void admin_init(struct admin *a, struct settings *settings, uv_async_t *stop);
 void admin_free(struct admin *a);
 
 /* A reference of the caller's own. */

@@ -142,7 +142,8 @@ static bool match_item(struct match *m, struct item it)
 
 	if (arg ? !arg->take(t, m->command)
 		: (t->kind != TOKEN_WORD && t->kind != TOKEN_SIGN) ||
-		      t->len != it.len || strncasecmp(t->at, it.s, it.len)) {
+		      t->len != it.len ||
+		      strncasecmp(t->at, it.s, it.len) != 0) {
 		match_failed(m, it);
 		return false;
 	}

@@ -7,6 +7,7 @@
 #include "daemon/admin/console.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <openssl/crypto.h>
@@ -48,6 +49,7 @@ static void free_if_done(struct console *c)
 	    c->n_listeners > 0)
 		return;
 	http_stop(c->http);
+	close(c->spare);
 	free(c);
 }
 
@@ -148,6 +150,20 @@ static void address_text(const struct sockaddr_storage *from, socklen_t len,
 		snprintf(ret, size, "%s:%s", host, port);
 }
 
+/* Out of descriptors, a connection that is never accepted would wake the
+ * loop without end: it is taken with the spare one, and closed. */
+static void drop_one(struct console *c, int listener)
+{
+	int fd;
+
+	close(c->spare);
+	fd = accept(listener, NULL, NULL);
+	if (fd >= 0)
+		close(fd);
+	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	log_warn("console: connection refused, no file descriptors are left");
+}
+
 static void on_listener_readable(uv_poll_t *h, int status, int events)
 {
 	struct listener *l = h->data;
@@ -161,8 +177,11 @@ static void on_listener_readable(uv_poll_t *h, int status, int events)
 		return;
 	fd = accept4(l->fd, (struct sockaddr *)&from, &len,
 		     SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE)
+			drop_one(c, l->fd);
 		return;
+	}
 	if (c->n_arrivals >= MAX_ARRIVALS) {
 		close(fd);
 		return;
@@ -288,6 +307,7 @@ bool console_start(struct admin *a, uv_loop_t *loop, struct console **ret,
 	c->listeners[0].fd = -1;
 	c->listeners[1].fd = -1;
 	c->listeners[1].local = true;
+	c->spare = -1;
 	if (RAND_bytes(c->seed, sizeof(c->seed)) != 1) {
 		free(c);
 		return problem_set(p, "58000", "no random numbers");
@@ -296,6 +316,7 @@ bool console_start(struct admin *a, uv_loop_t *loop, struct console **ret,
 		free(c);
 		return false;
 	}
+	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (!listen_all(c, p)) {
 		console_stop(c);
 		return false;

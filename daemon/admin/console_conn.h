@@ -91,6 +91,7 @@ struct console {
 	unsigned n_arrivals, n_conns, n_listeners;
 	uint32_t last_id;
 	uint8_t seed[SCRAM_HASH]; /* for users who do not exist */
+	int spare; /* a descriptor to give up when there are none */
 	bool stopping;
 };
 

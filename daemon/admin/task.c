@@ -88,7 +88,7 @@ static void put_failure(struct task *t, struct problem *p)
 
 static void put_end(struct task *t, bool ok, struct problem *p)
 {
-	if (!ok && atomic_load(&t->heard) && strcmp(p->sqlstate, "57014"))
+	if (!ok && atomic_load(&t->heard) && strcmp(p->sqlstate, "57014") != 0)
 		problem_set(p, "57014",
 			    "canceling statement due to user request");
 	uv_mutex_lock(&t->lock);
