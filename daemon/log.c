@@ -10,10 +10,10 @@
 enum { LOG_LINE = 4096 };
 
 static const char *const level_names[] = {
-	[LOG_ERROR] = "error",
-	[LOG_WARN] = "warning",
-	[LOG_INFO] = "info",
-	[LOG_DEBUG] = "debug",
+    [LOG_ERROR] = "error",
+    [LOG_WARN] = "warning",
+    [LOG_INFO] = "info",
+    [LOG_DEBUG] = "debug",
 };
 
 /* The logger's only state; before log_setup it is text at level info. */
@@ -67,7 +67,8 @@ static size_t log_json_string(char *ret, size_t size, const char *s)
 	return n;
 }
 
-static void log_line(enum log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void
+log_line(enum log_level level, const char *fmt, va_list ap)
 {
 	char at[48], text[LOG_LINE / 2], line[LOG_LINE + 256];
 	char quoted[LOG_LINE];
@@ -93,16 +94,16 @@ static void log_line(enum log_level level, const char *fmt, va_list ap)
 		return;
 }
 
-#define LOG_FUNCTION(name, level)                                             \
-	void name(const char *fmt, ...)                                       \
-	{                                                                     \
-		va_list ap;                                                   \
-                                                                              \
-		if (log_current_level() < level)                              \
-			return;                                               \
-		va_start(ap, fmt);                                            \
-		log_line(level, fmt, ap);                                     \
-		va_end(ap);                                                   \
+#define LOG_FUNCTION(name, level) \
+	void name(const char *fmt, ...) \
+	{ \
+		va_list ap; \
+\
+		if (log_current_level() < level) \
+			return; \
+		va_start(ap, fmt); \
+		log_line(level, fmt, ap); \
+		va_end(ap); \
 	}
 
 LOG_FUNCTION(log_error, LOG_ERROR)

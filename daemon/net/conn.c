@@ -18,7 +18,7 @@
 #include "daemon/net/worker.h"
 
 enum {
-	HELD_COPY = 16 * 1024,	/* above, read behind it instead of copying */
+	HELD_COPY = 16 * 1024, /* above, read behind it instead of copying */
 	TLS_RECORD = 16 * 1024,
 };
 
@@ -63,7 +63,7 @@ static void on_closed(uv_handle_t *h)
 	buf_free(&c->held);
 	buf_free(&c->flying);
 	buf_free(&c->waiting);
-	free(c);			/* the only free of a conn */
+	free(c); /* the only free of a conn */
 }
 
 void conn_close(struct conn *c)
@@ -177,8 +177,7 @@ static void conn_write_raw(struct conn *c, const uv_buf_t *bufs, unsigned n)
 			taken -= bufs[i].len;
 			continue;
 		}
-		buf_put(&c->waiting, bufs[i].base + taken,
-			bufs[i].len - taken);
+		buf_put(&c->waiting, bufs[i].base + taken, bufs[i].len - taken);
 		taken = 0;
 	}
 	if (c->waiting.failed)
@@ -262,8 +261,8 @@ void conn_finish(struct conn *c)
 	conn_half_close(c);
 	c->finishing = true;
 	conn_pause(c);
-	if (c->broken != NULL || (c->shut && !c->writing &&
-				  !uv_is_writable(&c->h.stream)))
+	if (c->broken != NULL ||
+	    (c->shut && !c->writing && !uv_is_writable(&c->h.stream)))
 		conn_close(c);
 	else if (!c->writing)
 		conn_written(c);
@@ -360,7 +359,7 @@ static void conn_pump(struct conn *c)
 		conn_fail(c, tls_reason(c->tls));
 	else if (r == TLS_EOF)
 		c->eof = true;
-	conn_flush_tls(c);	/* alerts, key updates */
+	conn_flush_tls(c); /* alerts, key updates */
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
@@ -369,8 +368,8 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 	size_t size = WORKER_BUFFER;
 
 	(void)suggested;
-	buf->base = (char *)(c->tls != NULL ? c->worker->cipher :
-					      conn_room(c, &size));
+	buf->base =
+	    (char *)(c->tls != NULL ? c->worker->cipher : conn_room(c, &size));
 	buf->len = size;
 }
 
@@ -381,8 +380,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	if (n == 0 || c->closing)
 		return;
 	if (n < 0 && n != UV_EOF) {
-		conn_fail(c, n == UV_ENOBUFS ? "out of memory" :
-					       uv_strerror((int)n));
+		conn_fail(
+		    c, n == UV_ENOBUFS ? "out of memory" : uv_strerror((int)n));
 		return;
 	}
 	if (n == UV_EOF) {

@@ -9,17 +9,17 @@
 #include "daemon/net/worker.h"
 
 struct dial {
-	struct worker *worker;		/* borrowed */
-	dial_done_fn done;		/* NULL: cancelled or told */
-	void *owner;			/* borrowed until then */
-	struct addrinfo *list;		/* owned: what the name resolved to */
-	const struct addrinfo *next;	/* of list: to be tried */
-	struct conn *conn;		/* the attempt under way */
+	struct worker *worker;	     /* borrowed */
+	dial_done_fn done;	     /* NULL: cancelled or told */
+	void *owner;		     /* borrowed until then */
+	struct addrinfo *list;	     /* owned: what the name resolved to */
+	const struct addrinfo *next; /* of list: to be tried */
+	struct conn *conn;	     /* the attempt under way */
 	uv_getaddrinfo_t resolve;
 	uv_connect_t connect;
 	uint16_t port;
 	unsigned keepalive_s;
-	unsigned refs;			/* callbacks that will still come */
+	unsigned refs; /* callbacks that will still come */
 	char why[160];
 };
 
@@ -50,7 +50,7 @@ static void dial_conn_gone(void *owner)
 
 /* An attempt neither reads nor writes: only `gone` can happen to it. */
 static const struct conn_ops dial_ops = {
-	.gone = dial_conn_gone,
+    .gone = dial_conn_gone,
 };
 
 static void dial_abandon(struct dial *d)
@@ -58,7 +58,7 @@ static void dial_abandon(struct dial *d)
 	struct conn *c = d->conn;
 
 	d->conn = NULL;
-	d->refs++;		/* until dial_conn_gone */
+	d->refs++; /* until dial_conn_gone */
 	conn_close(c);
 }
 
@@ -192,7 +192,7 @@ struct dial *dial_start(struct worker *w, const struct settings *settings,
 	d->owner = owner;
 	d->port = settings->server.port;
 	d->keepalive_s = settings->tcp_keepalive_s;
-	d->refs = 1;		/* this call */
+	d->refs = 1; /* this call */
 	if (host[0] == '/')
 		dial_pipe(d, host);
 	else if (uv_ip4_addr(host, d->port, &a.v4) == 0 ||
@@ -200,7 +200,7 @@ struct dial *dial_start(struct worker *w, const struct settings *settings,
 		dial_try(d, &a.any);
 	else
 		dial_resolve(d, host);
-	d->refs--;		/* every path above has a callback to come */
+	d->refs--; /* every path above has a callback to come */
 	return d;
 }
 

@@ -18,6 +18,6 @@ typedef void (*dial_done_fn)(void *owner, struct conn *c, const char *why);
 
 struct dial *dial_start(struct worker *w, const struct settings *settings,
 			dial_done_fn done, void *owner);
-void dial_cancel(struct dial *d);	/* done will not be called */
+void dial_cancel(struct dial *d); /* done will not be called */
 
 #endif

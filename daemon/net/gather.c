@@ -61,7 +61,7 @@ void gather_made_done(struct gather *g)
 	size_t len = buf_len(&g->made) - g->made_used;
 
 	if (g->made.failed)
-		abort();	/* sized by our own texts, not by the wire */
+		abort(); /* sized by our own texts, not by the wire */
 	if (len == 0)
 		return;
 	g->segment[g->n].at = NULL;

@@ -57,7 +57,8 @@ static bool bind_tcp(const struct listen_setting *l, int *ret_fd,
 	if (!address_parse(l, &a, &len))
 		return problem_set(p, "F0000",
 				   "cannot listen on \"%s\": not a numeric "
-				   "address", l->address);
+				   "address",
+				   l->address);
 	fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
 		    0);
 	if (fd < 0)
@@ -121,8 +122,8 @@ static bool bind_unix(const struct listen_setting *l, int *ret_fd,
 bool listener_bind(const struct listen_setting *l, int *ret_fd,
 		   struct problem *p)
 {
-	return l->socket != NULL ? bind_unix(l, ret_fd, p) :
-				   bind_tcp(l, ret_fd, p);
+	return l->socket != NULL ? bind_unix(l, ret_fd, p)
+				 : bind_tcp(l, ret_fd, p);
 }
 
 static void on_connection(uv_stream_t *stream, int status)

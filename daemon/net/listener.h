@@ -24,8 +24,8 @@ struct listener {
 		uv_tcp_t tcp;
 		uv_pipe_t pipe;
 	} h;
-	struct worker *worker;	/* borrowed */
-	size_t index;		/* into settings->listen */
+	struct worker *worker; /* borrowed */
+	size_t index;	       /* into settings->listen */
 	bool is_pipe;
 	bool open;
 };
@@ -38,7 +38,7 @@ void listener_path(const struct listen_setting *l, char *ret, size_t size);
 
 bool listener_open(struct listener *l, struct worker *w, size_t index, int fd,
 		   bool is_pipe, struct problem *p)
-	__attribute__((warn_unused_result));
-void listener_close(struct listener *l);	/* idempotent */
+    __attribute__((warn_unused_result));
+void listener_close(struct listener *l); /* idempotent */
 
 #endif

@@ -9,7 +9,7 @@
 enum { RING_SMALL = 8 };
 
 #define BIT(kind) (1u << (kind))
-#define ROWS (BIT(REPLY_EXECUTE) | BIT(REPLY_QUERY))
+#define ROWS	  (BIT(REPLY_EXECUTE) | BIT(REPLY_QUERY))
 
 /* clang-format off */
 
@@ -256,8 +256,8 @@ void replies_keep_parsed(const struct replies *r, struct statements *t)
 		struct reply *e = replies_at(r, i);
 
 		if (e->kind == REPLY_PARSE && e->statement != NULL)
-			statement_unref(statements_put(
-				t, statement_ref(e->statement)));
+			statement_unref(
+			    statements_put(t, statement_ref(e->statement)));
 	}
 }
 

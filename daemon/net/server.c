@@ -12,10 +12,10 @@
 
 struct server {
 	unsigned n_workers;
-	struct worker *workers;		/* owned array */
-	uv_mutex_t lock;		/* below, and against a second drain */
-	struct settings *settings;	/* owned reference: the last published */
-	struct tls_setup *tls;		/* owned reference: made from them */
+	struct worker *workers;	   /* owned array */
+	uv_mutex_t lock;	   /* below, and against a second drain */
+	struct settings *settings; /* owned reference: the last published */
+	struct tls_setup *tls;	   /* owned reference: made from them */
 	bool stopped;
 };
 
@@ -35,8 +35,7 @@ static bool server_listen(struct server *s, const struct settings *set,
 		else if (!listener_bind(l, &fd, p))
 			return false;
 		if (fd < 0)
-			return problem_set(p, "58000",
-					   "too many open files");
+			return problem_set(p, "58000", "too many open files");
 		shared = fd;
 		if (!worker_listen(&s->workers[k], i, fd, is_pipe, p))
 			return false;
@@ -72,7 +71,7 @@ static void server_run(struct server *s)
 {
 	for (unsigned k = 0; k < s->n_workers; k++)
 		if (!worker_run(&s->workers[k]))
-			abort();	/* no thread at start-up: no memory */
+			abort(); /* no thread at start-up: no memory */
 }
 
 bool server_start(struct snapshot *first, struct server **ret,
@@ -90,8 +89,8 @@ bool server_start(struct snapshot *first, struct server **ret,
 	uv_mutex_init(&s->lock);
 	s->settings = settings_ref(set);
 	s->tls = tls;
-	s->n_workers = set->workers > 0 ? set->workers :
-					  uv_available_parallelism();
+	s->n_workers =
+	    set->workers > 0 ? set->workers : uv_available_parallelism();
 	s->workers = calloc(s->n_workers, sizeof(*s->workers));
 	if (s->workers == NULL)
 		abort();
@@ -114,7 +113,7 @@ bool server_start(struct snapshot *first, struct server **ret,
 struct errand {
 	struct server *server;
 	void (*run)(struct worker *w, struct errand *e);
-	struct task *tasks;		/* owned, one per worker */
+	struct task *tasks; /* owned, one per worker */
 	uv_sem_t done;
 	const void *in;
 	void *out;

@@ -36,26 +36,26 @@ uint64_t server_oldest_serial(struct server *s);
  * rows written to ret (at most max). */
 struct client_info {
 	unsigned worker;
-	uint64_t id;		/* unique in this process */
+	uint64_t id; /* unique in this process */
 	char user[64], database[64], application[64], address[64];
-	char state[16];		/* the session's state machine's name */
-	char tx;		/* 'I', 'T', 'E' */
-	uint32_t backend_pid;	/* 0: not known yet */
+	char state[16];	      /* the session's state machine's name */
+	char tx;	      /* 'I', 'T', 'E' */
+	uint32_t backend_pid; /* 0: not known yet */
 	bool client_tls, server_tls;
-	uint64_t serial;	/* pinned snapshot; 0: none */
-	uint64_t connected_ms;	/* wall clock */
+	uint64_t serial;       /* pinned snapshot; 0: none */
+	uint64_t connected_ms; /* wall clock */
 	uint64_t statements;
 };
 size_t server_list_clients(struct server *s, struct client_info *ret,
-			   size_t max);	/* waits for the workers */
+			   size_t max); /* waits for the workers */
 
 struct server_stats {
 	uint64_t clients, clients_total, refused_logins;
-	uint64_t statements, rewritten, refused, held;	/* held: now */
-	uint64_t bytes_in, bytes_out;	/* from clients, to clients */
+	uint64_t statements, rewritten, refused, held; /* held: now */
+	uint64_t bytes_in, bytes_out; /* from clients, to clients */
 	uint64_t cache_hits, cache_misses, cache_entries;
 	uint64_t reprepared;
-	uint64_t errors_made;	/* ErrorResponses that pgtandem made itself */
+	uint64_t errors_made; /* ErrorResponses that pgtandem made itself */
 };
 void server_get_stats(struct server *s, struct server_stats *ret);
 
@@ -66,6 +66,6 @@ void server_resume(struct server *s);
 /* Stops listening, lets running transactions end (idle sessions are told
  * 57P01), closes what is left after timeout_ms, and joins the workers. */
 void server_drain(struct server *s, uint64_t timeout_ms);
-void server_free(struct server *s);	/* after drain */
+void server_free(struct server *s); /* after drain */
 
 #endif

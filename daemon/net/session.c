@@ -38,14 +38,13 @@
 #include "daemon/net/listener.h"
 #include "rewrite/cache.h"
 
-enum { CLOSING_MS = 5000 };	/* to take what is queued, then cut off */
+enum { CLOSING_MS = 5000 }; /* to take what is queued, then cut off */
 
 #define TO(state) (1u << (state))
 
-static const char *const state_names[] = {
-	[SESSION_NONE] = "none",
+static const char *const state_names[] = {[SESSION_NONE] = "none",
 #define X(id, name) [id] = name,
-	SESSION_STATES(X)
+					  SESSION_STATES(X)
 #undef X
 };
 
@@ -178,7 +177,7 @@ static void session_unpin(struct session *s)
 	worker_unpin(s->worker, s->pin);
 	s->pin = NULL;
 	s->db = NULL;
-	portals_free(s);	/* no portal outlives its transaction */
+	portals_free(s); /* no portal outlives its transaction */
 }
 
 void session_unpin_if_idle(struct session *s)
@@ -272,15 +271,15 @@ static void session_free_if_gone(struct session *s)
 	free(s->address);
 	free(s->probe_failed);
 	free(s->scan_tail);
-	free(s);			/* the only free of a session */
+	free(s); /* the only free of a session */
 }
 
 /* The server learns that its client has gone, at a message's boundary. */
 static void session_leave_server(struct session *s)
 {
 	static const char terminate[] = {'X', 0, 0, 0, 4};
-	uv_buf_t b = uv_buf_init((char *)(uintptr_t)terminate,
-				 sizeof(terminate));
+	uv_buf_t b =
+	    uv_buf_init((char *)(uintptr_t)terminate, sizeof(terminate));
 
 	if (s->server == NULL)
 		return;
@@ -316,15 +315,15 @@ void session_close(struct session *s)
 	conn_finish(s->client);
 }
 
-void session_fatal(struct session *s, const char *sqlstate,
-		   const char *message, const char *detail, const char *hint)
+void session_fatal(struct session *s, const char *sqlstate, const char *message,
+		   const char *detail, const char *hint)
 {
 	struct msg_fault f = {
-		.severity = "FATAL",
-		.sqlstate = sqlstate,
-		.message = message,
-		.detail = detail,
-		.hint = hint,
+	    .severity = "FATAL",
+	    .sqlstate = sqlstate,
+	    .message = message,
+	    .detail = detail,
+	    .hint = hint,
 	};
 	struct gather *g = &s->worker->to_client;
 
@@ -445,7 +444,8 @@ static void session_server_lost(struct session *s, const char *why)
 	else
 		session_fatal(s, "08006",
 			      "pgtandem: the server closed the connection "
-			      "unexpectedly", why,
+			      "unexpectedly",
+			      why,
 			      "The server may have ended or restarted; its log "
 			      "says more.");
 }
@@ -477,21 +477,21 @@ static void on_server_gone(void *owner)
 }
 
 const struct conn_ops session_client_ops = {
-	.data = on_client_data,
-	.secured = on_client_secured,
-	.drained = on_client_drained,
-	.eof = on_client_eof,
-	.failed = on_client_failed,
-	.gone = on_client_gone,
+    .data = on_client_data,
+    .secured = on_client_secured,
+    .drained = on_client_drained,
+    .eof = on_client_eof,
+    .failed = on_client_failed,
+    .gone = on_client_gone,
 };
 
 const struct conn_ops session_server_ops = {
-	.data = on_server_data,
-	.secured = on_server_secured,
-	.drained = on_server_drained,
-	.eof = on_server_eof,
-	.failed = on_server_failed,
-	.gone = on_server_gone,
+    .data = on_server_data,
+    .secured = on_server_secured,
+    .drained = on_server_drained,
+    .eof = on_server_eof,
+    .failed = on_server_failed,
+    .gone = on_server_gone,
 };
 
 /* --- what a worker asks ------------------------------------------------- */
@@ -514,7 +514,8 @@ void session_drain(struct session *s)
 	if (s->state < SESSION_READY || session_is_idle(s))
 		session_fatal(s, "57P01",
 			      "pgtandem: terminating connection because "
-			      "pgtandem is shutting down", NULL, NULL);
+			      "pgtandem is shutting down",
+			      NULL, NULL);
 }
 
 void session_kill(struct session *s)
@@ -543,10 +544,10 @@ void session_tick(struct session *s, uint64_t now)
 	} else if (s->login != NULL) {
 		counter_add(&s->worker->count.refused_logins, 1);
 		session_fatal(s, "08006",
-			      s->state == SESSION_CONNECT ?
-				      "pgtandem: the server cannot be reached "
-				      "in time" :
-				      "pgtandem: the login took too long",
+			      s->state == SESSION_CONNECT
+				  ? "pgtandem: the server cannot be reached "
+				    "in time"
+				  : "pgtandem: the login took too long",
 			      NULL, NULL);
 	}
 }

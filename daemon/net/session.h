@@ -33,20 +33,20 @@ struct dial;
 struct listener;
 
 /* X(constant, name shown to people) */
-#define SESSION_STATES(X)                                                     \
-	X(SESSION_START,      "start")                                        \
-	X(SESSION_CLIENT_TLS, "client_tls")                                   \
-	X(SESSION_CONNECT,    "connect")                                      \
-	X(SESSION_SERVER_ASK, "server_ask")                                   \
-	X(SESSION_SERVER_TLS, "server_tls")                                   \
-	X(SESSION_AUTH,       "login")                                        \
-	X(SESSION_CANCEL,     "cancel")                                       \
-	X(SESSION_READY,      "active")                                       \
-	X(SESSION_PIPE,       "replication")                                  \
-	X(SESSION_CLOSING,    "closing")
+#define SESSION_STATES(X) \
+	X(SESSION_START, "start") \
+	X(SESSION_CLIENT_TLS, "client_tls") \
+	X(SESSION_CONNECT, "connect") \
+	X(SESSION_SERVER_ASK, "server_ask") \
+	X(SESSION_SERVER_TLS, "server_tls") \
+	X(SESSION_AUTH, "login") \
+	X(SESSION_CANCEL, "cancel") \
+	X(SESSION_READY, "active") \
+	X(SESSION_PIPE, "replication") \
+	X(SESSION_CLOSING, "closing")
 
 enum session_state {
-	SESSION_NONE,		/* before the first session_enter */
+	SESSION_NONE, /* before the first session_enter */
 #define X(id, name) id,
 	SESSION_STATES(X)
 #undef X
@@ -55,90 +55,90 @@ enum session_state {
 /* Why the client's next message is not looked at yet (SESSION_READY). */
 enum session_wait {
 	WAIT_NOTHING,
-	WAIT_PROBE,		/* for the answer to an injected question */
-	WAIT_HOLD,		/* for DDL on a migration to end */
-	WAIT_PAUSE,		/* for the console's RESUME */
-	WAIT_REPLIES,		/* too many answers are owed */
+	WAIT_PROBE,   /* for the answer to an injected question */
+	WAIT_HOLD,    /* for DDL on a migration to end */
+	WAIT_PAUSE,   /* for the console's RESUME */
+	WAIT_REPLIES, /* too many answers are owed */
 };
 
 /* The rest of a message that is longer than what was read of it. */
 enum stream_mode {
 	STREAM_FORWARD = 1,
 	STREAM_DROP,
-	STREAM_SCAN,		/* forward while it names nothing */
-	STREAM_BLANK,		/* forward zeros: the server will refuse it */
+	STREAM_SCAN,  /* forward while it names nothing */
+	STREAM_BLANK, /* forward zeros: the server will refuse it */
 };
 
-enum { SCAN_OVERLAP = 256 };	/* above any spelling of a name */
+enum { SCAN_OVERLAP = 256 }; /* above any spelling of a name */
 
 struct stream {
-	uint32_t remaining;	/* bytes; 0: between messages */
+	uint32_t remaining; /* bytes; 0: between messages */
 	enum stream_mode mode;
 };
 
 /* What only matters until the first ReadyForQuery; freed then. */
 struct login {
-	struct buf packet;	/* the client's start-up packet */
+	struct buf packet; /* the client's start-up packet */
 	bool asked_tls, asked_gss;
-	bool plus_removed;	/* SCRAM-SHA-256-PLUS was offered by the server */
-	bool sasl_seen;		/* the client has answered an offer */
-	bool answered;		/* the server has sent something */
-	bool second_try;	/* server tls mode allow, prefer */
-	bool want_tls;		/* of this try */
-	uint64_t until;		/* the login's deadline while connecting */
+	bool plus_removed; /* SCRAM-SHA-256-PLUS was offered by the server */
+	bool sasl_seen;	   /* the client has answered an offer */
+	bool answered;	   /* the server has sent something */
+	bool second_try;   /* server tls mode allow, prefer */
+	bool want_tls;	   /* of this try */
+	uint64_t until;	   /* the login's deadline while connecting */
 };
 
 struct portal {
-	char *name;		/* owned */
-	struct planned *planned;	/* owned reference, or NULL */
-	struct statement *deallocates;	/* owned reference, or NULL */
+	char *name;		       /* owned */
+	struct planned *planned;       /* owned reference, or NULL */
+	struct statement *deallocates; /* owned reference, or NULL */
 	struct portal *next;
 };
 
 struct session {
-	struct worker *worker;		/* borrowed */
+	struct worker *worker; /* borrowed */
 	uint64_t id;
 	enum session_state state;
 	enum session_wait wait;
-	struct conn *client, *server;	/* owned until gone */
-	struct dial *dial;		/* owned while connecting */
-	struct login *login;		/* owned; NULL after it */
+	struct conn *client, *server; /* owned until gone */
+	struct dial *dial;	      /* owned while connecting */
+	struct login *login;	      /* owned; NULL after it */
 	size_t listen_index;
 	TAILQ_ENTRY(session) link, timed_link;
-	uint64_t deadline;		/* ms of the loop; 0: none */
+	uint64_t deadline; /* ms of the loop; 0: none */
 
-	char *user, *database, *application, *address;	/* owned or NULL */
+	char *user, *database, *application, *address; /* owned or NULL */
 	uint32_t backend_pid;
 	uint64_t connected_ms;
 	uint64_t statements_seen;
 
-	char tx;			/* of the last ReadyForQuery */
+	char tx; /* of the last ReadyForQuery */
 	bool client_tls, server_tls;
-	bool cancel;			/* a CancelRequest, nothing else */
+	bool cancel; /* a CancelRequest, nothing else */
 	bool replication;
 	bool client_eof;
-	bool terminated;		/* the client said Terminate */
-	bool told_fatal;		/* the client has had a last word */
+	bool terminated; /* the client said Terminate */
+	bool told_fatal; /* the client has had a last word */
 	bool draining;
 	struct stream from_client, from_server;
 	struct replies replies;
 	struct statements statements;
-	struct portal *portals;		/* owned: only those to know of */
+	struct portal *portals; /* owned: only those to know of */
 
-	struct pin *pin;		/* owned while a transaction runs */
+	struct pin *pin;		    /* owned while a transaction runs */
 	const struct snapshot_database *db; /* of pin; NULL: no migration */
 
 	/* session_plan.c */
-	uint64_t hidden;		/* names that mean something else */
-	uint64_t hidden_hash;		/* of the probe that said so */
+	uint64_t hidden;      /* names that mean something else */
+	uint64_t hidden_hash; /* of the probe that said so */
 	bool hidden_known;
-	bool names_change;		/* the transaction may change them */
+	bool names_change; /* the transaction may change them */
 	bool hold_expired;
-	struct problem *probe_failed;	/* owned: why, to be told */
-	unsigned read_share;		/* 0..99, against read_percent */
-	uint64_t usage_told_ms;		/* when apps were last written */
-	unsigned usage_untold;		/* statements since */
-	uint8_t *scan_tail;		/* owned: SCAN_OVERLAP bytes, or NULL */
+	struct problem *probe_failed; /* owned: why, to be told */
+	unsigned read_share;	      /* 0..99, against read_percent */
+	uint64_t usage_told_ms;	      /* when apps were last written */
+	unsigned usage_untold;	      /* statements since */
+	uint8_t *scan_tail;	      /* owned: SCAN_OVERLAP bytes, or NULL */
 	size_t scan_tail_len;
 };
 
@@ -165,14 +165,14 @@ extern const struct conn_ops session_client_ops, session_server_ops;
 void session_enter(struct session *s, enum session_state to);
 void session_check(const struct session *s);
 const struct settings *session_settings(const struct session *s);
-void session_deadline_in(struct session *s, uint64_t ms);	/* 0: none */
+void session_deadline_in(struct session *s, uint64_t ms); /* 0: none */
 /* Both sides close; what is queued for the client is still written. */
 void session_close(struct session *s);
 /* Tells the client why, as FATAL, then session_close. */
-void session_fatal(struct session *s, const char *sqlstate,
-		   const char *message, const char *detail, const char *hint);
-void session_begin(struct session *s);	/* before handling events: gathers */
-void session_flush(struct session *s);	/* after it: writes, back-pressure */
+void session_fatal(struct session *s, const char *sqlstate, const char *message,
+		   const char *detail, const char *hint);
+void session_begin(struct session *s); /* before handling events: gathers */
+void session_flush(struct session *s); /* after it: writes, back-pressure */
 bool session_is_idle(const struct session *s);
 void session_pin(struct session *s);
 void session_unpin_if_idle(struct session *s);
@@ -198,16 +198,16 @@ void reply_left(void *arg, struct reply *r, bool done, bool failed);
 
 /* session_plan.c */
 enum verdict {
-	VERDICT_PASS = 1,	/* send the client's text */
-	VERDICT_EDIT,		/* send planned->plan->text */
-	VERDICT_REFUSE,		/* poison; ret_refusal says why */
-	VERDICT_WAIT,		/* leave the message; it comes again */
+	VERDICT_PASS = 1, /* send the client's text */
+	VERDICT_EDIT,	  /* send planned->plan->text */
+	VERDICT_REFUSE,	  /* poison; ret_refusal says why */
+	VERDICT_WAIT,	  /* leave the message; it comes again */
 };
 struct outcome {
-	struct planned *planned;	/* owned, or NULL; also with PASS: a
-					 * plan that touches a migration */
-	struct problem *refusal;	/* owned, or NULL */
-	bool mentions;			/* depends on what names mean here */
+	struct planned *planned; /* owned, or NULL; also with PASS: a
+				  * plan that touches a migration */
+	struct problem *refusal; /* owned, or NULL */
+	bool mentions;		 /* depends on what names mean here */
 };
 /* What becomes of a text now; only `mentions` is set with WAIT. */
 enum verdict plan_text(struct session *s, const char *sql, size_t len,
@@ -215,7 +215,7 @@ enum verdict plan_text(struct session *s, const char *sql, size_t len,
 /* May a plan run now: lease, hold.  PASS, REFUSE or WAIT. */
 enum verdict plan_admit(struct session *s, const struct plan *plan,
 			struct problem **ret_refusal)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 void plan_note_names(struct session *s, const char *sql, size_t len);
 void plan_names_changed(struct session *s);
 uint64_t plan_names_hash(const struct session *s);

@@ -21,7 +21,7 @@
 
 enum {
 	HEADER = 5,
-	TEXT_SLACK = 64 * 1024,	/* names, types, header beside the text */
+	TEXT_SLACK = 64 * 1024, /* names, types, header beside the text */
 	SMALL_MESSAGE = 64 * 1024,
 	/* Zeros at the end of a blanked message: more than the fields behind
 	 * its text could take in and still be valid. */
@@ -34,12 +34,13 @@ static const char poison_name[] = "pgtandem.refused";
 
 enum handled {
 	HANDLED = 1,
-	HANDLED_MORE,	/* all of the message must be there */
-	HANDLED_WAIT,	/* it stays; client_go_on brings it again */
+	HANDLED_MORE, /* all of the message must be there */
+	HANDLED_WAIT, /* it stays; client_go_on brings it again */
 	HANDLED_BAD,
 };
 
-/* --- waiting ---------------------------------------------------------------- */
+/* --- waiting ----------------------------------------------------------------
+ */
 
 void client_wait(struct session *s, enum session_wait why)
 {
@@ -63,7 +64,8 @@ void client_go_on(struct session *s, enum session_wait from)
 		conn_resume(s->client);
 }
 
-/* --- forwarding --------------------------------------------------------------- */
+/* --- forwarding
+ * --------------------------------------------------------------- */
 
 static enum handled client_forward(struct session *s, const struct frame *f,
 				   uint8_t *at, size_t have)
@@ -76,7 +78,8 @@ static enum handled client_forward(struct session *s, const struct frame *f,
 	return HANDLED;
 }
 
-/* --- long texts ----------------------------------------------------------------- */
+/* --- long texts
+ * ----------------------------------------------------------------- */
 
 /* Does this piece name anything, alone or together with the end of the one
  * before? */
@@ -170,14 +173,16 @@ static enum handled client_scan(struct session *s, const struct frame *f,
 /* May the text be looked into whole?  If not and more must come, MORE. */
 static bool text_is_long(const struct session *s, const struct frame *f)
 {
-	size_t limit = s->db == NULL ? SMALL_MESSAGE :
-				       (size_t)s->db->rules->max_statement_bytes +
-					       TEXT_SLACK;
+	size_t limit =
+	    s->db == NULL
+		? SMALL_MESSAGE
+		: (size_t)s->db->rules->max_statement_bytes + TEXT_SLACK;
 
 	return f->size > limit;
 }
 
-/* --- refusing -------------------------------------------------------------------- */
+/* --- refusing
+ * -------------------------------------------------------------------- */
 
 /* In a failed transaction the server refuses by itself, with its own words; a
  * text of several statements might leave the transaction first. */
@@ -223,7 +228,8 @@ static void inject_poison(struct session *s, struct problem *refusal)
 		     refusal);
 }
 
-/* --- DEALLOCATE in SQL -------------------------------------------------------------- */
+/* --- DEALLOCATE in SQL
+ * -------------------------------------------------------------- */
 
 static bool skip_word(const char **at, const char *end, const char *word)
 {
@@ -233,8 +239,8 @@ static bool skip_word(const char **at, const char *end, const char *word)
 		(*at)++;
 	if ((size_t)(end - *at) < n || strncasecmp(*at, word, n) != 0)
 		return false;
-	if (*at + n < end && (isalnum((unsigned char)(*at)[n]) ||
-			      (*at)[n] == '_'))
+	if (*at + n < end &&
+	    (isalnum((unsigned char)(*at)[n]) || (*at)[n] == '_'))
 		return false;
 	*at += n;
 	return true;
@@ -278,7 +284,8 @@ static struct statement *deallocated(const struct session *s, const char *sql,
 	return n == 0 ? NULL : statements_find(&s->statements, name, n);
 }
 
-/* --- portals -------------------------------------------------------------------------- */
+/* --- portals
+ * -------------------------------------------------------------------------- */
 
 static struct portal *portal_find(const struct session *s, struct mstr name)
 {
@@ -337,7 +344,9 @@ static const struct plan_stmt *plan_first(const struct planned *planned)
 	return &planned->plan->stmts[0];
 }
 
-/* --- Query ------------------------------------------------------------------------------ */
+/* --- Query
+ * ------------------------------------------------------------------------------
+ */
 
 /* The server is not listening: a failed sequence, or COPY data expected. */
 static bool server_is_deaf(const struct session *s)
@@ -459,7 +468,9 @@ static enum handled client_query(struct session *s, const struct frame *f,
 	return client_forward(s, f, at, have);
 }
 
-/* --- Parse -------------------------------------------------------------------------------- */
+/* --- Parse
+ * --------------------------------------------------------------------------------
+ */
 
 static void parse_expect(struct session *s, struct statement *st,
 			 struct problem *refusal, struct planned *planned)
@@ -543,8 +554,8 @@ static enum handled parse_long(struct session *s, const struct frame *f,
 	if (s->db != NULL)
 		st->names_hash = plan_names_hash(s);
 	parse_expect(s, st, NULL, NULL);
-	return s->db != NULL ? client_scan(s, f, at) :
-			       client_forward(s, f, at, have);
+	return s->db != NULL ? client_scan(s, f, at)
+			     : client_forward(s, f, at, have);
 }
 
 static enum handled client_parse(struct session *s, const struct frame *f,
@@ -557,9 +568,9 @@ static enum handled client_parse(struct session *s, const struct frame *f,
 		return client_forward(s, f, at, have);
 	}
 	if (text_is_long(s, f))
-		return have < f->size && have < SMALL_MESSAGE ?
-			       HANDLED_MORE :
-			       parse_long(s, f, at, have);
+		return have < f->size && have < SMALL_MESSAGE
+			   ? HANDLED_MORE
+			   : parse_long(s, f, at, have);
 	if (have < f->size)
 		return HANDLED_MORE;
 	if (!msg_parse_decode(f, &m)) {
@@ -575,7 +586,8 @@ static enum handled client_parse(struct session *s, const struct frame *f,
 	return client_forward(s, f, at, have);
 }
 
-/* --- preparing again ------------------------------------------------------------------------ */
+/* --- preparing again
+ * ------------------------------------------------------------------------ */
 
 static struct problem *unknown_text_problem(void)
 {
@@ -594,8 +606,7 @@ static bool statement_is_current(const struct session *s,
 				 const struct statement *st)
 {
 	return st->serial == s->db->rules->serial &&
-	       (!st->mentions ||
-		(s->hidden_known && st->hidden == s->hidden));
+	       (!st->mentions || (s->hidden_known && st->hidden == s->hidden));
 }
 
 /* The statement's plan under the pinned snapshot, in st->now. */
@@ -718,8 +729,7 @@ static void put_bind(struct session *s, const struct frame *f,
 	gather_made_done(g);
 }
 
-static struct reply *bind_expect(struct session *s,
-				 const struct statement *st)
+static struct reply *bind_expect(struct session *s, const struct statement *st)
 {
 	struct reply *r = replies_push(&s->replies, REPLY_BIND, FATE_FORWARD);
 
@@ -764,8 +774,7 @@ static enum handled bind_statement(struct session *s, const struct frame *f,
 		plan_names_changed(s);
 	portal_remember(s, portal, st->now, bind_deallocates(s, st));
 	bind_expect(s, st);
-	if ((!first->silent && first->hidden == 0) ||
-	    !msg_bind_decode(f, &m))
+	if ((!first->silent && first->hidden == 0) || !msg_bind_decode(f, &m))
 		return client_forward(s, f, at, have);
 	put_bind(s, f, &m, first);
 	return HANDLED;
@@ -796,12 +805,11 @@ static enum handled client_bind(struct session *s, const struct frame *f,
 
 /* --- Describe, Execute, Close ------------------------------------------- */
 
-static enum handled describe_statement(struct session *s,
-				       const struct frame *f, uint8_t *at,
-				       struct mstr name)
+static enum handled describe_statement(struct session *s, const struct frame *f,
+				       uint8_t *at, struct mstr name)
 {
-	struct statement *st = statements_find(&s->statements, name.s,
-					       name.len);
+	struct statement *st =
+	    statements_find(&s->statements, name.s, name.len);
 	enum verdict v = st == NULL ? VERDICT_PASS : statement_check(s, st);
 	struct reply *r;
 
@@ -830,10 +838,10 @@ static enum handled client_describe(struct session *s, const struct frame *f,
 		return HANDLED_BAD;
 	if (m.kind == 'S' && !server_is_deaf(s))
 		return describe_statement(s, f, at, m.name);
-	r = replies_push(&s->replies,
-			 m.kind == 'S' ? REPLY_DESCRIBE_STATEMENT :
-					 REPLY_DESCRIBE_PORTAL,
-			 FATE_FORWARD);
+	r = replies_push(
+	    &s->replies,
+	    m.kind == 'S' ? REPLY_DESCRIBE_STATEMENT : REPLY_DESCRIBE_PORTAL,
+	    FATE_FORWARD);
 	p = m.kind == 'P' ? portal_find(s, m.name) : NULL;
 	if (p != NULL && p->planned != NULL)
 		reply_plan(r, planned_ref(p->planned));
@@ -896,8 +904,8 @@ static enum handled client_close(struct session *s, const struct frame *f,
 	if (m.kind == 'P')
 		portal_forget(s, m.name);
 	else if (r != NULL)
-		r->statement = statements_take(&s->statements, m.name.s,
-					       m.name.len);
+		r->statement =
+		    statements_take(&s->statements, m.name.s, m.name.len);
 	return client_forward(s, f, at, have);
 }
 
@@ -931,26 +939,19 @@ static enum handled client_terminate(struct session *s, const struct frame *f,
 	return client_forward(s, f, at, have);
 }
 
-/* --- one message ----------------------------------------------------------- */
+/* --- one message -----------------------------------------------------------
+ */
 
 typedef enum handled (*client_fn)(struct session *s, const struct frame *f,
 				  uint8_t *at, size_t have);
 
 /* Types that are not here are forwarded: the server knows what to say. */
 static const client_fn handlers[128] = {
-	['B'] = client_bind,
-	['C'] = client_close,
-	['D'] = client_describe,
-	['E'] = client_execute,
-	['F'] = client_call,
-	['H'] = client_forward,
-	['P'] = client_parse,
-	['Q'] = client_query,
-	['S'] = client_sync,
-	['X'] = client_terminate,
-	['c'] = client_copy_end,
-	['d'] = client_forward,
-	['f'] = client_copy_end,
+    ['B'] = client_bind,      ['C'] = client_close,    ['D'] = client_describe,
+    ['E'] = client_execute,   ['F'] = client_call,     ['H'] = client_forward,
+    ['P'] = client_parse,     ['Q'] = client_query,    ['S'] = client_sync,
+    ['X'] = client_terminate, ['c'] = client_copy_end, ['d'] = client_forward,
+    ['f'] = client_copy_end,
 };
 
 static enum handled client_message(struct session *s, const struct frame *f,
@@ -968,8 +969,7 @@ static enum handled client_message(struct session *s, const struct frame *f,
 		return HANDLED_WAIT;
 	}
 	session_pin(s);
-	return fn == NULL ? client_forward(s, f, at, have) :
-			    fn(s, f, at, have);
+	return fn == NULL ? client_forward(s, f, at, have) : fn(s, f, at, have);
 }
 
 static void client_malformed(struct session *s)

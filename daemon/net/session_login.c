@@ -17,7 +17,7 @@
 #include "daemon/net/dial.h"
 
 enum {
-	AUTH_MESSAGE_MAX = 64 * 1024,	/* PostgreSQL's own bound on tokens */
+	AUTH_MESSAGE_MAX = 64 * 1024, /* PostgreSQL's own bound on tokens */
 	ERROR_MESSAGE_MAX = 1024 * 1024,
 	TLS_HANDSHAKE_RECORD = 0x16,
 	STARTUP_MAX = 10000,
@@ -55,8 +55,8 @@ static SSL_CTX *login_client_context(const struct session *s)
 {
 	const struct tls_setup *t = s->worker->tls;
 
-	return s->listen_index < t->n_listen ? t->listen[s->listen_index] :
-					       NULL;
+	return s->listen_index < t->n_listen ? t->listen[s->listen_index]
+					     : NULL;
 }
 
 static bool login_tls_required(const struct session *s)
@@ -77,8 +77,7 @@ static void login_answer_byte(struct session *s, char answer)
 	gather_to(g, s->client);
 }
 
-static void login_start_tls(struct session *s, const uint8_t *first,
-			    size_t len)
+static void login_start_tls(struct session *s, const uint8_t *first, size_t len)
 {
 	struct tls *t = tls_accept(login_client_context(s), len > 0);
 
@@ -108,7 +107,8 @@ static void login_ssl_request(struct session *s, size_t behind)
 	if (behind > 0) {
 		login_refuse(s, "08P01",
 			     "pgtandem: received unencrypted data after "
-			     "SSLRequest", NULL, NULL);
+			     "SSLRequest",
+			     NULL, NULL);
 		return;
 	}
 	login_answer_byte(s, 'S');
@@ -180,8 +180,8 @@ static void login_startup(struct session *s, const struct frame *f,
 	s->replication = replication_asked(m->replication);
 	/* The length field is in front of the body in the read buffer. */
 	buf_put(&s->login->packet, f->body - 4, f->size);
-	s->login->want_tls = session_settings(s)->server.tls_mode >=
-			     SERVER_TLS_PREFER;
+	s->login->want_tls =
+	    session_settings(s)->server.tls_mode >= SERVER_TLS_PREFER;
 	login_connect(s);
 }
 
@@ -191,8 +191,8 @@ static void login_packet(struct session *s, const struct frame *f,
 	struct msg_startup m;
 
 	if (!msg_startup_decode(f, &m)) {
-		login_refuse(s, "08P01",
-			     "pgtandem: invalid start-up packet", NULL, NULL);
+		login_refuse(s, "08P01", "pgtandem: invalid start-up packet",
+			     NULL, NULL);
 		return;
 	}
 	switch (m.code) {
@@ -277,8 +277,8 @@ static size_t login_auth_client(struct session *s, uint8_t *bytes, size_t len)
 	}
 	if (r == FRAME_BAD)
 		login_refuse(s, "08P01",
-			     "pgtandem: invalid message during the login",
-			     NULL, NULL);
+			     "pgtandem: invalid message during the login", NULL,
+			     NULL);
 	return used;
 }
 
@@ -354,9 +354,9 @@ static size_t login_server_answer(struct session *s, const uint8_t *bytes,
 
 	if (bytes[0] == 'S' && len == 1) {
 		session_enter(s, SESSION_SERVER_TLS);
-		conn_secure(s->server, tls_connect(s->worker->tls,
-						   set->server.host),
-			    NULL, 0);
+		conn_secure(s->server,
+			    tls_connect(s->worker->tls, set->server.host), NULL,
+			    0);
 		return len;
 	}
 	if (bytes[0] == 'N' && len == 1 &&
@@ -368,16 +368,17 @@ static size_t login_server_answer(struct session *s, const uint8_t *bytes,
 	if (len > 1 && bytes[0] == 'S')
 		login_refuse(s, "08P01",
 			     "pgtandem: received unencrypted data after the "
-			     "server's SSL response", NULL, NULL);
+			     "server's SSL response",
+			     NULL, NULL);
 	else if (bytes[0] == 'N')
-		login_refuse(s, "08006",
-			     "pgtandem: the server does not support TLS",
-			     "The setting `server.tls.mode` requires it.",
-			     NULL);
+		login_refuse(
+		    s, "08006", "pgtandem: the server does not support TLS",
+		    "The setting `server.tls.mode` requires it.", NULL);
 	else
 		login_refuse(s, "08P01",
 			     "pgtandem: the server gave no valid answer to "
-			     "SSLRequest", NULL, NULL);
+			     "SSLRequest",
+			     NULL, NULL);
 	return len;
 }
 
@@ -426,11 +427,11 @@ bool login_server_lost(struct session *s, const char *why)
 		return true;
 	if (s->told_fatal || s->cancel)
 		return false;
-	snprintf(detail, sizeof(detail), "%s%s",
-		 tls ? "TLS handshake: " : "", why);
+	snprintf(detail, sizeof(detail), "%s%s", tls ? "TLS handshake: " : "",
+		 why);
 	login_refuse(s, "08006",
-		     tls ? "pgtandem: no TLS connection to the server" :
-			   "pgtandem: the server closed the connection during "
+		     tls ? "pgtandem: no TLS connection to the server"
+			 : "pgtandem: the server closed the connection during "
 			   "the login",
 		     detail, NULL);
 	return true;
@@ -553,15 +554,16 @@ static size_t login_auth_server(struct session *s, uint8_t *bytes, size_t len)
 	struct frame f;
 
 	while (used < len && s->state == SESSION_AUTH) {
-		enum frame_result r = frame_next(bytes + used, len - used,
-						 ERROR_MESSAGE_MAX, &f);
+		enum frame_result r =
+		    frame_next(bytes + used, len - used, ERROR_MESSAGE_MAX, &f);
 
 		if (r == FRAME_MORE)
 			return used;
 		if (r == FRAME_BAD || !login_server_message(s, &f)) {
 			login_refuse(s, "08P01",
 				     "pgtandem: the server sent an invalid "
-				     "message during the login", NULL, NULL);
+				     "message during the login",
+				     NULL, NULL);
 			return len;
 		}
 		used += f.size;
@@ -580,5 +582,5 @@ size_t login_server_data(struct session *s, uint8_t *bytes, size_t len)
 		return login_server_answer(s, bytes, len);
 	if (s->state == SESSION_AUTH)
 		return login_auth_server(s, bytes, len);
-	return len;	/* a CancelRequest has no answer */
+	return len; /* a CancelRequest has no answer */
 }

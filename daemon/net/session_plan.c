@@ -19,7 +19,7 @@
 
 static const char probe_name[] = "pgtandem.probe";
 
-enum { USAGE_TELL_MS = 1000 };	/* per session: who uses the old shape */
+enum { USAGE_TELL_MS = 1000 }; /* per session: who uses the old shape */
 
 struct problem *problem_create(const char *sqlstate)
 {
@@ -89,9 +89,9 @@ static struct reply *probe_expect(struct session *s, enum reply_kind kind)
  */
 static void probe_send(struct session *s)
 {
-	static const enum reply_kind owed[] = {REPLY_PARSE, REPLY_BIND,
+	static const enum reply_kind owed[] = {REPLY_PARSE,   REPLY_BIND,
 					       REPLY_EXECUTE, REPLY_CLOSE,
-					       REPLY_CLOSE, REPLY_SYNC};
+					       REPLY_CLOSE,   REPLY_SYNC};
 	struct gather *g = &s->worker->to_server;
 	struct buf *b = gather_made(g);
 	bool sync = !s->replies.open;
@@ -146,8 +146,7 @@ static enum verdict plan_know_names(struct session *s,
 	s->hidden = 0;
 	/* A failed transaction answers nothing.  Then names are taken to be
 	 * ours: the statement fails unless it leaves the transaction first. */
-	if (s->db->probe_sql == NULL ||
-	    (s->tx == 'E' && s->replies.count == 0))
+	if (s->db->probe_sql == NULL || (s->tx == 'E' && s->replies.count == 0))
 		return VERDICT_PASS;
 	client_wait(s, WAIT_PROBE);
 	probe_send(s);
@@ -199,9 +198,9 @@ enum verdict plan_text(struct session *s, const char *sql, size_t len,
 		       struct outcome *ret)
 {
 	struct rewrite_request req = {
-		.sql = sql,
-		.len = len,
-		.rules = s->db->rules,
+	    .sql = sql,
+	    .len = len,
+	    .rules = s->db->rules,
 	};
 	struct planned *planned;
 	enum verdict v;
@@ -226,7 +225,8 @@ enum verdict plan_text(struct session *s, const char *sql, size_t len,
 	return plan_decide(s, planned, &ret->refusal);
 }
 
-/* --- when a plan may run --------------------------------------------------- */
+/* --- when a plan may run ---------------------------------------------------
+ */
 
 static struct problem *lease_problem(void)
 {
@@ -304,7 +304,8 @@ enum verdict plan_admit(struct session *s, const struct plan *plan,
 	return VERDICT_PASS;
 }
 
-/* --- who uses what ---------------------------------------------------------- */
+/* --- who uses what ----------------------------------------------------------
+ */
 
 static uint64_t wall_ms(void)
 {
@@ -347,9 +348,9 @@ static void usage_count(struct session *s, struct usage *u,
 					  memory_order_relaxed);
 		return;
 	}
-	atomic_fetch_add_explicit(plan->writes & bit ? &u->old_writes :
-						       &u->old_reads,
-				  1, memory_order_relaxed);
+	atomic_fetch_add_explicit(
+	    plan->writes & bit ? &u->old_writes : &u->old_reads, 1,
+	    memory_order_relaxed);
 	atomic_store_explicit(&u->last_old_ms, now, memory_order_relaxed);
 	if (now < s->usage_told_ms + USAGE_TELL_MS) {
 		s->usage_untold++;
@@ -395,7 +396,7 @@ void plan_count_time(struct session *s, const struct plan *plan,
 		worst = atomic_load(&s->db->usage[i]->slowest_us);
 		while (us > worst &&
 		       !atomic_compare_exchange_weak(
-			       &s->db->usage[i]->slowest_us, &worst, us))
+			   &s->db->usage[i]->slowest_us, &worst, us))
 			;
 	}
 }

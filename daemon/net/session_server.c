@@ -30,10 +30,11 @@ static void server_malformed(struct session *s, const struct frame *f)
 	char detail[160];
 	struct reply *head = replies_head(&s->replies);
 
-	snprintf(detail, sizeof(detail),
-		 "Message type 0x%02x, length %u, while reply kind %d was owed.",
-		 (unsigned char)f->type, f->body_len + 4,
-		 head == NULL ? 0 : head->kind);
+	snprintf(
+	    detail, sizeof(detail),
+	    "Message type 0x%02x, length %u, while reply kind %d was owed.",
+	    (unsigned char)f->type, f->body_len + 4,
+	    head == NULL ? 0 : head->kind);
 	session_fatal(s, "08P01",
 		      "pgtandem: the server sent an invalid message", detail,
 		      NULL);
@@ -59,8 +60,8 @@ static void statement_undo(struct session *s, struct reply *r, bool failed)
 			      strlen(r->statement->name));
 	if (now != r->statement)
 		return;
-	statement_unref(statements_take(&s->statements, now->name,
-					strlen(now->name)));
+	statement_unref(
+	    statements_take(&s->statements, now->name, strlen(now->name)));
 	/* A failed Parse has dropped the unnamed statement before. */
 	if (r->before == NULL || (failed && r->before->name[0] == '\0'))
 		return;
@@ -92,12 +93,12 @@ void reply_left(void *arg, struct reply *r, bool done, bool failed)
 static void put_refusal(struct session *s, const struct problem *p)
 {
 	struct msg_fault f = {
-		.severity = "ERROR",
-		.sqlstate = p->sqlstate,
-		.message = p->message,
-		.detail = p->detail[0] != '\0' ? p->detail : NULL,
-		.hint = p->hint[0] != '\0' ? p->hint : NULL,
-		.position = p->position,
+	    .severity = "ERROR",
+	    .sqlstate = p->sqlstate,
+	    .message = p->message,
+	    .detail = p->detail[0] != '\0' ? p->detail : NULL,
+	    .hint = p->hint[0] != '\0' ? p->hint : NULL,
+	    .position = p->position,
 	};
 	struct gather *g = &s->worker->to_client;
 
@@ -130,9 +131,9 @@ static const char **error_name(struct error_names *e, char code)
 static void put_position(struct buf *b, const struct planned *planned,
 			 const char *value)
 {
-	uint32_t at = plan_map_position(planned->plan, planned->sql,
-					planned->len,
-					(uint32_t)strtoul(value, NULL, 10));
+	uint32_t at =
+	    plan_map_position(planned->plan, planned->sql, planned->len,
+			      (uint32_t)strtoul(value, NULL, 10));
 
 	if (at == 0)
 		return;
@@ -153,7 +154,7 @@ static void put_mapped(struct session *s, const struct planned *planned,
 	const char *end = at + e->fields_len;
 	struct arena a;
 	struct error_names names = {e->message.s, e->detail.s, e->schema.s,
-				    e->table.s, e->column.s, e->constraint.s};
+				    e->table.s,	  e->column.s, e->constraint.s};
 
 	arena_init(&a);
 	if (s->db != NULL)
@@ -166,8 +167,8 @@ static void put_mapped(struct session *s, const struct planned *planned,
 			put_position(b, planned, value);
 		} else {
 			buf_put_u8(b, (uint8_t)*at);
-			buf_put_cstr(b, name != NULL && *name != NULL ? *name :
-									value);
+			buf_put_cstr(
+			    b, name != NULL && *name != NULL ? *name : value);
 		}
 		at = value + strlen(value) + 1;
 	}
@@ -188,8 +189,10 @@ static void probe_error(struct session *s, const struct msg_error *e)
 {
 	struct problem *p = problem_create(e->sqlstate.s);
 
-	snprintf(p->message, sizeof(p->message), "pgtandem: asking what names "
-		 "mean here: %s", e->message.s == NULL ? "" : e->message.s);
+	snprintf(p->message, sizeof(p->message),
+		 "pgtandem: asking what names "
+		 "mean here: %s",
+		 e->message.s == NULL ? "" : e->message.s);
 	free(s->probe_failed);
 	s->probe_failed = p;
 }
@@ -239,9 +242,9 @@ static enum handled server_cut(struct session *s, const struct frame *f,
 {
 	uint16_t columns;
 	uint32_t end;
-	bool ok = f->type == 'T' ?
-			  msg_row_description_cut(f, hidden, &columns, &end) :
-			  msg_data_row_cut(f, hidden, &columns, &end);
+	bool ok = f->type == 'T'
+		      ? msg_row_description_cut(f, hidden, &columns, &end)
+		      : msg_data_row_cut(f, hidden, &columns, &end);
 
 	if (!ok || columns < hidden)
 		return HANDLED_BAD;
@@ -279,7 +282,7 @@ static void server_tag(struct session *s, const struct frame *f,
 	} else if (strcmp(tag, "DEALLOCATE") == 0 && head->statement != NULL &&
 		   statements_find(&s->statements, head->statement->name,
 				   strlen(head->statement->name)) ==
-			   head->statement) {
+		       head->statement) {
 		statement_unref(statements_take(&s->statements,
 						head->statement->name,
 						strlen(head->statement->name)));
@@ -369,8 +372,7 @@ static void server_parameter(struct session *s, const struct frame *f)
 
 /* Forwards, drops or changes a message for the client. */
 static enum handled server_show(struct session *s, struct reply *head,
-				const struct frame *f, uint8_t *at,
-				size_t have)
+				const struct frame *f, uint8_t *at, size_t have)
 {
 	enum handled h;
 	bool whole = have >= f->size;
@@ -422,9 +424,9 @@ static enum handled server_message(struct session *s, const struct frame *f,
 				   uint8_t *at, size_t have)
 {
 	enum reply_step step = replies_step(&s->replies, f->type);
-	struct reply *head =
-		step == STEP_FORWARD || step == STEP_LAST ?
-			replies_head(&s->replies) : NULL;
+	struct reply *head = step == STEP_FORWARD || step == STEP_LAST
+				 ? replies_head(&s->replies)
+				 : NULL;
 	enum handled h;
 
 	if (step == STEP_BAD || (f->type == 'Z' && f->body_len != 1))

@@ -86,7 +86,7 @@ static struct statement **statements_place(const struct statements *t,
 					   const char *name, size_t len)
 {
 	struct statement **at =
-		&t->buckets[name_hash(name, len) & (t->n_buckets - 1)];
+	    &t->buckets[name_hash(name, len) & (t->n_buckets - 1)];
 
 	while (*at != NULL && (strlen((*at)->name) != len ||
 			       memcmp((*at)->name, name, len) != 0))
@@ -109,7 +109,7 @@ static void statements_grow(struct statements *t)
 			next = s->next;
 			s->next = NULL;
 			*statements_place(&bigger, s->name, strlen(s->name)) =
-				s;
+			    s;
 		}
 	}
 	free(t->buckets);

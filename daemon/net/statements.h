@@ -16,8 +16,8 @@ struct planned;
 
 struct statement {
 	unsigned refs;
-	char *name;		/* owned; "" is the unnamed one */
-	char *sql;		/* owned; NULL: too long to be kept */
+	char *name; /* owned; "" is the unnamed one */
+	char *sql;  /* owned; NULL: too long to be kept */
 	size_t len;
 	uint16_t n_types;
 	uint8_t *types;		/* owned: Oids, network order */
@@ -30,13 +30,13 @@ struct statement {
 	bool changes_names;	/* running it may change what names mean */
 	bool mentions;		/* its plan depends on `hidden` */
 	bool lost;		/* preparing it again failed: try anew */
-	struct statement *next;	/* in its bucket */
+	struct statement *next; /* in its bucket */
 };
 
 struct statements {
-	struct statement *unnamed;	/* owned reference, or NULL */
-	struct statement **buckets;	/* owned; NULL while empty */
-	size_t n, n_buckets;		/* n_buckets is a power of two */
+	struct statement *unnamed;  /* owned reference, or NULL */
+	struct statement **buckets; /* owned; NULL while empty */
+	size_t n, n_buckets;	    /* n_buckets is a power of two */
 };
 
 /* Life. */
@@ -47,14 +47,14 @@ struct statement *statement_create(const char *name, size_t name_len,
 				   const char *sql, size_t len,
 				   uint16_t n_types, const uint8_t *types);
 struct statement *statement_ref(struct statement *s);
-void statement_unref(struct statement *s);	/* NULL is fine */
+void statement_unref(struct statement *s); /* NULL is fine */
 
 /* Use.  References move: put takes one and gives back the one that it
  * replaces (or NULL), take gives the table's. */
 struct statement *statements_put(struct statements *t, struct statement *s);
 struct statement *statements_take(struct statements *t, const char *name,
 				  size_t len);
-void statements_clear(struct statements *t);	/* DEALLOCATE ALL */
+void statements_clear(struct statements *t); /* DEALLOCATE ALL */
 
 /* Inspect: borrowed, or NULL. */
 struct statement *statements_find(const struct statements *t, const char *name,

@@ -77,8 +77,10 @@ static bool tls_trust(SSL_CTX *ctx, const char *ca, struct problem *p)
 {
 	ERR_clear_error();
 	if (SSL_CTX_load_verify_locations(ctx, ca, NULL) != 1)
-		return problem_set(p, "58P01", "cannot load certificates of %s:"
-				   " %s", ca, tls_last_error());
+		return problem_set(p, "58P01",
+				   "cannot load certificates of %s:"
+				   " %s",
+				   ca, tls_last_error());
 	return true;
 }
 
@@ -103,9 +105,8 @@ static bool tls_listen_context(const struct listen_setting *l, SSL_CTX **ret,
 		return false;
 	SSL_CTX_set_client_CA_list(ctx,
 				   SSL_load_client_CA_file(l->tls.client_ca));
-	SSL_CTX_set_verify(ctx,
-			   SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
-			   NULL);
+	SSL_CTX_set_verify(
+	    ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	return true;
 }
 

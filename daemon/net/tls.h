@@ -21,9 +21,9 @@
 struct tls_setup {
 	atomic_uint refs;
 	size_t n_listen;
-	SSL_CTX **listen;	/* owned; NULL where the mode is off */
-	SSL_CTX *server;	/* owned; NULL: never TLS to the server */
-	bool check_name;	/* verify-full */
+	SSL_CTX **listen; /* owned; NULL where the mode is off */
+	SSL_CTX *server;  /* owned; NULL: never TLS to the server */
+	bool check_name;  /* verify-full */
 };
 
 bool tls_setup_create(const struct settings *settings, struct tls_setup **ret,
@@ -33,16 +33,16 @@ void tls_setup_unref(struct tls_setup *t);
 
 enum tls_result {
 	TLS_OK = 1,
-	TLS_MORE,	/* needs bytes from the peer */
-	TLS_EOF,	/* the peer closed the TLS session */
-	TLS_BAD,	/* tls_reason says why */
+	TLS_MORE, /* needs bytes from the peer */
+	TLS_EOF,  /* the peer closed the TLS session */
+	TLS_BAD,  /* tls_reason says why */
 };
 
 struct tls {
-	SSL *ssl;		/* owned, with both BIOs */
-	BIO *in, *out;		/* borrowed from ssl */
-	bool secured;		/* the handshake is done */
-	bool direct;		/* began without SSLRequest: ALPN is a must */
+	SSL *ssl;      /* owned, with both BIOs */
+	BIO *in, *out; /* borrowed from ssl */
+	bool secured;  /* the handshake is done */
+	bool direct;   /* began without SSLRequest: ALPN is a must */
 };
 
 /* Life.  `name` is checked against the certificate where the setup says so;

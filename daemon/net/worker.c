@@ -27,7 +27,7 @@ static struct pin *pin_create(struct worker *w, struct snapshot *snapshot)
 	struct pin *p = worker_memory(1, sizeof(*p));
 
 	p->snapshot = snapshot;
-	p->sessions = 1;	/* being the current one counts */
+	p->sessions = 1; /* being the current one counts */
 	LIST_INSERT_HEAD(&w->pins, p, link);
 	return p;
 }
@@ -137,7 +137,7 @@ static void on_wake(uv_async_t *async)
 	w->tasks_end = &w->tasks;
 	uv_mutex_unlock(&w->lock);
 	for (; task != NULL; task = next) {
-		next = task->next;	/* run may free or reuse the task */
+		next = task->next; /* run may free or reuse the task */
 		task->run(w, task->arg);
 	}
 }
@@ -150,8 +150,8 @@ static void worker_note_oldest(struct worker *w)
 	struct pin *p;
 
 	LIST_FOREACH(p, &w->pins, link)
-		if (p->snapshot->serial < oldest)
-			oldest = p->snapshot->serial;
+	if (p->snapshot->serial < oldest)
+		oldest = p->snapshot->serial;
 	atomic_store(&w->oldest_serial, oldest);
 }
 

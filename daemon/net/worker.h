@@ -35,20 +35,20 @@ struct task {
 };
 
 /* Counters with one writer: plain arithmetic, relaxed stores. */
-#define COUNTERS(X)                                                           \
-	X(clients)                                                            \
-	X(clients_total)                                                      \
-	X(refused_logins)                                                     \
-	X(statements)                                                         \
-	X(rewritten)                                                          \
-	X(refused)                                                            \
-	X(held)                                                               \
-	X(bytes_in)                                                           \
-	X(bytes_out)                                                          \
-	X(cache_hits)                                                         \
-	X(cache_misses)                                                       \
-	X(cache_entries)                                                      \
-	X(reprepared)                                                         \
+#define COUNTERS(X) \
+	X(clients) \
+	X(clients_total) \
+	X(refused_logins) \
+	X(statements) \
+	X(rewritten) \
+	X(refused) \
+	X(held) \
+	X(bytes_in) \
+	X(bytes_out) \
+	X(cache_hits) \
+	X(cache_misses) \
+	X(cache_entries) \
+	X(reprepared) \
 	X(errors_made)
 
 struct counters {
@@ -71,47 +71,47 @@ static inline void counter_set(_Atomic uint64_t *c, uint64_t v)
 
 /* A snapshot that running transactions use. */
 struct pin {
-	struct snapshot *snapshot;	/* owned reference */
+	struct snapshot *snapshot; /* owned reference */
 	unsigned sessions;
 	LIST_ENTRY(pin) link;
 };
 LIST_HEAD(pin_list, pin);
 
 enum {
-	WORKER_BUFFER = 64 * 1024,	/* one read; also what is left of one */
-	WORKER_TICK_MS = 100,		/* how exact deadlines are */
+	WORKER_BUFFER = 64 * 1024, /* one read; also what is left of one */
+	WORKER_TICK_MS = 100,	   /* how exact deadlines are */
 };
 
 struct listener;
 
 struct worker {
-	struct server *server;		/* borrowed */
+	struct server *server; /* borrowed */
 	unsigned number;
 	uv_loop_t loop;
 	uv_thread_t thread;
 	uv_async_t wake;
-	uv_timer_t tick;		/* runs while `timed` is not empty */
-	uv_mutex_t lock;		/* for tasks */
+	uv_timer_t tick; /* runs while `timed` is not empty */
+	uv_mutex_t lock; /* for tasks */
 	struct task *tasks, **tasks_end;
-	struct pin *current;		/* owned: sessions counts this one too */
-	struct pin_list pins;		/* current and what transactions use */
-	_Atomic uint64_t oldest_serial;	/* the lowest of pins */
+	struct pin *current;  /* owned: sessions counts this one too */
+	struct pin_list pins; /* current and what transactions use */
+	_Atomic uint64_t oldest_serial; /* the lowest of pins */
 	struct tls_setup *tls;		/* owned reference */
 	struct listener *listeners;	/* owned array */
 	size_t n_listeners;
 	struct session_list sessions;
-	struct session_list timed;	/* those with a deadline */
+	struct session_list timed; /* those with a deadline */
 	struct cache *cache;
 	uint64_t next_id;
-	uint8_t *plain;			/* WORKER_BUFFER: what sessions see */
-	uint8_t *cipher;		/* WORKER_BUFFER: before TLS */
-	bool delivering;		/* `plain` is in use */
-	struct conn_list resuming;	/* connections that wait for it */
+	uint8_t *plain;		   /* WORKER_BUFFER: what sessions see */
+	uint8_t *cipher;	   /* WORKER_BUFFER: before TLS */
+	bool delivering;	   /* `plain` is in use */
+	struct conn_list resuming; /* connections that wait for it */
 	struct gather to_client, to_server;
 	struct counters count;
-	bool paused;			/* console PAUSE */
+	bool paused; /* console PAUSE */
 	bool draining;
-	bool stopping;			/* close all, leave the loop */
+	bool stopping; /* close all, leave the loop */
 };
 
 /* Life: called by server.c, in this order. */
@@ -130,11 +130,11 @@ void worker_post(struct worker *w, struct task *task);
 
 /* On the worker's own thread. */
 void worker_adopt(struct worker *w, struct snapshot *next,
-		  struct tls_setup *tls);	/* takes over both */
+		  struct tls_setup *tls); /* takes over both */
 void worker_pause(struct worker *w, bool paused);
-void worker_drain(struct worker *w);	/* no new clients; idle ones go */
-void worker_stop(struct worker *w);	/* everything closes; the loop ends */
-struct pin *worker_pin(struct worker *w);	/* the current snapshot */
+void worker_drain(struct worker *w);	  /* no new clients; idle ones go */
+void worker_stop(struct worker *w);	  /* everything closes; the loop ends */
+struct pin *worker_pin(struct worker *w); /* the current snapshot */
 void worker_unpin(struct worker *w, struct pin *p);
 /* ms of the loop's clock; 0 takes the deadline off. */
 void worker_set_deadline(struct worker *w, struct session *s, uint64_t at);

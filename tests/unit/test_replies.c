@@ -19,38 +19,38 @@
 struct script {
 	const char *what;
 	const char *steps;
-	unsigned owed;		/* entries left at the end */
+	unsigned owed; /* entries left at the end */
 	bool skipping;
-	unsigned dropped;	/* entries that left unanswered */
+	unsigned dropped; /* entries that left unanswered */
 };
 
 static const struct script scripts[] = {
-	{"a query is owed its ReadyForQuery", "QTdczQ", 1, false, 0},
-	{"several statements in one query", "QTdcciz", 0, false, 0},
-	{"an error keeps the query's ReadyForQuery", "Qez", 0, false, 0},
-	{"an extended sequence", "PBDES12t", 3, false, 0},
-	{"its answers in order", "PBDES12!DTdcz", 0, false, 0},
-	{"a portal described and suspended", "PBOES12Tdsz", 0, false, 0},
-	{"an error drops up to the Sync", "PBES1ez", 0, false, 2},
-	{"and not the sequence behind it", "PBESPBES1ez12cz", 0, false, 2},
-	{"without a Sync the server skips", "PBe", 0, true, 2},
-	{"what is sent then is owed nothing", "PBePBEQSz", 0, false, 2},
-	{"a commit that fails at Sync", "PBES12cez", 0, false, 0},
-	{"copy in by query", "QgYcz", 0, false, 0},
-	{"copy in, all sent at once", "QYQgczTdcz", 0, false, 1},
-	{"copy in, extended: the early Sync is ignored", "PBES12gYScz", 0,
-	 false, 1},
-	{"copy in, all sent at once, extended", "PBESYS12gcz", 0, false, 2},
-	{"copy in that the server ends", "PBES12geYSz", 0, false, 2},
-	{"copy in by query that the server ends", "QgeYz", 0, false, 0},
-	{"a copy end that nobody waits for", "QYTdczQTdcz", 0, false, 0},
-	{"copy out", "Qhcz", 0, false, 0},
-	{"function call", "Fvz", 0, false, 0},
-	{"close", "CS3z", 0, false, 0},
-	{"notices at any time", "NQNTNdNcNzN", 0, false, 0},
-	{"nothing is owed: a ready is wrong", "!zQTdcz!z", 0, false, 0},
-	{"a bind's answer to a parse is wrong", "P!2!z!c", 1, false, 0},
-	{"an error that nobody asked for", "e", 0, false, 0},
+    {"a query is owed its ReadyForQuery", "QTdczQ", 1, false, 0},
+    {"several statements in one query", "QTdcciz", 0, false, 0},
+    {"an error keeps the query's ReadyForQuery", "Qez", 0, false, 0},
+    {"an extended sequence", "PBDES12t", 3, false, 0},
+    {"its answers in order", "PBDES12!DTdcz", 0, false, 0},
+    {"a portal described and suspended", "PBOES12Tdsz", 0, false, 0},
+    {"an error drops up to the Sync", "PBES1ez", 0, false, 2},
+    {"and not the sequence behind it", "PBESPBES1ez12cz", 0, false, 2},
+    {"without a Sync the server skips", "PBe", 0, true, 2},
+    {"what is sent then is owed nothing", "PBePBEQSz", 0, false, 2},
+    {"a commit that fails at Sync", "PBES12cez", 0, false, 0},
+    {"copy in by query", "QgYcz", 0, false, 0},
+    {"copy in, all sent at once", "QYQgczTdcz", 0, false, 1},
+    {"copy in, extended: the early Sync is ignored", "PBES12gYScz", 0, false,
+     1},
+    {"copy in, all sent at once, extended", "PBESYS12gcz", 0, false, 2},
+    {"copy in that the server ends", "PBES12geYSz", 0, false, 2},
+    {"copy in by query that the server ends", "QgeYz", 0, false, 0},
+    {"a copy end that nobody waits for", "QYTdczQTdcz", 0, false, 0},
+    {"copy out", "Qhcz", 0, false, 0},
+    {"function call", "Fvz", 0, false, 0},
+    {"close", "CS3z", 0, false, 0},
+    {"notices at any time", "NQNTNdNcNzN", 0, false, 0},
+    {"nothing is owed: a ready is wrong", "!zQTdcz!z", 0, false, 0},
+    {"a bind's answer to a parse is wrong", "P!2!z!c", 1, false, 0},
+    {"an error that nobody asked for", "e", 0, false, 0},
 };
 
 static void on_leave(void *arg, struct reply *r, bool done, bool failed)
@@ -175,9 +175,9 @@ static void the_ring_grows_and_keeps_the_order(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_server_answers_in_order),
-		cmocka_unit_test(a_sync_that_a_failed_copy_answers_is_a_stray),
-		cmocka_unit_test(the_ring_grows_and_keeps_the_order),
+	    cmocka_unit_test(the_server_answers_in_order),
+	    cmocka_unit_test(a_sync_that_a_failed_copy_answers_is_a_stray),
+	    cmocka_unit_test(the_ring_grows_and_keeps_the_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,7 +26,7 @@ static void a_name_finds_its_statement(void **state)
 	for (int i = 0; i < 500; i++) {
 		snprintf(name, sizeof(name), "s%d", i);
 		assert_string_equal(
-			statements_find(&t, name, strlen(name))->name, name);
+		    statements_find(&t, name, strlen(name))->name, name);
 	}
 	assert_null(statements_find(&t, "s", 1));
 	assert_null(statements_find(&t, "", 0));
@@ -86,10 +86,10 @@ static void clearing_keeps_the_unnamed_one(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_name_finds_its_statement),
-		cmocka_unit_test(putting_gives_back_what_was_replaced),
-		cmocka_unit_test(taking_leaves_the_others),
-		cmocka_unit_test(clearing_keeps_the_unnamed_one),
+	    cmocka_unit_test(a_name_finds_its_statement),
+	    cmocka_unit_test(putting_gives_back_what_was_replaced),
+	    cmocka_unit_test(taking_leaves_the_others),
+	    cmocka_unit_test(clearing_keeps_the_unnamed_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
