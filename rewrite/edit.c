@@ -14,8 +14,7 @@ void edits_init(struct edits *e, struct arena *a)
 	*e = (struct edits){.a = a};
 }
 
-void edit_replace(struct edits *e, uint32_t from, uint32_t to,
-		  const char *text)
+void edit_replace(struct edits *e, uint32_t from, uint32_t to, const char *text)
 {
 	assert(from <= to);
 	if (e->n == e->room) {
@@ -27,8 +26,10 @@ void edit_replace(struct edits *e, uint32_t from, uint32_t to,
 		e->v = v;
 		e->room = room;
 	}
-	e->v[e->n] = (struct edit){.from = from, .removed = to - from,
-				   .order = (uint32_t)e->n, .text = text};
+	e->v[e->n] = (struct edit){.from = from,
+				   .removed = to - from,
+				   .order = (uint32_t)e->n,
+				   .text = text};
 	e->n++;
 }
 
@@ -64,8 +65,7 @@ static size_t measure(const struct edits *e, size_t len)
 	return sum;
 }
 
-bool edits_apply(struct edits *e, const char *sql, size_t len,
-		 struct plan *ret)
+bool edits_apply(struct edits *e, const char *sql, size_t len, struct plan *ret)
 {
 	struct plan_edit *map;
 	size_t total, done = 0;
@@ -81,10 +81,11 @@ bool edits_apply(struct edits *e, const char *sql, size_t len,
 		const struct edit *edit = &e->v[i];
 
 		out = mempcpy(out, sql + done, edit->from - done);
-		map[i] = (struct plan_edit){
-			.from = edit->from, .removed = edit->removed,
-			.at = (uint32_t)(out - text),
-			.added = (uint32_t)strlen(edit->text)};
+		map[i] =
+		    (struct plan_edit){.from = edit->from,
+				       .removed = edit->removed,
+				       .at = (uint32_t)(out - text),
+				       .added = (uint32_t)strlen(edit->text)};
 		out = stpcpy(out, edit->text);
 		done = (size_t)edit->from + edit->removed;
 	}

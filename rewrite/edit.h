@@ -16,8 +16,8 @@
 
 struct edit {
 	uint32_t from, removed;
-	uint32_t order;		/* insertions at one place: as they were made */
-	const char *text;	/* borrowed from the arena */
+	uint32_t order;	  /* insertions at one place: as they were made */
+	const char *text; /* borrowed from the arena */
 };
 
 struct edits {
@@ -33,7 +33,7 @@ void edit_replace(struct edits *e, uint32_t from, uint32_t to,
 
 /* Fills text, len, edits and n_edits of the plan.  False when two edits
  * overlap: then nothing is written. */
-bool edits_apply(struct edits *e, const char *sql, size_t len,
-		 struct plan *ret) __attribute__((warn_unused_result));
+bool edits_apply(struct edits *e, const char *sql, size_t len, struct plan *ret)
+    __attribute__((warn_unused_result));
 
 #endif

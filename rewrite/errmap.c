@@ -27,8 +27,8 @@ static uint32_t character_of_byte(const char *s, size_t at)
 	return position;
 }
 
-uint32_t plan_map_position(const struct plan *plan, const char *sql,
-			   size_t len, uint32_t position)
+uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
+			   uint32_t position)
 {
 	size_t at, back;
 
@@ -42,8 +42,8 @@ uint32_t plan_map_position(const struct plan *plan, const char *sql,
 		if (at < e->at)
 			break;
 		if (at < (size_t)e->at + e->added)
-			return e->removed > 0 ?
-				character_of_byte(sql, e->from) : 0;
+			return e->removed > 0 ? character_of_byte(sql, e->from)
+					      : 0;
 		back = at - e->at - e->added + e->from + e->removed;
 	}
 	return back <= len ? character_of_byte(sql, back) : 0;
@@ -64,8 +64,9 @@ static const char *map_column(const struct lens *l, const char *name)
 		for (size_t k = 1; k < n->forward.n; k++)
 			if (n->forward.column[k] != n->forward.column[0])
 				return NULL;
-		return n->forward.n > 0 ?
-			l->olds[n->forward.column[0]].column->name : NULL;
+		return n->forward.n > 0
+			   ? l->olds[n->forward.column[0]].column->name
+			   : NULL;
 	}
 	return NULL;
 }
@@ -80,9 +81,10 @@ static const char *map_relation(const struct lens *l, const char *name,
 				struct arena *a)
 {
 	return strcmp(name, l->new->name) == 0 ||
-		strcmp(name, generated_name(l, "lens", a)) == 0 ||
-		strcmp(name, generated_name(l, "shape", a)) == 0 ?
-		l->old->name : NULL;
+		       strcmp(name, generated_name(l, "lens", a)) == 0 ||
+		       strcmp(name, generated_name(l, "shape", a)) == 0
+		   ? l->old->name
+		   : NULL;
 }
 
 /* Are these the same columns, the first of new, the second of old? */
@@ -147,8 +149,7 @@ static const char *map_word(const struct lens *l, const char *before,
 	size_t n = sizeof(column) - 1;
 	const char *mapped;
 
-	if (before_len >= n &&
-	    memcmp(before + before_len - n, column, n) == 0)
+	if (before_len >= n && memcmp(before + before_len - n, column, n) == 0)
 		return map_column(l, word);
 	mapped = map_relation(l, word, a);
 	return mapped != NULL ? mapped : map_constraint(l, word);
@@ -169,8 +170,8 @@ static const char *map_key(const struct lens *l, const char *text,
 	for (rest = columns; (column = strsep(&rest, ",")) != NULL;) {
 		const char *old = map_column(l, column + (*column == ' '));
 
-		sqltext_item(&out, ", ", "%s", old != NULL ? old :
-			     column + (*column == ' '));
+		sqltext_item(&out, ", ", "%s",
+			     old != NULL ? old : column + (*column == ' '));
 	}
 	return arena_fmt(a, "Key (%s%s", out.s, end);
 }
@@ -186,10 +187,10 @@ static const char *map_text(const struct lens *l, const char *text,
 	sqltext_begin(&out, a);
 	while ((open = strchr(at, '"')) != NULL &&
 	       (close = strchr(open + 1, '"')) != NULL) {
-		const char *word = arena_dup(a, open + 1,
-					     (size_t)(close - open - 1));
-		const char *mapped = map_word(l, text, (size_t)(open - text),
-					      word, a);
+		const char *word =
+		    arena_dup(a, open + 1, (size_t)(close - open - 1));
+		const char *mapped =
+		    map_word(l, text, (size_t)(open - text), word, a);
 
 		sqltext_put(&out, "%.*s\"%s\"", (int)(open - at), at,
 			    mapped != NULL ? mapped : word);
@@ -204,8 +205,8 @@ static void map_error(const struct lens *l, struct error_names *e,
 {
 	const char *table = e->table ? map_relation(l, e->table, a) : NULL;
 	const char *column = e->column ? map_column(l, e->column) : NULL;
-	const char *constraint = e->constraint ?
-		map_constraint(l, e->constraint) : NULL;
+	const char *constraint =
+	    e->constraint ? map_constraint(l, e->constraint) : NULL;
 
 	e->message = map_text(l, e->message, a);
 	e->detail = map_text(l, e->detail, a);
@@ -226,8 +227,8 @@ void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 	for (size_t i = 0; i < rules->n_migrations; i++) {
 		const struct rule_migration *m = &rules->migrations[i];
 
-		for (size_t k = 0; (plan->old_shape >> i & 1) &&
-		     k < m->n_lenses; k++)
+		for (size_t k = 0;
+		     (plan->old_shape >> i & 1) && k < m->n_lenses; k++)
 			map_error(m->lenses[k], e, a);
 	}
 }

@@ -12,61 +12,96 @@
 
 #include "rewrite/sqltext.h"
 
-/* Is this item `key`, `alias.key` or `schema.relation.key`?  The bare one
- * could be another relation's, if there is one. */
-static bool is_key_item(const struct ref *ref, const Node *item,
-			const char *key, bool alone)
+/* What an item stands for: itself, or the SELECT list's item whose place or
+ * name it is. */
+static const Node *resolve_item(const SelectStmt *select, const Node *item)
+{
+	const ColumnRef *c = (const ColumnRef *)item;
+	const A_Const *place = (const A_Const *)item;
+	ListCell *cell;
+
+	if (IsA(item, A_Const) && !place->isnull &&
+	    nodeTag(&place->val) == T_Integer && place->val.ival.ival >= 1 &&
+	    place->val.ival.ival <= list_length(select->targetList))
+		return lfirst_node(ResTarget,
+				   list_nth_cell(select->targetList,
+						 place->val.ival.ival - 1))
+		    ->val;
+	if (!IsA(item, ColumnRef) || list_length(c->fields) != 1)
+		return item;
+	foreach (cell, select->targetList) {
+		const ResTarget *target = lfirst(cell);
+
+		if (target->name != NULL &&
+		    strcmp(target->name, strVal(linitial(c->fields))) == 0)
+			return target->val;
+	}
+	return item;
+}
+
+/* Is this `name`, `alias.name` or `schema.relation.name`?  The bare one, if it
+ * is not the relation's own, is one joined with it or an error. */
+static bool is_column(const struct ref *ref, const Node *item, const char *name)
 {
 	const ColumnRef *c = (const ColumnRef *)item;
 	int n;
 
 	if (!IsA(item, ColumnRef) || IsA(llast(c->fields), A_Star) ||
-	    strcmp(strVal(llast(c->fields)), key) != 0)
+	    strcmp(strVal(llast(c->fields)), name) != 0)
 		return false;
 	n = list_length(c->fields);
-	if (n == 1)
-		return alone;
-	return strcmp(strVal(list_nth(c->fields, n - 2)), ref_alias(ref)) == 0;
+	return n == 1 ||
+	       strcmp(strVal(list_nth(c->fields, n - 2)), ref_alias(ref)) == 0;
 }
 
-static const Node *find_item(const struct ref *ref, const List *items,
-			     const char *name, bool alone)
+static const Node *find_item(const struct ref *ref, const SelectStmt *select,
+			     const char *name)
 {
 	ListCell *cell;
 
-	foreach(cell, items)
-		if (is_key_item(ref, lfirst(cell), name, alone))
-			return lfirst(cell);
+	foreach (cell, select->groupClause) {
+		const Node *item = lfirst(cell);
+
+		if (is_column(ref, item, name) ||
+		    is_column(ref, resolve_item(select, item), name))
+			return item;
+	}
 	return NULL;
 }
 
 /* The item of the list that is the key's first column, if the list has all of
  * the key's. */
-static const ColumnRef *find_key(const struct lens *l, const struct ref *ref,
-				 const List *items, bool alone)
+static const Node *find_key(const struct lens *l, const struct ref *ref,
+			    const SelectStmt *select)
 {
 	const Node *first = NULL;
 
 	for (size_t i = 0; i < l->n_key; i++) {
-		const Node *item = find_item(ref, items,
-			l->olds[l->key[i].old_index].column->name, alone);
+		const Node *item = find_item(
+		    ref, select, l->olds[l->key[i].old_index].column->name);
 
 		if (item == NULL)
 			return NULL;
 		first = first == NULL ? item : first;
 	}
-	return (const ColumnRef *)first;
+	return first;
+}
+
+static int item_location(const Node *item)
+{
+	return IsA(item, A_Const) ? ((const A_Const *)item)->location
+				  : ((const ColumnRef *)item)->location;
 }
 
 static bool has_star(const SelectStmt *select)
 {
 	ListCell *cell;
 
-	foreach(cell, select->targetList) {
+	foreach (cell, select->targetList) {
 		const Node *val = lfirst_node(ResTarget, cell)->val;
 
-		if (IsA(val, ColumnRef) && IsA(llast(
-			((const ColumnRef *)val)->fields), A_Star))
+		if (IsA(val, ColumnRef) &&
+		    IsA(llast(((const ColumnRef *)val)->fields), A_Star))
 			return true;
 	}
 	return false;
@@ -85,8 +120,8 @@ static bool is_spelled(const struct statement *st, const char *name)
 static bool can_group_by(const struct column *c)
 {
 	static const char *const types[] = {
-		"json", "xml", "point", "line", "lseg", "box", "path",
-		"polygon", "circle",
+	    "json", "xml",  "point",   "line",	 "lseg",
+	    "box",  "path", "polygon", "circle",
 	};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
@@ -99,11 +134,8 @@ static void group_by_columns(struct statement *st, const struct ref *ref,
 			     const SelectStmt *select)
 {
 	const struct lens *l = statement_lens(st, ref->name);
-	const Node *source = linitial(select->fromClause);
-	bool alone = list_length(select->fromClause) == 1 &&
-		(IsA(source, RangeVar) || IsA(source, RangeTableSample));
 	const char *alias = quote_name(ref_alias(ref), st->a);
-	const ColumnRef *key = find_key(l, ref, select->groupClause, alone);
+	const Node *key = find_key(l, ref, select);
 	bool star = has_star(select);
 	struct sqltext t;
 
@@ -114,13 +146,14 @@ static void group_by_columns(struct statement *st, const struct ref *ref,
 		const struct column *c = l->olds[i].column;
 
 		if (can_group_by(c) && (star || is_spelled(st, c->name)) &&
-		    !find_item(ref, select->groupClause, c->name, alone))
+		    !find_item(ref, select, c->name))
 			sqltext_put(&t, "%s.%s, ", alias,
 				    quote_name(c->name, st->a));
 	}
 	if (*t.s != '\0')
-		statement_insert_before(st, tokens_find(st->tokens, (uint32_t)
-					key->location), t.s);
+		statement_insert_before(
+		    st, tokens_find(st->tokens, (uint32_t)item_location(key)),
+		    t.s);
 }
 
 void read_groups(struct statement *st)

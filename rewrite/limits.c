@@ -8,16 +8,17 @@
 #include "rewrite/tokens.h"
 
 struct count {
-	size_t tokens, operators, statements;
+	size_t tokens, words, selects, operators, statements;
 	unsigned depth;
-	uint32_t chain[LIMIT_NESTING + 2];	/* per depth */
+	uint32_t chain[LIMIT_NESTING + 2]; /* per depth */
 	uint32_t longest;
 };
 
 static bool is_sign(const char *sql, const struct token *t, char before)
 {
-	return t->to - t->from == 1 && (sql[t->from] == '-' ||
-		sql[t->from] == '+') && (before == ',' || before == '(');
+	return t->to - t->from == 1 &&
+	       (sql[t->from] == '-' || sql[t->from] == '+') &&
+	       (before == ',' || before == '(');
 }
 
 static void count_punct(struct count *c, const struct token *t)
@@ -43,22 +44,48 @@ static void count_punct(struct count *c, const struct token *t)
 	case ']':
 		c->depth = t->depth;
 		break;
-	default:	/* a byte, not one of our enums: . :: : */
+	default: /* a byte, not one of our enums: . :: : */
 		(*chain)++;
 		break;
 	}
 }
 
-static void count_token(struct count *c, const char *sql,
-			const struct token *t, char before)
+static bool is_word(const char *sql, const struct token *t, const char *word)
+{
+	size_t len = strlen(word);
+
+	return t->to - t->from == len &&
+	       strncasecmp(sql + t->from, word, len) == 0;
+}
+
+static void count_name(struct count *c, const char *sql, const struct token *t)
+{
+	static const char *const constants[] = {
+	    "null",
+	    "true",
+	    "false",
+	    "default",
+	};
+
+	c->chain[c->depth]++;
+	for (size_t i = 0; i < sizeof(constants) / sizeof(*constants); i++)
+		if (is_word(sql, t, constants[i]))
+			return;
+	c->words++;
+	c->selects += is_word(sql, t, "select");
+}
+
+static void count_token(struct count *c, const char *sql, const struct token *t,
+			char before)
 {
 	c->tokens++;
 	if (c->depth > LIMIT_NESTING)
 		return;
 	if (t->kind == TOKEN_PUNCT) {
 		count_punct(c, t);
-	} else if (t->kind == TOKEN_NAME) {
-		c->chain[c->depth]++;
+	} else if (t->kind == TOKEN_NAME || t->kind == TOKEN_QUOTED ||
+		   t->kind == TOKEN_UNICODE) {
+		count_name(c, sql, t);
 	} else if (t->kind == TOKEN_OPERATOR && !is_sign(sql, t, before)) {
 		c->chain[c->depth]++;
 		c->operators++;
@@ -93,11 +120,13 @@ static void over(struct limits *l, const char *what, size_t is, size_t most)
 	if (l->over)
 		return;
 	l->over = true;
-	problem_set(&l->problem, "54001", "pgtandem: statement on a relation "
+	problem_set(&l->problem, "54001",
+		    "pgtandem: statement on a relation "
 		    "under migration is too complex");
 	problem_detail(&l->problem, "It has %s %zu; at most %zu are taken.",
 		       what, is, most);
-	problem_hint(&l->problem, "Split the statement.  Statements that name "
+	problem_hint(&l->problem,
+		     "Split the statement.  Statements that name "
 		     "no relation under migration are not limited.");
 }
 
@@ -107,6 +136,11 @@ static void judge(struct limits *l, const struct count *c,
 	if (c->tokens > LIMIT_TOKENS)
 		over(l, "a number of words and signs of", c->tokens,
 		     LIMIT_TOKENS);
+	if (c->words > LIMIT_WORDS)
+		over(l, "a number of names and keywords of", c->words,
+		     LIMIT_WORDS);
+	if (c->selects > LIMIT_SELECTS)
+		over(l, "a number of SELECTs of", c->selects, LIMIT_SELECTS);
 	if (c->depth > LIMIT_NESTING)
 		over(l, "parentheses nested to", c->depth, LIMIT_NESTING);
 	if (c->longest > LIMIT_CHAIN)

@@ -4,7 +4,8 @@
  * Owns the decision that a text is too large or too deep to be parsed here.
  * The parser grows its stack on the heap and our walks are iterative, so what
  * is bounded is time and memory: the lexer is quadratic in nested comments,
- * the parser linear in the tokens.
+ * the parser linear in the tokens.  The numbers are such that no statement
+ * takes much over a tenth of a second, and an INSERT of some megabytes passes.
  */
 #ifndef REWRITE_LIMITS_H
 #define REWRITE_LIMITS_H
@@ -17,13 +18,16 @@
 #include "rewrite/ruleset.h"
 
 enum {
-	LIMIT_TOKENS = 1000000,		/* about 0.1 s in the parser */
-	LIMIT_NESTING = 200,		/* ( and [ */
+	LIMIT_TOKENS = 1000000, /* of which most must be constants: */
+	LIMIT_WORDS = 80000,	/* names and keywords cost most; NULL,
+				 * TRUE, FALSE and DEFAULT are constants */
+	LIMIT_SELECTS = 5000,
+	LIMIT_NESTING = 200, /* ( and [ */
 	LIMIT_COMMENT_NESTING = 8,
-	LIMIT_CHAIN = 20000,		/* words and operators in one run that no
-					 * comma breaks: 1+1+1, UNION, JOIN */
-	LIMIT_OPERATORS = 100000,	/* in the whole text; not the sign of a
-					 * constant */
+	LIMIT_CHAIN = 20000,	  /* words and operators in one run that no
+				   * comma breaks: 1+1+1, UNION, JOIN */
+	LIMIT_OPERATORS = 100000, /* in the whole text; not the sign of a
+				   * constant */
 	LIMIT_STATEMENTS = 10000,
 };
 
@@ -33,7 +37,7 @@ struct limits {
 	bool unicode;		/* a U&"" may spell any of the names */
 	bool strings;		/* a string, maybe a body of code, may */
 	bool over;		/* `problem` says which limit */
-	struct problem problem;	/* 54001 */
+	struct problem problem; /* 54001 */
 };
 
 /* Linear, on any bytes; stops at the first limit that the text is over, but

@@ -6,16 +6,16 @@
 
 #include <assert.h>
 
-enum {			/* short names, so that the table can be read */
-	PASS = ACT_PASS,
-	SYNC = ACT_SYNC,
-	THRU = ACT_THROUGH,
-	SHARE = ACT_THROUGH_SHARE,
-	LENS = ACT_LENS,
-	LSYN = ACT_LENS_SYNC,
-	BOTH = ACT_BOTH,
-	OTHER = ACT_OTHER,
-	NO = ACT_REFUSE,
+enum { /* short names, so that the table can be read */
+       PASS = ACT_PASS,
+       SYNC = ACT_SYNC,
+       THRU = ACT_THROUGH,
+       SHARE = ACT_THROUGH_SHARE,
+       LENS = ACT_LENS,
+       LSYN = ACT_LENS_SYNC,
+       BOTH = ACT_BOTH,
+       OTHER = ACT_OTHER,
+       NO = ACT_REFUSE,
 };
 
 /* clang-format off */
@@ -82,5 +82,5 @@ const char *use_what(enum use u)
 bool policy_needs_rewriting(enum phase p, enum shape s)
 {
 	return policy[p][s][USE_READ] != ACT_PASS ||
-		policy[p][s][USE_WRITE] != ACT_PASS;
+	       policy[p][s][USE_WRITE] != ACT_PASS;
 }

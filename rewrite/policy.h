@@ -11,6 +11,7 @@
 #include "config/phase.h"
 #include "rewrite/ruleset.h"
 
+/* clang-format off */
 /* How a statement uses a relation under migration: X(constant, in words) */
 #define USES(X) \
 	X(USE_READ,      "a read") \
@@ -27,24 +28,25 @@
 	X(USE_VIEW,      "the definition of a view") \
 	X(USE_CODE,      "a function body or DO block") \
 	X(USE_DDL,       "a change of the data definition")
+/* clang-format on */
 
 enum use {
 #define X(id, what) id,
 	USES(X)
 #undef X
-	USE_COUNT
+	    USE_COUNT
 };
 
 enum action {
-	ACT_UNSET,		/* a cell that nobody decided */
-	ACT_PASS,		/* as the client wrote it */
-	ACT_SYNC,		/* with the sync function appended */
-	ACT_THROUGH,		/* read through the lens */
-	ACT_THROUGH_SHARE,	/* where the session is in read_percent */
-	ACT_LENS,		/* write through the lens */
-	ACT_LENS_SYNC,		/* and sync to old */
-	ACT_BOTH,		/* TRUNCATE: the other relation too */
-	ACT_OTHER,		/* TRUNCATE: the new relation instead */
+	ACT_UNSET,	   /* a cell that nobody decided */
+	ACT_PASS,	   /* as the client wrote it */
+	ACT_SYNC,	   /* with the sync function appended */
+	ACT_THROUGH,	   /* read through the lens */
+	ACT_THROUGH_SHARE, /* where the session is in read_percent */
+	ACT_LENS,	   /* write through the lens */
+	ACT_LENS_SYNC,	   /* and sync to old */
+	ACT_BOTH,	   /* TRUNCATE: the other relation too */
+	ACT_OTHER,	   /* TRUNCATE: the new relation instead */
 	ACT_REFUSE,
 };
 

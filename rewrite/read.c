@@ -27,8 +27,9 @@ static const char *lock_old(const struct lens *l, struct arena *a)
 
 	sqltext_begin(&keys, a);
 	for (size_t i = 0; i < l->n_key; i++)
-		sqltext_item(&keys, ", ", "%s", quote_name(
-			l->news[l->key[i].new_index].column->name, a));
+		sqltext_item(
+		    &keys, ", ", "%s",
+		    quote_name(l->news[l->key[i].new_index].column->name, a));
 	return arena_fmt(a, " WHERE %s(%s)", l->lock_old_ref, keys.s);
 }
 
@@ -57,8 +58,8 @@ static const char *take_sample(struct statement *st,
 	if (sample == NULL)
 		return "";
 	method = tokens_find(st->tokens, (uint32_t)sample->location);
-	for (open = method; open < st->end &&
-	     !token_is_punct(st->tokens, open, '(');)
+	for (open = method;
+	     open < st->end && !token_is_punct(st->tokens, open, '(');)
 		open++;
 	span = (struct span){method - 1, span_closing(st, open) + 1};
 	if (sample->repeatable != NULL)
@@ -73,15 +74,15 @@ bool read_through(struct statement *st, const struct ref *ref)
 	struct span span = span_of_relation(st, ref->var);
 	bool lock = ref->use == USE_LOCK && m->prelock;
 	const char *sample = take_sample(st, ref->sample);
-	const char *text = read_derived(st, ref->name, !ref->var->inh, sample,
-					lock);
+	const char *text =
+	    read_derived(st, ref->name, !ref->var->inh, sample, lock);
 
 	if (ref->var->alias == NULL)
 		text = arena_fmt(st->a, "%s AS %s", text,
 				 quote_name(ref->var->relname, st->a));
 	if (span.first > st->first &&
 	    token_is(st->tokens, span.first - 1, "table")) {
-		span.first--;	/* TABLE t, short for SELECT * FROM t */
+		span.first--; /* TABLE t, short for SELECT * FROM t */
 		text = arena_fmt(st->a, "SELECT * FROM %s", text);
 	}
 	statement_replace(st, span, text);

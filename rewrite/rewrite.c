@@ -47,17 +47,19 @@ static uint64_t strong_uses(const struct statement *st)
 		const struct ref *ref = st->found.refs[i];
 
 		if (ref->use != USE_READ)
-			strong |= UINT64_C(1) <<
-				statement_name(st, ref->name)->migration;
+			strong |= UINT64_C(1)
+				  << statement_name(st, ref->name)->migration;
 	}
 	return strong;
 }
 
 static bool refuse_old_use(struct statement *st, const struct ref *ref)
 {
-	return statement_refuse(st, ref->name, use_what(ref->use),
-		"The specification says old_use: error: the old shape is no "
-		"longer served.", "Name the new relation.");
+	return statement_refuse(
+	    st, ref->name, use_what(ref->use),
+	    "The specification says old_use: error: the old shape is no "
+	    "longer served.",
+	    "Name the new relation.");
 }
 
 static bool ref_decide(struct statement *st, struct ref *ref)
@@ -110,7 +112,7 @@ static bool ref_edit(struct statement *st, const struct ref *ref)
 	case ACT_LENS_SYNC:
 		return write_lens(st, ref);
 	case ACT_UNSET:
-	case ACT_THROUGH_SHARE:	/* decided */
+	case ACT_THROUGH_SHARE: /* decided */
 	case ACT_BOTH:		/* of TRUNCATE */
 	case ACT_OTHER:
 	case ACT_REFUSE:
@@ -122,7 +124,7 @@ static bool ref_edit(struct statement *st, const struct ref *ref)
 static bool is_replaced(const struct ref *ref)
 {
 	return ref->action == ACT_THROUGH || ref->action == ACT_LENS ||
-		ref->action == ACT_LENS_SYNC;
+	       ref->action == ACT_LENS_SYNC;
 }
 
 static bool is_old_column(const struct statement *st,
@@ -137,7 +139,7 @@ static bool is_returned(const struct statement *st, const ColumnRef *node)
 {
 	ListCell *cell;
 
-	foreach(cell, write_returning(st->node))
+	foreach (cell, write_returning(st->node))
 		if (lfirst_node(ResTarget, cell)->val == (const Node *)node)
 			return true;
 	return false;
@@ -161,23 +163,27 @@ static bool column_check(struct statement *st, const struct column_use *use)
 
 	switch (use->kind) {
 	case COLUMN_SYSTEM:
-		return statement_refuse(st, ref->name, "a system column",
-			"The rows come from the new relation: their ctid, "
-			"xmin and the like are not those of the old one.",
-			"Use the key.");
+		return statement_refuse(
+		    st, ref->name, "a system column",
+		    "The rows come from the new relation: their ctid, "
+		    "xmin and the like are not those of the old one.",
+		    "Use the key.");
 	case COLUMN_WHOLE_ROW:
 		if ((!ref->is_target && !use->is_item) ||
 		    is_old_column(st, use))
 			return true;
-		return statement_refuse(st, ref->name, "a whole row",
-			"Its type would not be the old relation's row type.",
-			"List the columns, or write alias.*.");
+		return statement_refuse(
+		    st, ref->name, "a whole row",
+		    "Its type would not be the old relation's row type.",
+		    "List the columns, or write alias.*.");
 	case COLUMN_STAR:
 		if (!ref->is_target || is_returned(st, use->node))
 			return true;
-		return statement_refuse(st, ref->name, "alias.* inside an "
-			"expression", "Columns of the new model would show.",
-			"List the columns.");
+		return statement_refuse(st, ref->name,
+					"alias.* inside an "
+					"expression",
+					"Columns of the new model would show.",
+					"List the columns.");
 	case COLUMN_QUALIFIED:
 		cut_schema(st, use->node);
 		return true;
@@ -206,17 +212,19 @@ static bool refs_edit(struct statement *st)
 static bool is_query(const Node *node)
 {
 	return IsA(node, SelectStmt) || IsA(node, InsertStmt) ||
-		IsA(node, UpdateStmt) || IsA(node, DeleteStmt) ||
-		IsA(node, MergeStmt);
+	       IsA(node, UpdateStmt) || IsA(node, DeleteStmt) ||
+	       IsA(node, MergeStmt);
 }
 
 bool statement_plan_query(struct statement *st)
 {
 	walk_statement(st->req, st->node, st->nested, st->a, &st->found);
 	if (st->found.over) {
-		problem_set(&st->plan->refusal, "54001", "pgtandem: statement "
+		problem_set(&st->plan->refusal, "54001",
+			    "pgtandem: statement "
 			    "on a relation under migration is too complex");
-		problem_detail(&st->plan->refusal, "It names relations under "
+		problem_detail(&st->plan->refusal,
+			       "It names relations under "
 			       "migration in more than %d places, or refers "
 			       "to them by their rows in more than %d.",
 			       WALK_MAX_REFS, WALK_MAX_COLUMNS);
@@ -229,21 +237,26 @@ static bool plan_statement(struct text *t, const RawStmt *raw, size_t number)
 {
 	struct plan_stmt *results = (struct plan_stmt *)t->plan->stmts;
 	uint32_t from = (uint32_t)raw->stmt_location;
-	uint32_t to = raw->stmt_len > 0 ? from + (uint32_t)raw->stmt_len :
-		(uint32_t)t->len;
+	uint32_t to = raw->stmt_len > 0 ? from + (uint32_t)raw->stmt_len
+					: (uint32_t)t->len;
 	struct statement st = {
-		.req = t->req, .sql = t->sql, .a = t->a, .tokens = &t->tokens,
-		.first = tokens_find(&t->tokens, from),
-		.end = tokens_find(&t->tokens, to),
-		.edits = &t->edits, .plan = t->plan,
-		.result = &results[number], .node = raw->stmt,
-		.forced = USE_COUNT,
+	    .req = t->req,
+	    .sql = t->sql,
+	    .a = t->a,
+	    .tokens = &t->tokens,
+	    .first = tokens_find(&t->tokens, from),
+	    .end = tokens_find(&t->tokens, to),
+	    .edits = &t->edits,
+	    .plan = t->plan,
+	    .result = &results[number],
+	    .node = raw->stmt,
+	    .forced = USE_COUNT,
 	};
 
 	if (!utility_unwrap(&st))
 		return false;
-	return is_query(st.node) ? statement_plan_query(&st) :
-		utility_plan(&st);
+	return is_query(st.node) ? statement_plan_query(&st)
+				 : utility_plan(&st);
 }
 
 static bool plan_statements(struct text *t, const List *tree)
@@ -252,11 +265,11 @@ static bool plan_statements(struct text *t, const List *tree)
 	size_t n = 0;
 
 	t->plan->n_stmts = (size_t)list_length(tree);
-	t->plan->stmts = arena_alloc(t->a, (t->plan->n_stmts + 1) *
-				     sizeof(*t->plan->stmts));
+	t->plan->stmts =
+	    arena_alloc(t->a, (t->plan->n_stmts + 1) * sizeof(*t->plan->stmts));
 	tokens_scan(t->sql, t->len, t->limits.n_tokens, t->a, &t->tokens);
 	edits_init(&t->edits, t->a);
-	foreach(cell, tree)
+	foreach (cell, tree)
 		if (!plan_statement(t, lfirst_node(RawStmt, cell), n++))
 			return false;
 	return true;
@@ -287,10 +300,13 @@ static void our_bug(struct plan *plan, const char *what, const char *text)
 	plan->kind = PLAN_REFUSE;
 	plan->text = NULL;
 	plan->len = 0;
-	problem_set(&plan->refusal, "XX000", "pgtandem: this statement could "
-		    "not be rewritten: %s", what);
+	problem_set(&plan->refusal, "XX000",
+		    "pgtandem: this statement could "
+		    "not be rewritten: %s",
+		    what);
 	problem_detail(&plan->refusal, "%.900s", text);
-	problem_hint(&plan->refusal, "This is a fault of pgtandem; please "
+	problem_hint(&plan->refusal,
+		     "This is a fault of pgtandem; please "
 		     "report the statement.  Another form of it may work.");
 }
 
@@ -316,8 +332,9 @@ static void apply_edits(struct text *t)
 /* The names that the text spells, as far as tokens tell. */
 static uint64_t named(const struct text *t)
 {
-	uint64_t all = t->req->rules->n_names == 64 ? ~UINT64_C(0) :
-		(UINT64_C(1) << t->req->rules->n_names) - 1;
+	uint64_t all = t->req->rules->n_names == 64
+			   ? ~UINT64_C(0)
+			   : (UINT64_C(1) << t->req->rules->n_names) - 1;
 
 	return t->limits.unicode ? all : t->limits.named;
 }
@@ -334,18 +351,20 @@ static void refuse_unparsed(struct text *t, const PgQueryError *error)
 	for (unsigned i = 0; i < t->req->rules->n_names; i++) {
 		const struct rule_name *n = &t->req->rules->names[i];
 		const struct rule_migration *m =
-			&t->req->rules->migrations[n->migration];
+		    &t->req->rules->migrations[n->migration];
 
 		if ((named(t) >> i & 1) == 0 || n->shape != SHAPE_OLD ||
 		    !policy_needs_rewriting(m->phase, n->shape))
 			continue;
 		t->plan->kind = PLAN_REFUSE;
 		problem_set(p, "42601", "%s", error->message);
-		problem_hint(p, "pgtandem reads statements on relations under "
+		problem_hint(p,
+			     "pgtandem reads statements on relations under "
 			     "migration (\"%s\") with PostgreSQL 15's "
-			     "grammar.", m->spec->name);
-		p->position = error->cursorpos > 0 ?
-			(uint32_t)error->cursorpos : 0;
+			     "grammar.",
+			     m->spec->name);
+		p->position =
+		    error->cursorpos > 0 ? (uint32_t)error->cursorpos : 0;
 		return;
 	}
 }

@@ -20,8 +20,8 @@ const struct rule_migration *statement_migration(const struct statement *st,
 
 const struct lens *statement_lens(const struct statement *st, unsigned name)
 {
-	return statement_migration(st, name)->lenses[
-		statement_name(st, name)->lens];
+	return statement_migration(st, name)
+	    ->lenses[statement_name(st, name)->lens];
 }
 
 void statement_note(struct statement *st, unsigned name, bool writes)
@@ -45,7 +45,8 @@ bool statement_refuse(struct statement *st, unsigned name, const char *clause,
 	const struct rule_migration *m = statement_migration(st, name);
 	struct problem *p = &st->plan->refusal;
 
-	problem_set(p, "0A000", "pgtandem: %s on relation \"%s\" is not "
+	problem_set(p, "0A000",
+		    "pgtandem: %s on relation \"%s\" is not "
 		    "supported while migration \"%s\" is in phase %s",
 		    clause, n->name, m->spec->name, phase_name(m->phase));
 	problem_detail(p, "%s", detail);
@@ -93,13 +94,15 @@ bool statement_refuse_use(struct statement *st, unsigned name, enum use use)
 
 	if (statement_name(st, name)->shape == SHAPE_NEW &&
 	    m->phase < PHASE_WRITE_NEW)
-		return statement_refuse(st, name, use_what(use),
-			"The new relation is not in use before phase "
-			"write_new.", "Name the old relation.");
-	return statement_refuse(st, name, use_what(use),
-				use_texts[use].detail ? use_texts[use].detail :
-				"", use_texts[use].hint ? use_texts[use].hint :
-				"");
+		return statement_refuse(
+		    st, name, use_what(use),
+		    "The new relation is not in use before phase "
+		    "write_new.",
+		    "Name the old relation.");
+	return statement_refuse(
+	    st, name, use_what(use),
+	    use_texts[use].detail ? use_texts[use].detail : "",
+	    use_texts[use].hint ? use_texts[use].hint : "");
 }
 
 size_t span_name_end(const struct statement *st, size_t i)
@@ -115,7 +118,7 @@ static bool is_star(const struct statement *st, size_t i)
 	const struct token *t = &st->tokens->v[i];
 
 	return i < st->end && t->kind == TOKEN_OPERATOR &&
-		t->to - t->from == 1 && st->sql[t->from] == '*';
+	       t->to - t->from == 1 && st->sql[t->from] == '*';
 }
 
 struct span span_of_relation(const struct statement *st, const RangeVar *var)
@@ -144,10 +147,17 @@ size_t span_closing(const struct statement *st, size_t i)
 	return st->end;
 }
 
+bool token_is_clause(const struct statement *st, size_t i, const char *word)
+{
+	return token_is(st->tokens, i, word) &&
+	       !token_is_punct(st->tokens, i - 1, '.') &&
+	       !token_is(st->tokens, i - 1, "as");
+}
+
 size_t span_find_word(const struct statement *st, size_t i, const char *word)
 {
-	while (i < st->end && (st->tokens->v[i].depth > 0 ||
-			       !token_is(st->tokens, i, word)))
+	while (i < st->end &&
+	       (st->tokens->v[i].depth > 0 || !token_is_clause(st, i, word)))
 		i++;
 	return i;
 }
@@ -158,8 +168,8 @@ static bool sticks(const struct statement *st, uint32_t at)
 	unsigned char c = (unsigned char)st->sql[at];
 
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		(c >= '0' && c <= '9') || c >= 0x80 ||
-		(c != '\0' && strchr("_$\"'.", c) != NULL);
+	       (c >= '0' && c <= '9') || c >= 0x80 ||
+	       (c != '\0' && strchr("_$\"'.", c) != NULL);
 }
 
 static bool is_word(char c)
@@ -172,8 +182,9 @@ static const char *spaced(const struct statement *st, uint32_t from,
 {
 	size_t len = strlen(text);
 	bool before = from > 0 && is_word(*text) && sticks(st, from - 1);
-	bool after = (len == 0 ? from > 0 && sticks(st, from - 1) :
-		      is_word(text[len - 1])) && sticks(st, to);
+	bool after = (len == 0 ? from > 0 && sticks(st, from - 1)
+			       : is_word(text[len - 1])) &&
+		     sticks(st, to);
 
 	if (!before && !after)
 		return text;
@@ -181,8 +192,7 @@ static const char *spaced(const struct statement *st, uint32_t from,
 			 after ? " " : "");
 }
 
-void statement_replace(struct statement *st, struct span span,
-		       const char *text)
+void statement_replace(struct statement *st, struct span span, const char *text)
 {
 	uint32_t from = st->tokens->v[span.first].from;
 	uint32_t to = st->tokens->v[span.end - 1].to;

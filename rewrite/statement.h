@@ -19,18 +19,18 @@
 
 struct statement {
 	const struct rewrite_request *req;
-	const char *sql;		/* NUL-terminated copy */
+	const char *sql; /* NUL-terminated copy */
 	struct arena *a;
 	const struct tokens *tokens;
-	size_t first, end;		/* its tokens: [first, end) */
-	struct edits *edits;		/* of the whole text */
+	size_t first, end;   /* its tokens: [first, end) */
+	struct edits *edits; /* of the whole text */
 	struct plan *plan;
 	struct plan_stmt *result;
-	Node *node;			/* without EXPLAIN, COPY, CTAS, ... */
-	bool explained;			/* its result rows are a plan's text */
-	bool nested;			/* COPY (...): no write can be synced */
-	enum use forced;		/* USE_COUNT, or what every reference in
-					 * it counts as (PREPARE, CREATE VIEW) */
+	Node *node;	 /* without EXPLAIN, COPY, CTAS, ... */
+	bool explained;	 /* its result rows are a plan's text */
+	bool nested;	 /* COPY (...): no write can be synced */
+	enum use forced; /* USE_COUNT, or what every reference in
+			  * it counts as (PREPARE, CREATE VIEW) */
 	struct found found;
 };
 
@@ -62,6 +62,9 @@ struct span span_of_relation(const struct statement *st, const RangeVar *var);
 size_t span_name_end(const struct statement *st, size_t i);
 /* The bracket that closes the one at token i; st->end if none does. */
 size_t span_closing(const struct statement *st, size_t i);
+/* Is token i, not the statement's first, this reserved word?  Not where any
+ * word is a name: o.where, AS returning. */
+bool token_is_clause(const struct statement *st, size_t i, const char *word);
 /* The first `word` outside parentheses from token i on; st->end if none. */
 size_t span_find_word(const struct statement *st, size_t i, const char *word);
 
@@ -104,7 +107,7 @@ bool write_lens(struct statement *st, const struct ref *target);
 /* The SET list `targets` of a write on L_lens; `list` are its tokens. */
 bool write_set(struct statement *st, const struct ref *target,
 	       const List *targets, struct span list);
-bool lens_is_converted(const struct lens *l);	/* any column is */
+bool lens_is_converted(const struct lens *l); /* any column is */
 /* The index of an old column, or -1. */
 int lens_find_old(const struct lens *l, const char *name);
 /* What DEFAULT means for an old column: its default's text, or NULL. */

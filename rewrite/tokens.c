@@ -28,7 +28,7 @@ static bool is_digit(int c)
 static bool is_name_start(int c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-		c >= 0x80;
+	       c >= 0x80;
 }
 
 static bool is_name_byte(int c)
@@ -184,15 +184,16 @@ static size_t operator_end(const struct scanner *s, size_t at)
 	while (is_operator(byte_at(s, end))) {
 		int c = byte_at(s, end), next = byte_at(s, end + 1);
 
-		if (end > at && ((c == '-' && next == '-') ||
-				 (c == '/' && next == '*')))
+		if (end > at &&
+		    ((c == '-' && next == '-') || (c == '/' && next == '*')))
 			break;
 		end++;
 	}
 	for (size_t i = at; i < end; i++)
 		if (strchr("~!@#^&|`?%", s->sql[i]) != NULL)
 			return end;
-	while (end > at + 1 && (s->sql[end - 1] == '+' || s->sql[end - 1] == '-'))
+	while (end > at + 1 &&
+	       (s->sql[end - 1] == '+' || s->sql[end - 1] == '-'))
 		end--;
 	return end;
 }
@@ -258,7 +259,7 @@ static size_t token_end(struct scanner *s, size_t at, enum token_kind *ret_kind)
 		return operator_end(s, at);
 	}
 	*ret_kind = TOKEN_PUNCT;
-	return c == ':' && next == ':' ? at + 2 : at + 1;
+	return (c == ':' || c == '.') && next == c ? at + 2 : at + 1;
 }
 
 static uint16_t clamp_depth(unsigned depth)
@@ -273,12 +274,14 @@ void scanner_next(struct scanner *s, struct token *ret)
 
 	skip_space(s);
 	from = s->at;
-	*ret = (struct token){.from = (uint32_t)from, .to = (uint32_t)from,
-			      .depth = clamp_depth(s->depth), .kind = TOKEN_END};
+	*ret = (struct token){.from = (uint32_t)from,
+			      .to = (uint32_t)from,
+			      .depth = clamp_depth(s->depth),
+			      .kind = TOKEN_END};
 	if (from >= s->len)
 		return;
 	s->at = token_end(s, from, &kind);
-	if (s->at > s->len)	/* a backslash was the last byte */
+	if (s->at > s->len) /* a backslash was the last byte */
 		s->at = s->len;
 	ret->to = (uint32_t)s->at;
 	ret->kind = (uint8_t)kind;
@@ -342,7 +345,7 @@ static bool folds_to(const char *sql, const struct token *token,
 bool token_is(const struct tokens *t, size_t i, const char *word)
 {
 	return i < t->n && t->v[i].kind == TOKEN_NAME &&
-		folds_to(t->sql, &t->v[i], word);
+	       folds_to(t->sql, &t->v[i], word);
 }
 
 bool token_spells(const char *sql, const struct token *token, const char *name)

@@ -17,28 +17,28 @@
 
 enum token_kind {
 	TOKEN_END = 1,
-	TOKEN_NAME,		/* bare: a keyword or an identifier */
-	TOKEN_QUOTED,		/* "..." */
-	TOKEN_UNICODE,		/* U&"..." */
-	TOKEN_STRING,		/* any kind of string or bit string */
+	TOKEN_NAME,    /* bare: a keyword or an identifier */
+	TOKEN_QUOTED,  /* "..." */
+	TOKEN_UNICODE, /* U&"..." */
+	TOKEN_STRING,  /* any kind of string or bit string */
 	TOKEN_NUMBER,
-	TOKEN_PARAM,		/* $1 */
+	TOKEN_PARAM, /* $1 */
 	TOKEN_OPERATOR,
-	TOKEN_PUNCT,		/* one of ( ) [ ] , ; . : or :: or an unknown byte */
+	TOKEN_PUNCT, /* ( ) [ ] , ; . : .. :: or an unknown byte */
 };
 
 struct token {
-	uint32_t from, to;	/* bytes [from, to) */
-	uint16_t depth;		/* open ( and [ around it; its own not counted */
-	uint8_t kind;		/* enum token_kind */
-	char punct;		/* TOKEN_PUNCT: its first byte; else 0 */
+	uint32_t from, to; /* bytes [from, to) */
+	uint16_t depth;	   /* open ( and [ around it; its own not counted */
+	uint8_t kind;	   /* enum token_kind */
+	char punct;	   /* TOKEN_PUNCT: its first byte; else 0 */
 };
 
 struct scanner {
 	const char *sql;
 	size_t len, at;
 	unsigned depth;		/* of ( and [ */
-	unsigned comment_depth;	/* deepest nesting of comments so far */
+	unsigned comment_depth; /* deepest nesting of comments so far */
 	bool unterminated;	/* a string or comment has no end */
 };
 
@@ -48,8 +48,8 @@ void scanner_next(struct scanner *s, struct token *ret);
 
 struct tokens {
 	const char *sql;
-	size_t n;		/* without the TOKEN_END that follows */
-	const struct token *v;	/* n + 1 */
+	size_t n;	       /* without the TOKEN_END that follows */
+	const struct token *v; /* n + 1 */
 };
 
 /* `n` is the number of tokens that the text is known to have. */

@@ -120,8 +120,9 @@ bool utility_unwrap(struct statement *st)
 				return false;
 		} else if (IsA(st->node, SelectStmt) &&
 			   ((const SelectStmt *)st->node)->intoClause) {
-			return check_created(st, ((const SelectStmt *)
-					     st->node)->intoClause->rel);
+			return check_created(
+			    st,
+			    ((const SelectStmt *)st->node)->intoClause->rel);
 		} else {
 			return true;
 		}
@@ -133,16 +134,16 @@ static void copy_through(struct statement *st, const CopyStmt *copy,
 			 unsigned name)
 {
 	struct span span = span_of_relation(st, copy->relation);
-	const char *derived = arena_fmt(st->a, "%s AS %s", read_derived(
-		st, name, false, "", false),
-		quote_name(copy->relation->relname, st->a));
+	const char *derived = arena_fmt(
+	    st->a, "%s AS %s", read_derived(st, name, false, "", false),
+	    quote_name(copy->relation->relname, st->a));
 
 	if (copy->attlist == NIL) {
-		statement_replace(st, span, arena_fmt(
-			st->a, "(SELECT * FROM %s)", derived));
+		statement_replace(
+		    st, span, arena_fmt(st->a, "(SELECT * FROM %s)", derived));
 		return;
 	}
-	span.end++;			/* the list's parenthesis */
+	span.end++; /* the list's parenthesis */
 	statement_replace(st, span, "(SELECT ");
 	span.first = span_closing(st, span.end - 1);
 	span.end = span.first + 1;
@@ -170,6 +171,20 @@ static bool plan_copy(struct statement *st)
 	return true;
 }
 
+/* RESTART IDENTITY restarts the sequences that a relation owns: an identity's
+ * is the old relation's until `contracted`. */
+static bool restarts_old(const struct statement *st, unsigned name)
+{
+	const struct lens *l = statement_lens(st, name);
+	bool identity = false;
+
+	for (size_t i = 0; i < l->n_old; i++)
+		identity |= l->olds[i].column->identity != 0;
+	return identity &&
+		statement_migration(st, name)->phase == PHASE_NEW_ONLY &&
+		((const TruncateStmt *)st->node)->restart_seqs;
+}
+
 static bool truncate_one(struct statement *st, const RangeVar *var)
 {
 	int match = walk_match(st->req, var);
@@ -186,16 +201,20 @@ static bool truncate_one(struct statement *st, const RangeVar *var)
 			       statement_name(st, name)->shape, USE_TRUNCATE);
 	if (action == ACT_REFUSE)
 		return statement_refuse_use(st, name, USE_TRUNCATE);
+	if (action == ACT_OTHER && restarts_old(st, name))
+		action = ACT_BOTH;
 	l = statement_lens(st, name);
-	other = statement_name(st, name)->shape == SHAPE_OLD ? l->new_ref :
-		l->old_ref;
+	other = statement_name(st, name)->shape == SHAPE_OLD ? l->new_ref
+							     : l->old_ref;
 	span = span_of_relation(st, var);
 	if (action == ACT_BOTH)
-		statement_insert_after(st, span.end - 1, arena_fmt(
-			st->a, ", %s%s", var->inh ? "" : "ONLY ", other));
+		statement_insert_after(
+		    st, span.end - 1,
+		    arena_fmt(st->a, ", %s%s", var->inh ? "" : "ONLY ", other));
 	if (action == ACT_OTHER)
-		statement_replace(st, span, arena_fmt(
-			st->a, "%s%s", var->inh ? "" : "ONLY ", other));
+		statement_replace(
+		    st, span,
+		    arena_fmt(st->a, "%s%s", var->inh ? "" : "ONLY ", other));
 	return true;
 }
 
@@ -204,7 +223,7 @@ static bool plan_truncate(struct statement *st)
 	const TruncateStmt *truncate = (const TruncateStmt *)st->node;
 	ListCell *cell;
 
-	foreach(cell, truncate->relations)
+	foreach (cell, truncate->relations)
 		if (!truncate_one(st, lfirst(cell)))
 			return false;
 	return true;
@@ -217,7 +236,7 @@ static bool is_mention(const struct statement *st, size_t i, unsigned name)
 	const struct rule_name *n = statement_name(st, name);
 	const struct token *v = st->tokens->v;
 
-	if (v[i].kind == TOKEN_UNICODE)	/* not decoded here: assume it is */
+	if (v[i].kind == TOKEN_UNICODE) /* not decoded here: assume it is */
 		return true;
 	if (!token_spells(st->sql, &v[i], n->name))
 		return false;
@@ -229,12 +248,12 @@ static bool is_mention(const struct statement *st, size_t i, unsigned name)
 static bool is_word_byte(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		(c >= '0' && c <= '9') || c == '_' || (c & 0x80);
+	       (c >= '0' && c <= '9') || c == '_' || (c & 0x80);
 }
 
 /* Does a string (a function's body) hold the name as a word? */
-static bool string_mentions(const struct statement *st,
-			    const struct token *t, const char *name)
+static bool string_mentions(const struct statement *st, const struct token *t,
+			    const char *name)
 {
 	size_t len = strlen(name);
 
@@ -264,8 +283,9 @@ static bool statement_mentions(const struct statement *st, unsigned name,
 /* CREATE TEMPORARY TABLE inovices makes another relation. */
 static bool is_temporary(const Node *node)
 {
-	return IsA(node, CreateStmt) && ((const CreateStmt *)node)->
-		relation->relpersistence == RELPERSISTENCE_TEMP;
+	return IsA(node, CreateStmt) &&
+	       ((const CreateStmt *)node)->relation->relpersistence ==
+		   RELPERSISTENCE_TEMP;
 }
 
 static bool plan_mentions(struct statement *st, enum use use)

@@ -33,7 +33,7 @@ enum { IN_LOCKING = 1, NESTED = 2 };
 
 struct item {
 	Node *node;
-	int next;			/* of a List: its next element */
+	int next; /* of a List: its next element */
 	unsigned flags;
 	const struct scope *scope;
 	const struct level *level;
@@ -45,7 +45,7 @@ struct walk {
 	struct found *found;
 	struct item *stack;
 	size_t depth, room;
-	struct item current;		/* whose children are being pushed */
+	struct item current; /* whose children are being pushed */
 };
 
 typedef void (*visit_fn)(struct walk *w, const struct item *item);
@@ -76,7 +76,7 @@ enum { TAGS = sizeof(descend) / sizeof(*descend) };
 static bool is_walked(const Node *node)
 {
 	return node != NULL && (size_t)nodeTag(node) < TAGS &&
-		descend[nodeTag(node)];
+	       descend[nodeTag(node)];
 }
 
 static void push_item(struct walk *w, const struct item *item)
@@ -129,9 +129,9 @@ int walk_match(const struct rewrite_request *req, const RangeVar *var)
 
 		if (strcmp(var->relname, name->name) != 0)
 			continue;
-		if (var->schemaname != NULL ?
-		    strcmp(var->schemaname, name->schema) == 0 :
-		    (req->hidden >> i & 1) == 0)
+		if (var->schemaname != NULL
+			? strcmp(var->schemaname, name->schema) == 0
+			: (req->hidden >> i & 1) == 0)
 			return (int)i;
 	}
 	return -1;
@@ -139,8 +139,8 @@ int walk_match(const struct rewrite_request *req, const RangeVar *var)
 
 const char *ref_alias(const struct ref *r)
 {
-	return r->var->alias != NULL ? r->var->alias->aliasname :
-		r->var->relname;
+	return r->var->alias != NULL ? r->var->alias->aliasname
+				     : r->var->relname;
 }
 
 static bool is_with_name(const struct scope *scope, const RangeVar *var)
@@ -220,12 +220,12 @@ static void add_from_item(struct walk *w, const struct item *at,
 	}
 }
 
-static void add_from(struct walk *w, const struct item *at,
-		     struct level *level, List *from)
+static void add_from(struct walk *w, const struct item *at, struct level *level,
+		     List *from)
 {
 	ListCell *cell;
 
-	foreach(cell, from)
+	foreach (cell, from)
 		add_from_item(w, at, level, lfirst(cell));
 }
 
@@ -237,8 +237,7 @@ static struct level *new_level(struct walk *w, const struct item *item)
 	return level;
 }
 
-static const struct scope *add_with_name(struct walk *w,
-					 const struct scope *up,
+static const struct scope *add_with_name(struct walk *w, const struct scope *up,
 					 const char *name)
 {
 	const struct ruleset *rules = w->req->rules;
@@ -254,8 +253,8 @@ static const struct scope *add_with_name(struct walk *w,
 		return up;
 	}
 	scope = arena_alloc(w->a, sizeof(*scope));
-	*scope = (struct scope){.up = up, .name = name,
-				.depth = up != NULL ? up->depth + 1 : 1};
+	*scope = (struct scope){
+	    .up = up, .name = name, .depth = up != NULL ? up->depth + 1 : 1};
 	return scope;
 }
 
@@ -273,10 +272,11 @@ static const struct scope *push_with(struct walk *w, const struct item *at,
 	item.flags = (at->flags & (unsigned)~IN_LOCKING) | NESTED;
 	item.next = 0;
 	if (with->recursive)
-		foreach(cell, with->ctes)
-			scope = add_with_name(w, scope, lfirst_node(
-				CommonTableExpr, cell)->ctename);
-	foreach(cell, with->ctes) {
+		foreach (cell, with->ctes)
+			scope = add_with_name(
+			    w, scope,
+			    lfirst_node(CommonTableExpr, cell)->ctename);
+	foreach (cell, with->ctes) {
 		const CommonTableExpr *cte = lfirst(cell);
 
 		item.node = cte->ctequery;
@@ -309,13 +309,13 @@ static void add_column(struct walk *w, enum column_kind kind,
 		f->columns_room = room;
 	}
 	f->columns[f->n_columns++] = (struct column_use){
-		.kind = kind, .is_item = is_item, .node = node, .ref = ref};
+	    .kind = kind, .is_item = is_item, .node = node, .ref = ref};
 }
 
 static bool is_system_column(const char *name)
 {
 	static const char *const names[] = {
-		"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid",
+	    "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -363,7 +363,7 @@ static const char *field(const ColumnRef *c, int i)
 {
 	const Node *node = list_nth(c->fields, i);
 
-	return IsA(node, String) ? strVal(node) : NULL;	/* NULL: a star */
+	return IsA(node, String) ? strVal(node) : NULL; /* NULL: a star */
 }
 
 static void visit_column(struct walk *w, const struct item *item)
@@ -389,8 +389,9 @@ static void visit_column(struct walk *w, const struct item *item)
 	relation = field(c, n - 2);
 	if (relation == NULL)
 		return;
-	ref = n == 2 ? find_alias(item->level, relation) :
-		find_qualified(w, item->level, field(c, n - 3), relation);
+	ref = n == 2
+		  ? find_alias(item->level, relation)
+		  : find_qualified(w, item->level, field(c, n - 3), relation);
 	if (ref == NULL)
 		return;
 	if (n > 2)
@@ -408,7 +409,7 @@ static void add_whole_row_items(struct walk *w, const struct level *level,
 {
 	ListCell *cell;
 
-	foreach(cell, targets) {
+	foreach (cell, targets) {
 		const ResTarget *target = lfirst(cell);
 		const ColumnRef *c = (const ColumnRef *)target->val;
 		const struct ref *ref;
@@ -436,7 +437,7 @@ static void visit_select(struct walk *w, const struct item *item)
 	add_whole_row_items(w, level, s->targetList);
 	if (s->groupClause != NIL && level->refs != NULL)
 		w->found->groups[w->found->n_groups++] =
-			(struct grouping){.select = s, .level = level};
+		    (struct grouping){.select = s, .level = level};
 	w->current = inner;
 	push_children(w, item->node);
 }
@@ -524,6 +525,16 @@ static void visit_merge(struct walk *w, const struct item *item)
 	push_list(w, s->mergeWhenClauses);
 }
 
+/* (a, b) = SOURCE: the one source hangs on the node of each column. */
+static void visit_multi_assign(struct walk *w, const struct item *item)
+{
+	const MultiAssignRef *ref = (const MultiAssignRef *)item->node;
+
+	w->current = *item;
+	if (ref->colno == 1)
+		push_child(ref->source, w);
+}
+
 static void visit_current_of(struct walk *w, const struct item *item)
 {
 	(void)item;
@@ -549,14 +560,15 @@ static void visit_list(struct walk *w, const struct item *item)
 }
 
 static const visit_fn visitors[TAGS] = {
-	[T_SelectStmt] = visit_select,
-	[T_InsertStmt] = visit_insert,
-	[T_UpdateStmt] = visit_update,
-	[T_DeleteStmt] = visit_delete,
-	[T_MergeStmt] = visit_merge,
-	[T_ColumnRef] = visit_column,
-	[T_CurrentOfExpr] = visit_current_of,
-	[T_List] = visit_list,
+    [T_SelectStmt] = visit_select,
+    [T_InsertStmt] = visit_insert,
+    [T_UpdateStmt] = visit_update,
+    [T_DeleteStmt] = visit_delete,
+    [T_MergeStmt] = visit_merge,
+    [T_ColumnRef] = visit_column,
+    [T_CurrentOfExpr] = visit_current_of,
+    [T_MultiAssignRef] = visit_multi_assign,
+    [T_List] = visit_list,
 };
 
 void walk_statement(const struct rewrite_request *req, Node *statement,

@@ -23,31 +23,31 @@ enum { WALK_MAX_REFS = 100, WALK_MAX_COLUMNS = 10000 };
 /* One query level: what its FROM, or its target, brings into scope. */
 struct level {
 	const struct level *up;
-	struct ref *refs;		/* those under migration */
-	bool has_relation;		/* any plain relation at all */
+	struct ref *refs;  /* those under migration */
+	bool has_relation; /* any plain relation at all */
 };
 
 /* A place where a relation under migration stands. */
 struct ref {
-	unsigned name;			/* index into rules->names */
+	unsigned name; /* index into rules->names */
 	enum use use;
-	enum action action;		/* ACT_UNSET until decided */
-	bool is_target;			/* of INSERT, UPDATE, DELETE, MERGE */
+	enum action action; /* ACT_UNSET until decided */
+	bool is_target;	    /* of INSERT, UPDATE, DELETE, MERGE */
 	const RangeVar *var;
-	const RangeTableSample *sample;	/* TABLESAMPLE around it, or NULL */
+	const RangeTableSample *sample; /* TABLESAMPLE around it, or NULL */
 	struct ref *next;		/* of the same level */
 };
 
 enum column_kind {
-	COLUMN_SYSTEM = 1,	/* ctid, xmin, ... that `ref` may have to give */
-	COLUMN_WHOLE_ROW,	/* the relation's alias as a value */
-	COLUMN_STAR,		/* alias.* */
-	COLUMN_QUALIFIED,	/* schema.relation.column or schema.relation.* */
+	COLUMN_SYSTEM = 1, /* ctid, xmin, ... that `ref` may have to give */
+	COLUMN_WHOLE_ROW,  /* the relation's alias as a value */
+	COLUMN_STAR,	   /* alias.* */
+	COLUMN_QUALIFIED,  /* schema.relation.column or schema.relation.* */
 };
 
 struct column_use {
 	enum column_kind kind;
-	bool is_item;		/* by itself an item of a SELECT list */
+	bool is_item; /* by itself an item of a SELECT list */
 	const ColumnRef *node;
 	const struct ref *ref;
 };
@@ -65,8 +65,8 @@ struct found {
 	struct column_use *columns;
 	size_t n_groups;
 	struct grouping groups[WALK_MAX_REFS];
-	bool current_of;	/* WHERE CURRENT OF */
-	bool over;		/* one of the bounds was reached */
+	bool current_of; /* WHERE CURRENT OF */
+	bool over;	 /* one of the bounds was reached */
 };
 
 /* `nested`: the statement is not run by itself (COPY (...) TO), so that a

@@ -52,7 +52,7 @@ static bool same_default(const struct column *old, const struct column *new)
 	    (old->default_expr == NULL) != (new->default_expr == NULL))
 		return false;
 	return old->default_expr == NULL ||
-		strcmp(old->default_expr, new->default_expr) == 0;
+	       strcmp(old->default_expr, new->default_expr) == 0;
 }
 
 /* Can L_lens take the client's row as it is? */
@@ -78,8 +78,11 @@ static const char *lens_as_alias(const struct statement *st,
 static bool refuse_clause(struct statement *st, const struct ref *target,
 			  const char *clause, const char *hint)
 {
-	return statement_refuse(st, target->name, clause, "The write runs on "
-		"the new relation, where this has no counterpart.", hint);
+	return statement_refuse(
+	    st, target->name, clause,
+	    "The write runs on "
+	    "the new relation, where this has no counterpart.",
+	    hint);
 }
 
 /* RETURNING * shows the old shape's columns, not those of L_lens. */
@@ -131,9 +134,9 @@ static bool put_from_stars(struct sqltext *t, const Node *item, unsigned depth)
 		return true;
 	}
 	return IsA(item, JoinExpr) && depth < 100 && !join->isNatural &&
-		join->usingClause == NIL && join->alias == NULL &&
-		put_from_stars(t, join->larg, depth + 1) &&
-		put_from_stars(t, join->rarg, depth + 1);
+	       join->usingClause == NIL && join->alias == NULL &&
+	       put_from_stars(t, join->larg, depth + 1) &&
+	       put_from_stars(t, join->rarg, depth + 1);
 }
 
 static bool star_everything(struct statement *st, const struct ref *target,
@@ -149,10 +152,12 @@ static bool star_everything(struct statement *st, const struct ref *target,
 		from = ((const UpdateStmt *)st->node)->fromClause;
 	else if (IsA(st->node, DeleteStmt))
 		from = ((const DeleteStmt *)st->node)->usingClause;
-	foreach(cell, from)
+	foreach (cell, from)
 		if (!put_from_stars(&t, lfirst(cell), 0))
-			return refuse_clause(st, target, "RETURNING * beside "
-				"such a join", "List the columns.");
+			return refuse_clause(st, target,
+					     "RETURNING * beside "
+					     "such a join",
+					     "List the columns.");
 	statement_replace(st, (struct span){token, token + 1}, t.s);
 	return true;
 }
@@ -167,7 +172,7 @@ static bool star_one(struct statement *st, const struct ref *target,
 		return star_everything(st, target, at);
 	if (strcmp(strVal(list_nth(c->fields, n - 2)), ref_alias(target)) != 0)
 		return true;
-	for (; n > 2; n--)	/* the schema is cut elsewhere */
+	for (; n > 2; n--) /* the schema is cut elsewhere */
 		at = span_name_end(st, at) + 1;
 	statement_replace(st, (struct span){at, span_name_end(st, at) + 2},
 			  old_columns(st, target));
@@ -178,7 +183,7 @@ static bool expand_returning(struct statement *st, const struct ref *target)
 {
 	ListCell *cell;
 
-	foreach(cell, write_returning(st->node)) {
+	foreach (cell, write_returning(st->node)) {
 		const Node *val = lfirst_node(ResTarget, cell)->val;
 		const ColumnRef *c = (const ColumnRef *)val;
 
@@ -211,9 +216,9 @@ static bool replace_target(struct statement *st, const struct ref *target)
 		return refuse_clause(st, target, "WHERE CURRENT OF",
 				     "Name the row by its key.");
 	statement_replace(st, span_of_relation(st, target->var),
-		target->var->alias != NULL ?
-		statement_lens(st, target->name)->lens_ref :
-		lens_as_alias(st, target));
+			  target->var->alias != NULL
+			      ? statement_lens(st, target->name)->lens_ref
+			      : lens_as_alias(st, target));
 	if (m->prelock)
 		write_add_lock(st, target, SHAPE_OLD);
 	return true;
@@ -225,10 +230,10 @@ static size_t set_end(const struct statement *st, size_t i)
 	for (; i < st->end; i++) {
 		if (st->tokens->v[i].depth > 0)
 			continue;
-		if (token_is(st->tokens, i, "where") ||
-		    token_is(st->tokens, i, "returning"))
+		if (token_is_clause(st, i, "where") ||
+		    token_is_clause(st, i, "returning"))
 			return i;
-		if (token_is(st->tokens, i, "from") &&
+		if (token_is_clause(st, i, "from") &&
 		    !token_is(st->tokens, i - 1, "distinct"))
 			return i;
 	}
@@ -240,7 +245,7 @@ static struct span set_list(const struct statement *st, const List *targets)
 	const ResTarget *first = linitial(targets);
 	size_t i = tokens_find(st->tokens, (uint32_t)first->location);
 
-	if (st->tokens->v[i].depth > 0)	/* (a, b) = */
+	if (st->tokens->v[i].depth > 0) /* (a, b) = */
 		i--;
 	return (struct span){i, set_end(st, i)};
 }
@@ -251,7 +256,7 @@ static bool lens_update(struct statement *st, const struct ref *target)
 
 	return write_set(st, target, update->targetList,
 			 set_list(st, update->targetList)) &&
-		replace_target(st, target) && finish(st, target);
+	       replace_target(st, target) && finish(st, target);
 }
 
 static bool lens_delete(struct statement *st, const struct ref *target)
@@ -259,13 +264,40 @@ static bool lens_delete(struct statement *st, const struct ref *target)
 	return replace_target(st, target) && finish(st, target);
 }
 
-/* ON CONFLICT (amount): the converted column, where one stands for one. */
+/* What stands for an old column in a unique index: its name in L_lens, the
+ * converted column where one stands for one, or NULL. */
+static const char *conflict_name(const struct statement *st,
+				 const struct lens *l, unsigned old)
+{
+	if (l->olds[old].carried)
+		return quote_name(l->olds[old].column->name, st->a);
+	for (unsigned j = 0; j < l->n_new; j++) {
+		const struct lens_new *n = &l->news[j];
+
+		if (!n->carried && !n->extra && l->olds[old].bijective &&
+		    n->bijective && n->forward.n > 0 &&
+		    n->forward.column[0] == old)
+			return quote_name(
+			    arena_fmt(st->a, "new.%s", n->column->name), st->a);
+	}
+	return NULL;
+}
+
+static bool refuse_conflict(struct statement *st, const struct ref *target)
+{
+	return refuse_clause(
+	    st, target, "ON CONFLICT with a converted column",
+	    "Say bijective: true in the specification if it is.");
+}
+
+/* One column of ON CONFLICT (...), whose end is token `end`. */
 static bool conflict_column(struct statement *st, const struct ref *target,
 			    const IndexElem *elem, size_t end, size_t *token)
 {
 	const struct lens *l = statement_lens(st, target->name);
 	int old = elem->name != NULL ? lens_find_old(l, elem->name) : -1;
 	size_t at = *token;
+	const char *name;
 
 	while (*token < end && !(st->tokens->v[*token].punct == ',' &&
 				 st->tokens->v[*token].depth == 1))
@@ -273,58 +305,81 @@ static bool conflict_column(struct statement *st, const struct ref *target,
 	(*token)++;
 	if (old < 0 || l->olds[old].carried)
 		return elem->name != NULL || !lens_is_converted(l) ||
-			refuse_clause(st, target, "ON CONFLICT with an "
-				      "expression", "Name the columns.");
-	for (unsigned j = 0; j < l->n_new; j++) {
-		const struct lens_new *n = &l->news[j];
-
-		if (n->carried || n->extra || !l->olds[old].bijective ||
-		    !n->bijective || n->forward.n == 0 ||
-		    n->forward.column[0] != (unsigned)old)
-			continue;
-		statement_replace(st, (struct span){at, span_name_end(st, at)},
-			quote_name(arena_fmt(st->a, "new.%s",
-					     n->column->name), st->a));
-		return true;
-	}
-	return refuse_clause(st, target, "ON CONFLICT with a converted column",
-		"Say bijective: true in the specification if it is.");
+		       refuse_clause(st, target,
+				     "ON CONFLICT with an "
+				     "expression",
+				     "Name the columns.");
+	name = conflict_name(st, l, (unsigned)old);
+	if (name == NULL)
+		return refuse_conflict(st, target);
+	statement_replace(st, (struct span){at, span_name_end(st, at)}, name);
+	return true;
 }
 
-/* The columns of the old relation's unique constraint. */
+static const struct constraint *find_unique(const struct lens *l,
+					    const char *name)
+{
+	for (size_t i = 0; i < l->old->n_constraints; i++) {
+		const struct constraint *c = &l->old->constraints[i];
+
+		if (strcmp(c->name, name) == 0 &&
+		    (c->kind == CONSTRAINT_PRIMARY ||
+		     c->kind == CONSTRAINT_UNIQUE))
+			return c;
+	}
+	return NULL;
+}
+
+/* ON CONSTRAINT: the columns of the old relation's unique constraint. */
 static bool conflict_constraint(struct statement *st, const struct ref *target,
 				const InferClause *infer)
 {
 	const struct lens *l = statement_lens(st, target->name);
+	const struct constraint *c = find_unique(l, infer->conname);
 	size_t at = tokens_find(st->tokens, (uint32_t)infer->location);
 	struct sqltext t;
 
+	if (c == NULL)
+		return refuse_clause(
+		    st, target, "ON CONSTRAINT with this name",
+		    "Name the columns of a unique constraint.");
 	while (at < st->end && !token_is(st->tokens, at, "constraint"))
 		at++;
 	sqltext_begin(&t, st->a);
-	for (size_t i = 0; i < l->old->n_constraints; i++) {
-		const struct constraint *c = &l->old->constraints[i];
+	for (size_t k = 0; k < c->n_columns; k++) {
+		int old = lens_find_old(l, c->columns[k]);
+		const char *name =
+		    old < 0 ? NULL : conflict_name(st, l, (unsigned)old);
 
-		if (strcmp(c->name, infer->conname) != 0 ||
-		    (c->kind != CONSTRAINT_PRIMARY &&
-		     c->kind != CONSTRAINT_UNIQUE))
-			continue;
-		for (size_t k = 0; k < c->n_columns; k++) {
-			int old = lens_find_old(l, c->columns[k]);
-
-			if (old < 0 || !l->olds[old].carried)
-				return refuse_clause(st, target, "ON CONSTRAINT"
-					" over a converted column",
-					"Name the columns.");
-			sqltext_item(&t, ", ", "%s", quote_name(c->columns[k],
-								st->a));
-		}
-		statement_replace(st, (struct span){at - 1, span_name_end(
-			st, at + 1)}, arena_fmt(st->a, "(%s)", t.s));
-		return true;
+		if (name == NULL)
+			return refuse_conflict(st, target);
+		sqltext_item(&t, ", ", "%s", name);
 	}
-	return refuse_clause(st, target, "ON CONSTRAINT with this name",
-			     "Name the columns of a unique constraint.");
+	statement_replace(st, (struct span){at - 1, span_name_end(st, at + 1)},
+			  arena_fmt(st->a, "(%s)", t.s));
+	return true;
+}
+
+/* ON CONFLICT (...) WHERE: PostgreSQL compares it with the index's predicate,
+ * in which a converted column is computed back. */
+static bool conflict_predicate(struct statement *st, const struct ref *target,
+			       size_t at)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	for (; at < st->end && !token_is(st->tokens, at, "do"); at++)
+		for (size_t i = 0; i < l->n_old; i++)
+			if (!l->olds[i].carried &&
+			    (st->tokens->v[at].kind == TOKEN_UNICODE ||
+			     token_spells(st->sql, &st->tokens->v[at],
+					  l->olds[i].column->name)))
+				return refuse_clause(
+				    st, target,
+				    "ON CONFLICT ... WHERE of a converted "
+				    "column",
+				    "Leave the index predicate "
+				    "out.");
+	return true;
 }
 
 static bool lens_infer(struct statement *st, const struct ref *target,
@@ -337,13 +392,11 @@ static bool lens_infer(struct statement *st, const struct ref *target,
 		return true;
 	if (infer->conname != NULL)
 		return conflict_constraint(st, target, infer);
-	if (infer->whereClause != NULL &&
-	    lens_is_converted(statement_lens(st, target->name)))
-		return refuse_clause(st, target, "ON CONFLICT ... WHERE",
-				     "Leave the index predicate out.");
 	token = tokens_find(st->tokens, (uint32_t)infer->location) + 1;
 	end = span_closing(st, token - 1);
-	foreach(cell, infer->indexElems)
+	if (infer->whereClause != NULL && !conflict_predicate(st, target, end))
+		return false;
+	foreach (cell, infer->indexElems)
 		if (!conflict_column(st, target, lfirst(cell), end, &token))
 			return false;
 	return true;
@@ -355,9 +408,9 @@ static bool lens_on_conflict(struct statement *st, const struct ref *target,
 	if (clause == NULL)
 		return true;
 	return lens_infer(st, target, clause->infer) &&
-		(clause->targetList == NIL ||
-		 write_set(st, target, clause->targetList,
-			   set_list(st, clause->targetList)));
+	       (clause->targetList == NIL ||
+		write_set(st, target, clause->targetList,
+			  set_list(st, clause->targetList)));
 }
 
 static bool is_own(const struct lens *l, unsigned new)
@@ -365,7 +418,7 @@ static bool is_own(const struct lens *l, unsigned new)
 	const struct lens_new *n = &l->news[new];
 
 	return n->carried && l->olds[n->old_index].carried &&
-		l->olds[n->old_index].new_index == new;
+	       l->olds[n->old_index].new_index == new;
 }
 
 /* An upsert may meet a row: until the barrier of write_new has passed, the old
@@ -375,8 +428,8 @@ static bool locks_old(const struct statement *st, const struct ref *target)
 	const InsertStmt *insert = (const InsertStmt *)st->node;
 
 	return statement_migration(st, target->name)->prelock &&
-		insert->onConflictClause != NULL &&
-		insert->onConflictClause->action == ONCONFLICT_UPDATE;
+	       insert->onConflictClause != NULL &&
+	       insert->onConflictClause->action == ONCONFLICT_UPDATE;
 }
 
 static const char *lock_old_row(const struct statement *st,
@@ -389,8 +442,10 @@ static const char *lock_old_row(const struct statement *st,
 		return "";
 	sqltext_begin(&keys, st->a);
 	for (size_t i = 0; i < l->n_key; i++)
-		sqltext_item(&keys, ", ", "r.%s", quote_name(
-			l->olds[l->key[i].old_index].column->name, st->a));
+		sqltext_item(
+		    &keys, ", ", "r.%s",
+		    quote_name(l->olds[l->key[i].old_index].column->name,
+			       st->a));
 	return arena_fmt(st->a, " WHERE %s(%s)", l->lock_old_ref, keys.s);
 }
 
@@ -409,14 +464,20 @@ static const char *row_insert(const struct statement *st,
 
 		if (n->extra || n->column->generated != 0)
 			continue;
-		always |= n->column->identity == 'a';
-		sqltext_item(&names, ", ", "%s", quote_name(is_own(l, i) ?
-			l->olds[n->old_index].column->name :
-			arena_fmt(st->a, "new.%s", n->column->name), st->a));
+		always |= n->column->identity == 'a' ||
+			  (n->carried &&
+			   l->olds[n->old_index].column->identity == 'a');
+		sqltext_item(
+		    &names, ", ", "%s",
+		    quote_name(is_own(l, i) ? l->olds[n->old_index].column->name
+					    : arena_fmt(st->a, "new.%s",
+							n->column->name),
+			       st->a));
 		sqltext_item(&values, ", ", "%s",
 			     lens_forward(l, i, "r.", st->a));
 	}
-	return arena_fmt(st->a, " RETURNING *) INSERT INTO %s (%s)%s SELECT "
+	return arena_fmt(st->a,
+			 " RETURNING *) INSERT INTO %s (%s)%s SELECT "
 			 "%s FROM \"pgtandem.row\" AS r%s",
 			 lens_as_alias(st, target), names.s,
 			 always ? " OVERRIDING SYSTEM VALUE" : "", values.s,
@@ -428,8 +489,10 @@ static size_t source_last(const struct statement *st, const InsertStmt *insert,
 			  size_t from)
 {
 	if (insert->onConflictClause != NULL)
-		return tokens_find(st->tokens, (uint32_t)
-			insert->onConflictClause->location) - 1;
+		return tokens_find(
+			   st->tokens,
+			   (uint32_t)insert->onConflictClause->location) -
+		       1;
 	return span_find_word(st, from, "returning") - 1;
 }
 
@@ -460,12 +523,12 @@ static bool gives_value(const InsertStmt *insert, const struct column *c,
 		return false;
 	if (insert->cols != NIL)
 		at = -1;
-	foreach(cell, insert->cols)
+	foreach (cell, insert->cols)
 		if (strcmp(lfirst_node(ResTarget, cell)->name, c->name) == 0)
 			at = foreach_current_index(cell);
 	if (at < 0 || source->valuesLists == NIL)
 		return at >= 0;
-	foreach(cell, source->valuesLists) {
+	foreach (cell, source->valuesLists) {
 		const List *row = lfirst(cell);
 
 		if (at < list_length(row) &&
@@ -490,14 +553,22 @@ static bool check_identity(struct statement *st, const struct ref *target,
 		     insert->override == OVERRIDING_SYSTEM_VALUE) ||
 		    !gives_value(insert, c, i))
 			continue;
-		problem_set(p, "428C9", "cannot insert a non-DEFAULT value "
-			    "into column \"%s\"", c->name);
-		problem_detail(p, c->generated != 0 ? "Column \"%s\" is a "
-			       "generated column." : "Column \"%s\" is an "
-			       "identity column defined as GENERATED ALWAYS.",
-			       c->name);
-		problem_hint(p, "pgtandem writes relation \"%s\" through "
-			     "migration \"%s\".", l->old->name, l->migration);
+		problem_set(p, "428C9",
+			    "cannot insert a non-DEFAULT value "
+			    "into column \"%s\"",
+			    c->name);
+		problem_detail(
+		    p,
+		    c->generated != 0
+			? "Column \"%s\" is a "
+			  "generated column."
+			: "Column \"%s\" is an "
+			  "identity column defined as GENERATED ALWAYS.",
+		    c->name);
+		problem_hint(p,
+			     "pgtandem writes relation \"%s\" through "
+			     "migration \"%s\".",
+			     l->old->name, l->migration);
 		return false;
 	}
 	return true;
@@ -522,19 +593,20 @@ static bool lens_insert(struct statement *st, const struct ref *target)
 	if (is_plain_insert(l) && !locks_old(st, target)) {
 		statement_replace(st, span, lens_as_alias(st, target));
 		return lens_on_conflict(st, target, insert->onConflictClause) &&
-			finish(st, target);
+		       finish(st, target);
 	}
-	if (!check_identity(st, target, insert) ||
-	    !take_overriding(st, target, insert, span.end))
+	if (!take_overriding(st, target, insert, span.end) ||
+	    !check_identity(st, target, insert))
 		return false;
 	statement_insert_before(st, span.first - 2,
-		insert->withClause != NULL ? ", \"pgtandem.row\" AS (" :
-		"WITH \"pgtandem.row\" AS (");
+				insert->withClause != NULL
+				    ? ", \"pgtandem.row\" AS ("
+				    : "WITH \"pgtandem.row\" AS (");
 	statement_replace(st, span, l->shape_ref);
 	statement_insert_after(st, source_last(st, insert, span.end),
 			       row_insert(st, target));
 	return lens_on_conflict(st, target, insert->onConflictClause) &&
-		finish(st, target);
+	       finish(st, target);
 }
 
 bool write_lens(struct statement *st, const struct ref *target)

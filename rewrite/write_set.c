@@ -5,12 +5,11 @@
  * converted one becomes "new.x" = forward(value), where the value is first
  * given the old column's type as an assignment would:
  *
- *   amount = X          "new.amount_cents" = CAST((CAST(X AS integer) * 100) ...
- *                       where the mapping names the column once, else
- *                       "new.x" = (SELECT forward(r) FROM (SELECT CAST(X AS
- *                       integer) AS amount, old.other AS other) AS r)
- *   (a, b) = (X, Y)     one assignment for each
- *   (a, b) = (SELECT)   ("new.a", b) = (SELECT forward(r), ... FROM (SELECT)...)
+ *   amount = X          "new.amount_cents" = CAST((CAST(X AS integer) * 100)
+ * ... where the mapping names the column once, else "new.x" = (SELECT
+ * forward(r) FROM (SELECT CAST(X AS integer) AS amount, old.other AS other) AS
+ * r) (a, b) = (X, Y)     one assignment for each (a, b) = (SELECT)   ("new.a",
+ * b) = (SELECT forward(r), ... FROM (SELECT)...)
  *
  * Where assigned columns share a new one, the whole list becomes one
  *   (targets) = (SELECT mappings FROM (SELECT values) AS r)
@@ -24,24 +23,24 @@
 #include "rewrite/sqltext.h"
 #include "rewrite/template.h"
 
-enum { UNKNOWN = -1, MOST_ASSIGNMENTS = 1600 };	/* a relation's columns */
+enum { UNKNOWN = -1, MOST_ASSIGNMENTS = 1600 }; /* a relation's columns */
 
 struct assignment {
 	const ResTarget *target;
-	int old;			/* column, or UNKNOWN */
-	int new;			/* the one converted column it feeds */
-	size_t n_feeds;			/* how many converted columns */
+	int old;	/* column, or UNKNOWN */
+	int new;	/* the one converted column it feeds */
+	size_t n_feeds; /* how many converted columns */
 	bool carried;
-	bool shared;			/* a column it feeds has another feeder */
-	struct span value;		/* its tokens */
+	bool shared;	   /* a column it feeds has another feeder */
+	struct span value; /* its tokens */
 };
 
 /* One `a = X` or `(a, b) = ...` of the list. */
 struct item {
 	size_t first_assignment, n;
-	struct span all, names, value;	/* tokens */
-	bool row;			/* = (X, Y) or ROW(X, Y) */
-	bool subselect;			/* = (SELECT ...) */
+	struct span all, names, value; /* tokens */
+	bool row;		       /* = (X, Y) or ROW(X, Y) */
+	bool subselect;		       /* = (SELECT ...) */
 };
 
 struct set {
@@ -57,7 +56,7 @@ struct set {
 static bool refuse(struct set *s, const char *clause, const char *hint)
 {
 	return statement_refuse(s->st, s->target->name, clause,
-		"The column is converted by the lens.", hint);
+				"The column is converted by the lens.", hint);
 }
 
 /* The comma, or the end, behind the token i, at its depth. */
@@ -98,8 +97,7 @@ static bool cut_row(struct set *s, struct item *item, const RowExpr *row)
 	for (size_t i = 0; i < item->n; i++) {
 		size_t end = item_end(st, at, close);
 
-		s->v[item->first_assignment + i].value =
-			(struct span){at, end};
+		s->v[item->first_assignment + i].value = (struct span){at, end};
 		at = end + 1;
 	}
 	return true;
@@ -109,15 +107,14 @@ static bool cut_row(struct set *s, struct item *item, const RowExpr *row)
 static bool cut_item(struct set *s, size_t at, size_t end, size_t n)
 {
 	const struct statement *st = s->st;
-	const MultiAssignRef *multi = (const MultiAssignRef *)
-		s->v[n].target->val;
+	const MultiAssignRef *multi =
+	    (const MultiAssignRef *)s->v[n].target->val;
 	struct item *item = &s->items[s->n_items++];
 	size_t equals = find_equals(st, at, end);
 
 	item->first_assignment = n;
 	item->names = (struct span){at, equals};
-	item->value = (struct span){equals + 1,
-				    item_end(st, equals + 1, end)};
+	item->value = (struct span){equals + 1, item_end(st, equals + 1, end)};
 	item->all = (struct span){at, item->value.end};
 	item->n = 1;
 	s->v[n].value = item->value;
@@ -129,8 +126,8 @@ static bool cut_item(struct set *s, size_t at, size_t end, size_t n)
 	if (item->row)
 		return cut_row(s, item, (const RowExpr *)multi->source);
 	return IsA(multi->source, SubLink) ||
-		refuse(s, "a source of this form in SET",
-		       "Assign the columns one by one.");
+	       refuse(s, "a source of this form in SET",
+		      "Assign the columns one by one.");
 }
 
 static bool cut_items(struct set *s, struct span list)
@@ -166,7 +163,7 @@ static size_t count_uses(const struct template *t, unsigned old)
 static bool is_converted(const struct lens *l, unsigned new)
 {
 	return !l->news[new].carried && !l->news[new].extra &&
-		l->news[new].column->generated == 0;
+	       l->news[new].column->generated == 0;
 }
 
 static const struct assignment *find_assignment(const struct set *s,
@@ -184,8 +181,8 @@ static bool has_other_feeder(const struct set *s, unsigned new,
 	const struct template *t = &s->l->news[new].forward;
 
 	for (size_t i = 0; i < t->n; i++) {
-		const struct assignment *other = find_assignment(
-			s, t->column[i]);
+		const struct assignment *other =
+		    find_assignment(s, t->column[i]);
 
 		if (other != NULL && other != a)
 			return true;
@@ -214,11 +211,40 @@ static void find_sharing(struct set *s)
 		struct assignment *a = &s->v[i];
 
 		for (unsigned j = 0; a->n_feeds > 0 && j < s->l->n_new; j++)
-			a->shared |= is_converted(s->l, j) &&
-				uses(&s->l->news[j].forward,
-				     (unsigned)a->old) &&
-				has_other_feeder(s, j, a);
+			a->shared |=
+			    is_converted(s->l, j) &&
+			    uses(&s->l->news[j].forward, (unsigned)a->old) &&
+			    has_other_feeder(s, j, a);
 	}
+}
+
+static bool is_default(const struct set *s, const struct assignment *a)
+{
+	return a->value.end == a->value.first + 1 &&
+	       token_is(s->st->tokens, a->value.first, "default");
+}
+
+/* L_lens knows nothing of the old relation's always-generated columns. */
+static bool check_generated(struct set *s, const struct assignment *a)
+{
+	const struct lens_old *o = &s->l->olds[a->old];
+	const struct column *new =
+	    o->carried ? s->l->news[o->new_index].column : NULL;
+	struct problem *p = &s->st->plan->refusal;
+
+	if (o->column->identity != 'a' && o->column->generated == 0)
+		return true;
+	if (is_default(s, a))
+		return (o->column->generated == 0 &&
+			(new == NULL || new->identity != 'a')) ||
+		       refuse(s, "SET of a generated column", "Leave it out.");
+	problem_set(p, "428C9", "column \"%s\" can only be updated to DEFAULT",
+		    o->column->name);
+	problem_hint(p,
+		     "pgtandem writes relation \"%s\" through migration "
+		     "\"%s\".",
+		     s->l->old->name, s->l->migration);
+	return false;
 }
 
 static bool check_assignments(struct set *s)
@@ -226,14 +252,20 @@ static bool check_assignments(struct set *s)
 	for (size_t i = 0; i < s->n; i++) {
 		const struct assignment *a = &s->v[i];
 
+		if (!check_generated(s, a))
+			return false;
 		if (a->n_feeds == 0 && a->carried)
 			continue;
 		if (a->n_feeds == 0)
-			return refuse(s, "SET of a column that the new model "
-				      "does not have", "Leave it out.");
+			return refuse(s,
+				      "SET of a column that the new model "
+				      "does not have",
+				      "Leave it out.");
 		if (a->target->indirection != NIL)
-			return refuse(s, "SET of an element or a field of a "
-				      "column", "Assign the whole column.");
+			return refuse(s,
+				      "SET of an element or a field of a "
+				      "column",
+				      "Assign the whole column.");
 	}
 	return true;
 }
@@ -241,7 +273,7 @@ static bool check_assignments(struct set *s)
 static bool is_simple(const struct assignment *a)
 {
 	return a->n_feeds == 0 ||
-		(a->n_feeds == 1 && !a->carried && !a->shared);
+	       (a->n_feeds == 1 && !a->carried && !a->shared);
 }
 
 static const char *old_name(const struct set *s, const struct assignment *a)
@@ -251,14 +283,14 @@ static const char *old_name(const struct set *s, const struct assignment *a)
 
 static const char *new_name(const struct set *s, unsigned new)
 {
-	return quote_name(arena_fmt(s->st->a, "new.%s",
-				    s->l->news[new].column->name), s->st->a);
+	return quote_name(
+	    arena_fmt(s->st->a, "new.%s", s->l->news[new].column->name),
+	    s->st->a);
 }
 
 static const char *goal(const struct set *s, const struct assignment *a)
 {
-	return a->n_feeds == 0 ? old_name(s, a) :
-		new_name(s, (unsigned)a->new);
+	return a->n_feeds == 0 ? old_name(s, a) : new_name(s, (unsigned)a->new);
 }
 
 /*
@@ -267,14 +299,14 @@ static const char *goal(const struct set *s, const struct assignment *a)
  * (22001); the types' own length functions do as an assignment does.
  */
 static const struct cutting_type {
-	const char *before;	/* the length, as format_type prints it */
+	const char *before; /* the length, as format_type prints it */
 	const char *name;
-	long header;		/* typmod = length + header */
+	long header; /* typmod = length + header */
 } cutting_types[] = {
-	{"character varying(", "\"varchar\"", 4},
-	{"character(", "bpchar", 4},
-	{"bit(", "\"bit\"", 0},
-	{"bit varying(", "varbit", 0},
+    {"character varying(", "\"varchar\"", 4},
+    {"character(", "bpchar", 4},
+    {"bit(", "\"bit\"", 0},
+    {"bit varying(", "varbit", 0},
 };
 
 static const struct cutting_type *cutting_type(const struct column *c,
@@ -302,8 +334,9 @@ static const char *cast_open(const struct set *s, unsigned old)
 	long typmod;
 
 	type = cutting_type(s->l->olds[old].column, &typmod);
-	return type == NULL ? "CAST(" :
-		arena_fmt(s->st->a, "pg_catalog.%s(CAST(", type->name);
+	return type == NULL
+		   ? "CAST("
+		   : arena_fmt(s->st->a, "pg_catalog.%s(CAST(", type->name);
 }
 
 static const char *cast_close(const struct set *s, unsigned old)
@@ -324,8 +357,9 @@ static void replace_default(const struct set *s, const struct assignment *a)
 {
 	if (a->value.end == a->value.first + 1 &&
 	    token_is(s->st->tokens, a->value.first, "default"))
-		statement_replace(s->st, a->value, old_default(
-			s->l, (unsigned)a->old, s->st->a));
+		statement_replace(
+		    s->st, a->value,
+		    old_default(s->l, (unsigned)a->old, s->st->a));
 }
 
 /* ", old.other AS other" for each column that the mapping needs and that is
@@ -337,8 +371,8 @@ static void put_others(const struct set *s, struct sqltext *t, bool *done,
 	const char *alias = quote_name(ref_alias(s->target), t->a);
 
 	for (size_t i = 0; i < f->n; i++) {
-		const char *name = quote_name(
-			s->l->olds[f->column[i]].column->name, t->a);
+		const char *name =
+		    quote_name(s->l->olds[f->column[i]].column->name, t->a);
 
 		if (done[f->column[i]] ||
 		    find_assignment(s, f->column[i]) != NULL)
@@ -348,6 +382,23 @@ static void put_others(const struct set *s, struct sqltext *t, bool *done,
 	}
 }
 
+/*
+ * A subselect that names nothing of the row around it is computed once for all
+ * rows: not what random() or nextval() in SET means.  The condition is always
+ * true, and names the row; not needed where a column of it is named anyway.
+ */
+static const char *of_each_row(const struct set *s, const char *others)
+{
+	unsigned key = s->l->key[0].old_index;
+
+	return *others != '\0'
+		   ? others
+		   : arena_fmt(
+			 s->st->a, " WHERE %s.%s IS NOT NULL",
+			 quote_name(ref_alias(s->target), s->st->a),
+			 quote_name(s->l->olds[key].column->name, s->st->a));
+}
+
 static const char *others(const struct set *s, unsigned new)
 {
 	bool *done = arena_alloc(s->st->a, s->l->n_old);
@@ -355,7 +406,7 @@ static const char *others(const struct set *s, unsigned new)
 
 	sqltext_begin(&t, s->st->a);
 	put_others(s, &t, done, new);
-	return t.s;
+	return of_each_row(s, t.s);
 }
 
 /* The mapping as text before and behind the value's place in it. */
@@ -365,24 +416,27 @@ static void inline_mapping(const struct set *s, const struct assignment *a,
 	static const char place[] = "\001";
 	const struct lens_new *n = &s->l->news[a->new];
 	const char *alias = quote_name(ref_alias(s->target), s->st->a);
-	const char **names = arena_alloc(s->st->a, (n->forward.n + 1) *
-					 sizeof(*names));
+	const char **names =
+	    arena_alloc(s->st->a, (n->forward.n + 1) * sizeof(*names));
 	char *text, *cut;
 
 	for (size_t i = 0; i < n->forward.n; i++)
-		names[i] = n->forward.column[i] == (unsigned)a->old ? place :
-			arena_fmt(s->st->a, "%s.%s", alias, quote_name(
-				s->l->olds[n->forward.column[i]].column->name,
-				s->st->a));
-	text = arena_str(s->st->a, template_join(&n->forward, names,
-						 s->st->a));
+		names[i] =
+		    n->forward.column[i] == (unsigned)a->old
+			? place
+			: arena_fmt(
+			      s->st->a, "%s.%s", alias,
+			      quote_name(
+				  s->l->olds[n->forward.column[i]].column->name,
+				  s->st->a));
+	text = arena_str(s->st->a, template_join(&n->forward, names, s->st->a));
 	cut = strstr(text, place);
 	*cut = '\0';
 	*ret_open = arena_fmt(s->st->a, "CAST((%s%s", text,
 			      cast_open(s, (unsigned)a->old));
-	*ret_close = arena_fmt(s->st->a, "%s%s) AS %s)",
-		cast_close(s, (unsigned)a->old), cut + 1,
-		type_before_assignment(n->column->type, s->st->a));
+	*ret_close = arena_fmt(
+	    s->st->a, "%s%s) AS %s)", cast_close(s, (unsigned)a->old), cut + 1,
+	    type_before_assignment(n->column->type, s->st->a));
 }
 
 static void value_frame(const struct set *s, const struct assignment *a,
@@ -398,11 +452,11 @@ static void value_frame(const struct set *s, const struct assignment *a,
 		return;
 	}
 	*ret_open = arena_fmt(arena, "(SELECT %s FROM (SELECT %s",
-		lens_forward(s->l, (unsigned)a->new, "r.", arena),
-		cast_open(s, (unsigned)a->old));
+			      lens_forward(s->l, (unsigned)a->new, "r.", arena),
+			      cast_open(s, (unsigned)a->old));
 	*ret_close = arena_fmt(arena, "%s AS %s%s) AS r)",
-		cast_close(s, (unsigned)a->old), old_name(s, a),
-		others(s, (unsigned)a->new));
+			       cast_close(s, (unsigned)a->old), old_name(s, a),
+			       others(s, (unsigned)a->new));
 }
 
 static void edit_single(const struct set *s, const struct item *item)
@@ -430,9 +484,9 @@ static void edit_row(const struct set *s, const struct item *item)
 
 		replace_default(s, a);
 		value_frame(s, a, &open, &close);
-		statement_replace(s->st, (struct span){from, a->value.first},
-			arena_fmt(s->st->a, "%s%s = %s", before, goal(s, a),
-				  open));
+		statement_replace(
+		    s->st, (struct span){from, a->value.first},
+		    arena_fmt(s->st->a, "%s%s = %s", before, goal(s, a), open));
 		before = arena_fmt(s->st->a, "%s, ", close);
 		from = a->value.end;
 	}
@@ -494,24 +548,27 @@ static void edit_subselect(const struct set *s, const struct item *item)
 	sqltext_begin(&values, arena);
 	sqltext_begin(&names, arena);
 	sqltext_begin(&rest, arena);
-	put_goals(s, item->first_assignment, item->n, &goals, &mappings,
-		  &rest);
+	put_goals(s, item->first_assignment, item->n, &goals, &mappings, &rest);
 	for (size_t i = 0; i < item->n; i++) {
 		const struct assignment *a = &s->v[item->first_assignment + i];
 		const char *name = old_name(s, a);
 		unsigned old = (unsigned)a->old;
 
 		sqltext_item(&names, ", ", "%s", name);
-		sqltext_item(&values, ", ", "%ss.%s%s AS %s",
+		sqltext_item(&values, ", ", "%s\"pgtandem.s\".%s%s AS %s",
 			     cast_open(s, old), name, cast_close(s, old), name);
 	}
 	statement_replace(s->st, item->names,
 			  arena_fmt(arena, "(%s)", goals.s));
-	statement_insert_before(s->st, item->value.first, arena_fmt(arena,
-		"(SELECT %s FROM (SELECT %s%s FROM (VALUES (1)) AS one "
-		"LEFT JOIN ", mappings.s, values.s, rest.s));
-	statement_insert_after(s->st, item->value.end - 1, arena_fmt(arena,
-		" AS s(%s) ON true) AS r)", names.s));
+	statement_insert_before(
+	    s->st, item->value.first,
+	    arena_fmt(arena,
+		      "(SELECT %s FROM (SELECT %s%s FROM (VALUES (1)) AS "
+		      "\"pgtandem.one\" LEFT JOIN ",
+		      mappings.s, values.s, rest.s));
+	statement_insert_after(
+	    s->st, item->value.end - 1,
+	    arena_fmt(arena, " AS \"pgtandem.s\"(%s) ON true) AS r)", names.s));
 }
 
 /* The whole list as one assignment of a row. */
@@ -526,24 +583,24 @@ static void edit_group(const struct set *s, struct span list)
 	sqltext_begin(&mappings, arena);
 	sqltext_begin(&rest, arena);
 	put_goals(s, 0, s->n, &goals, &mappings, &rest);
-	before = arena_fmt(arena, "(%s) = (SELECT %s FROM (SELECT ",
-			   goals.s, mappings.s);
+	before = arena_fmt(arena, "(%s) = (SELECT %s FROM (SELECT ", goals.s,
+			   mappings.s);
 	for (size_t i = 0; i < s->n; i++) {
 		const struct assignment *a = &s->v[i];
 		unsigned old = (unsigned)a->old;
 
 		replace_default(s, a);
-		statement_replace(s->st, (struct span){from, a->value.first},
-			arena_fmt(arena, "%s%s", before, cast_open(s, old)));
+		statement_replace(
+		    s->st, (struct span){from, a->value.first},
+		    arena_fmt(arena, "%s%s", before, cast_open(s, old)));
 		before = arena_fmt(arena, "%s AS %s, ", cast_close(s, old),
 				   old_name(s, a));
 		from = a->value.end;
 	}
 	before = arena_fmt(arena, "%.*s%s) AS r)", (int)strlen(before) - 2,
-			   before, rest.s);
+			   before, of_each_row(s, rest.s));
 	if (from < list.end)
-		statement_replace(s->st, (struct span){from, list.end},
-				  before);
+		statement_replace(s->st, (struct span){from, list.end}, before);
 	else
 		statement_insert_after(s->st, from - 1, before);
 }
@@ -569,8 +626,7 @@ static bool is_closed(const struct set *s, const struct item *item)
 
 	for (unsigned j = 0; j < s->l->n_new; j++)
 		if (is_fed(s, j, first, item->n) &&
-		    (is_fed(s, j, 0, first) ||
-		     is_fed(s, j, end, s->n - end)))
+		    (is_fed(s, j, 0, first) || is_fed(s, j, end, s->n - end)))
 			return false;
 	return true;
 }
@@ -581,14 +637,17 @@ static bool check_subselects(struct set *s, bool grouped)
 	for (size_t i = 0; i < s->n_items; i++)
 		if (s->items[i].subselect &&
 		    (grouped || !is_closed(s, &s->items[i])))
-			return refuse(s, "SET from a subselect beside columns "
-				"that feed the same new column",
-				"Use two UPDATE statements.");
+			return refuse(s,
+				      "SET from a subselect beside columns "
+				      "that feed the same new column",
+				      "Use two UPDATE statements.");
 	for (size_t i = 0; grouped && i < s->n; i++)
 		if (s->v[i].target->indirection != NIL)
-			return refuse(s, "SET of an element or a field "
-				"beside columns that feed the same new "
-				"column", "Use two UPDATE statements.");
+			return refuse(s,
+				      "SET of an element or a field "
+				      "beside columns that feed the same new "
+				      "column",
+				      "Use two UPDATE statements.");
 	return true;
 }
 
@@ -610,11 +669,11 @@ static bool find_columns(struct set *s, const List *targets)
 	bool known = true;
 	ListCell *cell;
 
-	s->v = arena_alloc(s->st->a, (size_t)list_length(targets) *
-			   sizeof(*s->v));
-	s->items = arena_alloc(s->st->a, (size_t)list_length(targets) *
-			       sizeof(*s->items));
-	foreach(cell, targets) {
+	s->v =
+	    arena_alloc(s->st->a, (size_t)list_length(targets) * sizeof(*s->v));
+	s->items = arena_alloc(
+	    s->st->a, (size_t)list_length(targets) * sizeof(*s->items));
+	foreach (cell, targets) {
 		s->v[s->n].target = lfirst(cell);
 		find_feeds(s, &s->v[s->n]);
 		known &= s->v[s->n++].old != UNKNOWN;
@@ -626,14 +685,14 @@ static bool find_columns(struct set *s, const List *targets)
 bool write_set(struct statement *st, const struct ref *target,
 	       const List *targets, struct span list)
 {
-	struct set s = {.st = st, .target = target,
-			.l = statement_lens(st, target->name)};
+	struct set s = {
+	    .st = st, .target = target, .l = statement_lens(st, target->name)};
 	bool grouped;
 
 	if (list_length(targets) > MOST_ASSIGNMENTS)
 		return refuse(&s, "so long a SET list", "Shorten it.");
 	if (!find_columns(&s, targets))
-		return true;	/* the server says so, as it always did */
+		return true; /* the server says so, as it always did */
 	if (!cut_items(&s, list) || !check_assignments(&s))
 		return false;
 	grouped = needs_group(&s);

@@ -22,8 +22,8 @@ List *write_returning(const Node *write)
 
 static const char *key_name(const struct lens *l, size_t i, enum shape shape)
 {
-	return shape == SHAPE_OLD ? l->olds[l->key[i].old_index].column->name :
-		l->news[l->key[i].new_index].column->name;
+	return shape == SHAPE_OLD ? l->olds[l->key[i].old_index].column->name
+				  : l->news[l->key[i].new_index].column->name;
 }
 
 static const char *key_list(const struct statement *st,
@@ -47,10 +47,12 @@ void write_append_sync(struct statement *st, const struct ref *target,
 	const struct rule_migration *m = statement_migration(st, target->name);
 	bool asked = write_returning(st->node) != NIL;
 
-	statement_insert_after(st, st->end - 1, arena_fmt(st->a,
-		"%s%s(%llu, %s)", asked ? ", " : " RETURNING ",
-		side == SYNC_TO_NEW ? l->to_new_ref : l->to_old_ref,
-		(unsigned long long)m->epoch, key_list(st, target, names)));
+	statement_insert_after(
+	    st, st->end - 1,
+	    arena_fmt(st->a, "%s%s(%llu, %s)", asked ? ", " : " RETURNING ",
+		      side == SYNC_TO_NEW ? l->to_new_ref : l->to_old_ref,
+		      (unsigned long long)m->epoch,
+		      key_list(st, target, names)));
 	if (st->explained)
 		return;
 	st->result->hidden = 1;
@@ -73,8 +75,7 @@ void write_add_lock(struct statement *st, const struct ref *target,
 		return;
 	}
 	statement_insert_before(st, where + 1, "(");
-	statement_insert_after(st, end - 1,
-			       arena_fmt(st->a, ") AND %s", call));
+	statement_insert_after(st, end - 1, arena_fmt(st->a, ") AND %s", call));
 }
 
 static bool sets_key(const struct lens *l, enum shape shape,
@@ -82,7 +83,7 @@ static bool sets_key(const struct lens *l, enum shape shape,
 {
 	ListCell *cell;
 
-	foreach(cell, update->targetList) {
+	foreach (cell, update->targetList) {
 		const ResTarget *target = lfirst(cell);
 
 		for (size_t i = 0; i < l->n_key; i++)
@@ -94,13 +95,12 @@ static bool sets_key(const struct lens *l, enum shape shape,
 
 /* An UPDATE of key columns has the old key to sync as well, which RETURNING
  * cannot give: a trigger on the source does both. */
-bool write_sync_by_trigger(const struct statement *st,
-			   const struct ref *target)
+bool write_sync_by_trigger(const struct statement *st, const struct ref *target)
 {
 	return IsA(st->node, UpdateStmt) &&
-		sets_key(statement_lens(st, target->name),
-			 statement_name(st, target->name)->shape,
-			 (const UpdateStmt *)st->node);
+	       sets_key(statement_lens(st, target->name),
+			statement_name(st, target->name)->shape,
+			(const UpdateStmt *)st->node);
 }
 
 bool write_sync(struct statement *st, const struct ref *target)
@@ -109,10 +109,11 @@ bool write_sync(struct statement *st, const struct ref *target)
 	enum shape shape = statement_name(st, target->name)->shape;
 
 	if (shape == SHAPE_NEW && m->prelock && !IsA(st->node, InsertStmt) &&
-	    !st->found.current_of)	/* which cannot stand beside AND */
+	    !st->found.current_of) /* which cannot stand beside AND */
 		write_add_lock(st, target, shape);
 	if (!write_sync_by_trigger(st, target))
-		write_append_sync(st, target, shape == SHAPE_OLD ?
-				  SYNC_TO_NEW : SYNC_TO_OLD, shape);
+		write_append_sync(
+		    st, target, shape == SHAPE_OLD ? SYNC_TO_NEW : SYNC_TO_OLD,
+		    shape);
 	return true;
 }

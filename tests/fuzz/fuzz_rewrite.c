@@ -16,8 +16,9 @@ static const struct ruleset *rules_for(uint8_t key)
 	unsigned at = key % (2 * PHASE_COUNT);
 
 	if (rules[at] == NULL)
-		rules[at] = model_rules(model_read(FUZZ_SCHEMA, &a),
-					at % PHASE_COUNT, at >= PHASE_COUNT, &a);
+		rules[at] =
+		    model_rules(model_read(FUZZ_SCHEMA, &a), at % PHASE_COUNT,
+				at >= PHASE_COUNT, &a);
 	return rules[at];
 }
 
@@ -37,8 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	plan = rewrite_plan(&req, &a);
 	assert(plan->kind != PLAN_EDIT || data[0] % PHASE_COUNT);
 	assert(strcmp(plan->refusal.sqlstate, "XX000") != 0);
-	parsed = pg_query_split_with_parser(
-		plan->kind == PLAN_EDIT ? plan->text : "");
+	parsed = pg_query_split_with_parser(plan->kind == PLAN_EDIT ? plan->text
+								    : "");
 	assert(parsed.error == NULL);
 	pg_query_free_split_result(parsed);
 	for (uint32_t p = 1; p <= plan->len + 1; p += 1 + plan->len / 64)
