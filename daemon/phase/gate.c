@@ -186,11 +186,13 @@ bool gate_filled(struct gate_request *g, struct problem *p)
 static bool differ(struct job *j, const struct walk_result *r,
 		   struct problem *p)
 {
+	uint64_t n = r->missing + r->extra + r->different + r->violations;
+
 	shut(j, p,
-	     "old and new are not equal: %" PRIu64 " rows compared, %" PRIu64
+	     "old and new differ in %" PRIu64 " rows: %" PRIu64
 	     " missing, %" PRIu64 " extra, %" PRIu64 " different, %" PRIu64
-	     " refused",
-	     r->compared, r->missing, r->extra, r->different, r->violations);
+	     " refused; %" PRIu64 " compared",
+	     n, r->missing, r->extra, r->different, r->violations, r->compared);
 	problem_hint(p,
 		     "SHOW FINDINGS %s names rows; REPAIR %s syncs them; "
 		     "then VERIFY %s, and give the command again.",
