@@ -34,7 +34,9 @@ def unprivileged():
         return [], None
     for name in ('postgres', 'nobody'):
         with contextlib.suppress(KeyError):
-            return ['runuser', '-u', name, '--'], pwd.getpwnam(name)
+            user = pwd.getpwnam(name)
+            return ['setpriv', f'--reuid={user.pw_uid}',
+                    f'--regid={user.pw_gid}', '--init-groups'], user
     raise RuntimeError('no unprivileged user to run PostgreSQL as')
 
 

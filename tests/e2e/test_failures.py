@@ -67,7 +67,8 @@ def test_a_backend_terminated_between_a_write_and_its_sync_leaves_nothing(
         postgres.execute(f'SELECT pg_terminate_backend({pid})')
         writer.join(20)
         assert len(errors) == 1
-        assert errors[0].sqlstate == '57P01', errors
+        # psycopg keeps no SQLSTATE of an error that ends the connection.
+        assert 'administrator command' in str(errors[0]), errors
         holder.rollback()
     assert both(postgres, 'terminated', 7) == before
     clean(proxy)
@@ -151,8 +152,8 @@ def test_clients_hear_of_a_server_that_goes_away(own_postgres, start_proxy):
     wire = harness.Wire(proxy.port)
     own_postgres.stop('immediate')
     try:
-        kind, body = wire.read()
-        assert kind == 'E'
+        # PostgreSQL in its haste sends a warning before it is gone.
+        kind, body = wire.until('E')[-1]
         assert harness.error_fields(body)['C'] in ('57P01', '57P02', '08006')
         try:
             harness.Wire(proxy.port)

@@ -31,7 +31,7 @@ def make(start_proxy, secure, certificates, client, server, **more):
            if client != 'off' else '')
     return start_proxy(secure, listen=tls, server=(
         f'{{host: {more.get("host", "127.0.0.1")}, port: {secure.port}, '
-        f'tls: {{mode: {server}{more.get("server", "")}}}}}'))
+        f'tls: {{mode: {server}{more.get("root", "")}}}}}'))
 
 
 def login(proxy, **more):
@@ -115,7 +115,7 @@ def test_server_modes(start_proxy, secure, certificates, tmp_path, mode, ca,
             proxy.destroy()
         return
     proxy = make(start_proxy, secure, certificates, 'off', mode, host=host,
-                 server=root)
+                 root=root)
     assert login(proxy, sslmode='disable')
 
 
