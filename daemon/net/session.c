@@ -438,7 +438,7 @@ static void session_server_lost(struct session *s, const char *why)
 	}
 	if (s->login != NULL && login_server_lost(s, why))
 		return;
-	if (s->told_fatal || s->terminated || s->cancel ||
+	if (s->told_fatal || s->terminated || s->cancel || s->client_eof ||
 	    s->state == SESSION_PIPE)
 		session_close(s);
 	else

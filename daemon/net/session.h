@@ -120,6 +120,7 @@ struct session {
 	bool terminated; /* the client said Terminate */
 	bool told_fatal; /* the client has had a last word */
 	bool draining;
+	bool sql_prepared; /* SQL's PREPARE of a relation under migration */
 	struct stream from_client, from_server;
 	struct replies replies;
 	struct statements statements;

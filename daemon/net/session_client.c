@@ -605,7 +605,7 @@ static struct problem *unknown_text_problem(void)
 static bool statement_is_current(const struct session *s,
 				 const struct statement *st)
 {
-	return st->serial == s->db->rules->serial &&
+	return st->serial == s->db->rules->serial && !s->sql_prepared &&
 	       (!st->mentions || (s->hidden_known && st->hidden == s->hidden));
 }
 

@@ -273,10 +273,14 @@ static void server_tag(struct session *s, const struct frame *f,
 {
 	const char *tag = (const char *)f->body;
 
+	if (tag[0] == 'P' && head->planned != NULL &&
+	    strncmp(tag, "PREPARE", f->body_len) == 0)
+		s->sql_prepared = true;
 	if (tag[0] != 'D' || f->body_len < 4 || tag[f->body_len - 1] != '\0')
 		return;
 	if (strcmp(tag, "DISCARD ALL") == 0 ||
 	    strcmp(tag, "DEALLOCATE ALL") == 0) {
+		s->sql_prepared = false;
 		statements_clear(&s->statements);
 		replies_keep_parsed(&s->replies, &s->statements);
 	} else if (strcmp(tag, "DEALLOCATE") == 0 && head->statement != NULL &&
@@ -290,13 +294,6 @@ static void server_tag(struct session *s, const struct frame *f,
 }
 
 /* --- one message ---------------------------------------------------------- */
-
-static void server_ready(struct session *s, const struct frame *f)
-{
-	s->tx = (char)f->body[0];
-	if (s->wait == WAIT_REPLIES)
-		client_go_on(s, WAIT_REPLIES);
-}
 
 /* NoData in place of a RowDescription that the client must not see. */
 static void put_no_data(struct session *s)
@@ -402,7 +399,7 @@ static void server_account(struct session *s, struct reply *head,
 	if (step == STEP_STRAY)
 		replies_stray(&s->replies);
 	if (f->type == 'Z')
-		server_ready(s, f);
+		s->tx = (char)f->body[0];
 	if (head == NULL)
 		return;
 	if (f->type == 'G')
@@ -415,6 +412,8 @@ static void server_account(struct session *s, struct reply *head,
 	}
 	if (step == STEP_LAST)
 		replies_done(&s->replies);
+	if (s->wait == WAIT_REPLIES && s->replies.count < REPLIES_MAX / 2)
+		client_go_on(s, WAIT_REPLIES);
 	if (f->type == 'Z')
 		session_unpin_if_idle(s);
 }
