@@ -397,18 +397,20 @@ static const char *hand_over_identity(const struct lens *l,
 		" ELSE LEAST(v_next, pg_catalog.min(n.%s) - 1) END"
 		" INTO v_next FROM %s AS n;"
 		" DROP TABLE %s;"
-		" EXECUTE %s || v_next"
+		" EXECUTE %s || v_seq.seqstart"
 		" || ' INCREMENT ' || v_seq.seqincrement"
 		" || ' MINVALUE ' || v_seq.seqmin"
 		" || ' MAXVALUE ' || v_seq.seqmax"
 		" || ' CACHE ' || v_seq.seqcache || CASE WHEN v_seq.seqcycle"
 		" THEN ' CYCLE)' ELSE ' NO CYCLE)' END;"
+		" PERFORM pg_catalog.setval(%s, v_next, false);"
 		" ALTER VIEW %s ALTER COLUMN %s SET DEFAULT"
 		" pg_catalog.nextval(%s::pg_catalog.regclass); END",
 		l->shape_ref, shape_column, l->new_ref, column,
 		quote_text(old->sequence, a), quote_text(old->sequence, a),
 		column, column, l->new_ref, l->old_ref, quote_text(identity, a),
-		l->shape_ref, shape_column, quote_text(old->sequence, a));
+		quote_text(old->sequence, a), l->shape_ref, shape_column,
+		quote_text(old->sequence, a));
 }
 
 /* A table has one identity column at most. */

@@ -102,6 +102,9 @@ List *write_returning(const Node *write);
 bool write_sync_by_trigger(const struct statement *st,
 			   const struct ref *target);
 
+/* Refuses an upsert whose key cannot be followed. */
+bool write_check_upsert(struct statement *st, const struct ref *target);
+
 /* write_lens.c, write_set.c */
 bool write_lens(struct statement *st, const struct ref *target);
 /* The SET list `targets` of a write on L_lens; `list` are its tokens. */

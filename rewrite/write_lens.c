@@ -199,8 +199,11 @@ static bool finish(struct statement *st, const struct ref *target)
 {
 	if (!expand_returning(st, target))
 		return false;
-	if (target->action == ACT_LENS_SYNC &&
-	    !write_sync_by_trigger(st, target))
+	if (target->action != ACT_LENS_SYNC)
+		return true;
+	if (!write_check_upsert(st, target))
+		return false;
+	if (!write_sync_by_trigger(st, target))
 		write_append_sync(st, target, SYNC_TO_OLD, SHAPE_OLD);
 	return true;
 }

@@ -103,11 +103,93 @@ bool write_sync_by_trigger(const struct statement *st, const struct ref *target)
 			(const UpdateStmt *)st->node);
 }
 
+/* Does ON CONFLICT look for the key, so that EXCLUDED's is the row's own? */
+static bool infers_key(const struct lens *l, enum shape shape,
+		       const InferClause *infer)
+{
+	const struct relation *r = shape == SHAPE_OLD ? l->old : l->new;
+
+	if (infer == NULL) /* which DO UPDATE needs: the server says so */
+		return true;
+	for (size_t k = 0; k < l->n_key; k++) {
+		const char *key = key_name(l, k, shape);
+		bool found = false;
+		ListCell *cell;
+
+		foreach (cell, infer->indexElems) {
+			const char *name = lfirst_node(IndexElem, cell)->name;
+
+			found |= name != NULL && strcmp(name, key) == 0;
+		}
+		for (size_t i = 0; infer->conname && i < r->n_constraints; i++)
+			for (size_t c = 0; c < r->constraints[i].n_columns; c++)
+				found |= strcmp(r->constraints[i].name,
+						infer->conname) == 0 &&
+					 strcmp(r->constraints[i].columns[c],
+						key) == 0;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+/* Is the value EXCLUDED's, or the row's, of the same column? */
+static bool is_same_column(const ResTarget *set, const char *relation)
+{
+	const Node *value = set->val;
+	const ColumnRef *c = (const ColumnRef *)value;
+
+	if (IsA(value, MultiAssignRef)) {
+		const MultiAssignRef *multi = (const MultiAssignRef *)value;
+		const RowExpr *row = (const RowExpr *)multi->source;
+
+		if (!IsA(row, RowExpr) ||
+		    list_length(row->args) < multi->colno)
+			return false;
+		c = list_nth(row->args, multi->colno - 1);
+	}
+	return IsA(c, ColumnRef) && list_length(c->fields) == 2 &&
+	       IsA(lsecond(c->fields), String) &&
+	       strcmp(strVal(linitial(c->fields)), relation) == 0 &&
+	       strcmp(strVal(lsecond(c->fields)), set->name) == 0;
+}
+
+/* Neither the trigger alone, which does not see what is inserted, nor the
+ * function before it, which may meet the former key's mirror, could follow. */
+bool write_check_upsert(struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	enum shape shape = statement_name(st, target->name)->shape;
+	const InsertStmt *insert = (const InsertStmt *)st->node;
+	const OnConflictClause *clause =
+	    IsA(insert, InsertStmt) ? insert->onConflictClause : NULL;
+	ListCell *cell;
+
+	foreach (cell, clause != NULL ? clause->targetList : NIL) {
+		const ResTarget *set = lfirst(cell);
+		bool is_key = false;
+
+		for (size_t i = 0; i < l->n_key; i++)
+			is_key |= strcmp(set->name, key_name(l, i, shape)) == 0;
+		if (!is_key || is_same_column(set, ref_alias(target)) ||
+		    (is_same_column(set, "excluded") &&
+		     infers_key(l, shape, clause->infer)))
+			continue;
+		return statement_refuse(st, target->name,
+			"ON CONFLICT DO UPDATE of a key column",
+			"The row's former key could not be told.",
+			"Leave the key out of SET.");
+	}
+	return true;
+}
+
 bool write_sync(struct statement *st, const struct ref *target)
 {
 	const struct rule_migration *m = statement_migration(st, target->name);
 	enum shape shape = statement_name(st, target->name)->shape;
 
+	if (!write_check_upsert(st, target))
+		return false;
 	if (shape == SHAPE_NEW && m->prelock && !IsA(st->node, InsertStmt) &&
 	    !st->found.current_of) /* which cannot stand beside AND */
 		write_add_lock(st, target, shape);
