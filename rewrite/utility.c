@@ -13,6 +13,8 @@
 
 #include <catalog/pg_class.h>
 
+#include "rewrite/sqltext.h"
+
 /* clang-format off */
 static const struct {
 	NodeTag tag;
@@ -129,8 +131,25 @@ bool utility_unwrap(struct statement *st)
 	}
 }
 
+/* What COPY of a whole relation gives: all columns but the generated ones. */
+static const char *copied_columns(const struct lens *l, struct arena *a)
+{
+	bool generated = false;
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < l->n_old; i++) {
+		const struct column *c = l->olds[i].column;
+
+		generated |= c->generated != 0;
+		if (c->generated == 0)
+			sqltext_item(&t, ", ", "%s", quote_name(c->name, a));
+	}
+	return generated ? t.s : "*";
+}
+
 /* COPY inovices (a, b) TO: the list moves in front of FROM. */
-static void copy_through(struct statement *st, const CopyStmt *copy,
+static bool copy_through(struct statement *st, const CopyStmt *copy,
 			 unsigned name)
 {
 	struct span span = span_of_relation(st, copy->relation);
@@ -138,16 +157,24 @@ static void copy_through(struct statement *st, const CopyStmt *copy,
 	    st->a, "%s AS %s", read_derived(st, name, false, "", false),
 	    quote_name(copy->relation->relname, st->a));
 
+	if (token_is(st->tokens, span.first - 1, "binary"))
+		return statement_refuse(st, name, "COPY BINARY",
+					"A query cannot be copied so.",
+					"Write WITH (FORMAT binary).");
 	if (copy->attlist == NIL) {
 		statement_replace(
-		    st, span, arena_fmt(st->a, "(SELECT * FROM %s)", derived));
-		return;
+		    st, span,
+		    arena_fmt(st->a, "(SELECT %s FROM %s)",
+			      copied_columns(statement_lens(st, name), st->a),
+			      derived));
+		return true;
 	}
 	span.end++; /* the list's parenthesis */
 	statement_replace(st, span, "(SELECT ");
 	span.first = span_closing(st, span.end - 1);
 	span.end = span.first + 1;
 	statement_replace(st, span, arena_fmt(st->a, " FROM %s)", derived));
+	return true;
 }
 
 static bool plan_copy(struct statement *st)
@@ -167,7 +194,7 @@ static bool plan_copy(struct statement *st)
 	st->plan->reads_new |= action == ACT_THROUGH_SHARE;
 	if (action == ACT_THROUGH ||
 	    (action == ACT_THROUGH_SHARE && st->req->read_new))
-		copy_through(st, copy, (unsigned)name);
+		return copy_through(st, copy, (unsigned)name);
 	return true;
 }
 
