@@ -20,8 +20,7 @@
 /* The old column of which this new one is the continuation, or NULL. */
 static const struct column *carried_from(const struct lens *l, size_t i)
 {
-	return l->news[i].carried ? l->olds[l->news[i].old_index].column
-				  : NULL;
+	return l->news[i].carried ? l->olds[l->news[i].old_index].column : NULL;
 }
 
 static const char *column_default(const struct lens *l, size_t i,
@@ -63,14 +62,16 @@ static void add_table(struct ddl_build *b)
 	sqltext_begin(&t, b->a);
 	for (size_t i = 0; i < l->n_new; i++)
 		sqltext_item(&t, ",\n\t", "%s", column_definition(l, i, b->a));
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-		"CREATE TABLE %s (\n\t%s\n);\n"
-		"INSERT INTO pgtandem.made (migration, lens, relation)"
-		" VALUES (%s, %u, %s) ON CONFLICT (migration, lens)"
-		" DO UPDATE SET relation = excluded.relation",
-		l->new_ref, t.s, quote_text(l->migration, b->a), l->number,
-		quote_text(l->new_ref, b->a)),
-		"create table %s", l->new_ref);
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(b->a,
+		      "CREATE TABLE %s (\n\t%s\n);\n"
+		      "INSERT INTO pgtandem.made (migration, lens, relation)"
+		      " VALUES (%s, %u, %s) ON CONFLICT (migration, lens)"
+		      " DO UPDATE SET relation = excluded.relation",
+		      l->new_ref, t.s, quote_text(l->migration, b->a),
+		      l->number, quote_text(l->new_ref, b->a)),
+	    "create table %s", l->new_ref);
 }
 
 static const char *storage_name(char storage)
@@ -89,21 +90,26 @@ static void add_column_options(struct ddl_build *b)
 		const char *name = quote_name(c->name, b->a);
 
 		if (carried_from(l, i) && storage_name(c->storage) != NULL)
-			sqltext_item(&t, ";\n", "ALTER TABLE %s ALTER COLUMN "
-				     "%s SET STORAGE %s", l->new_ref, name,
+			sqltext_item(&t, ";\n",
+				     "ALTER TABLE %s ALTER COLUMN "
+				     "%s SET STORAGE %s",
+				     l->new_ref, name,
 				     storage_name(c->storage));
 		if (c->statistics >= 0)
-			sqltext_item(&t, ";\n", "ALTER TABLE %s ALTER COLUMN "
-				     "%s SET STATISTICS %d", l->new_ref, name,
-				     (int)c->statistics);
+			sqltext_item(&t, ";\n",
+				     "ALTER TABLE %s ALTER COLUMN "
+				     "%s SET STATISTICS %d",
+				     l->new_ref, name, (int)c->statistics);
 		if (c->comment != NULL)
-			sqltext_item(&t, ";\n", "COMMENT ON COLUMN %s.%s IS "
-				     "%s", l->new_ref, name,
+			sqltext_item(&t, ";\n",
+				     "COMMENT ON COLUMN %s.%s IS "
+				     "%s",
+				     l->new_ref, name,
 				     quote_text(c->comment, b->a));
 	}
 	if (l->old->comment != NULL)
-		sqltext_item(&t, ";\n", "COMMENT ON TABLE %s IS %s",
-			     l->new_ref, quote_text(l->old->comment, b->a));
+		sqltext_item(&t, ";\n", "COMMENT ON TABLE %s IS %s", l->new_ref,
+			     quote_text(l->old->comment, b->a));
 	if (t.len > 0)
 		ddl_add(b, DDL_NO_LOCK, t.s,
 			"set comments, storage and statistics of %s",
@@ -126,7 +132,7 @@ static const char *why_not(const struct renamed *r, bool plain)
 		return "no new column stands for a column of it alone";
 	if (r->converted != NULL && !plain)
 		return "it computes with a converted column; add one like it "
-			"under expand";
+		       "under expand";
 	return NULL;
 }
 
@@ -136,7 +142,7 @@ static bool refers_to_itself(const struct lens *l, const char *definition)
 
 	references += strlen(") REFERENCES ");
 	return strncmp(references, l->old_ref, strlen(l->old_ref)) == 0 &&
-		references[strlen(l->old_ref)] == '(';
+	       references[strlen(l->old_ref)] == '(';
 }
 
 static void add_foreign_key(struct ddl_build *b, const struct constraint *k)
@@ -149,20 +155,20 @@ static void add_foreign_key(struct ddl_build *b, const struct constraint *k)
 	why = why_not(&r, false);
 	if (why == NULL && refers_to_itself(l, k->definition))
 		why = "rows are copied one by one, and one may come before "
-			"the one that it refers to; add it after the backfill";
+		      "the one that it refers to; add it after the backfill";
 	if (why != NULL) {
 		leave_out_definition(b, k->name, k->definition, why);
 		return;
 	}
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a, "ALTER TABLE %s ADD %s",
-					  l->new_ref, r.text),
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a, "ALTER TABLE %s ADD %s", l->new_ref, r.text),
 		"add to %s: %s", l->new_ref, r.text);
 }
 
 static void add_constraint(struct ddl_build *b, const struct constraint *k)
 {
-	bool plain = k->kind == CONSTRAINT_PRIMARY ||
-		k->kind == CONSTRAINT_UNIQUE;
+	bool plain =
+	    k->kind == CONSTRAINT_PRIMARY || k->kind == CONSTRAINT_UNIQUE;
 	struct renamed r;
 	const char *why;
 
@@ -175,8 +181,8 @@ static void add_constraint(struct ddl_build *b, const struct constraint *k)
 		leave_out_definition(b, k->name, k->definition, why);
 		return;
 	}
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a, "ALTER TABLE %s ADD %s",
-					  b->l->new_ref, r.text),
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a, "ALTER TABLE %s ADD %s", b->l->new_ref, r.text),
 		"add to %s: %s", b->l->new_ref, r.text);
 }
 
@@ -200,8 +206,8 @@ static bool is_plain_index(const struct index *x, const char *method)
 		if (x->columns[i] == NULL)
 			return false;
 	return strcmp(method, "btree") == 0 &&
-		strstr(x->definition, "_ops") == NULL &&
-		strstr(x->definition, " WHERE ") == NULL;
+	       strstr(x->definition, "_ops") == NULL &&
+	       strstr(x->definition, " WHERE ") == NULL;
 }
 
 static void add_index(struct ddl_build *b, const struct index *x)
@@ -215,9 +221,10 @@ static void add_index(struct ddl_build *b, const struct index *x)
 		leave_out_definition(b, x->name, x->definition, why);
 		return;
 	}
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-		"CREATE %sINDEX ON %s USING %s%s", x->unique ? "UNIQUE " : "",
-		b->l->new_ref, method, r.text),
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a, "CREATE %sINDEX ON %s USING %s%s",
+			  x->unique ? "UNIQUE " : "", b->l->new_ref, method,
+			  r.text),
 		"create an index on %s: %s%s", b->l->new_ref, method, r.text);
 }
 
@@ -238,9 +245,10 @@ static void add_grant(struct ddl_build *b, struct sqltext *t,
 	}
 	column = names_of_old(b->l, g->column, &converted);
 	if (column == NULL) {
-		ddl_leave_out(b, "%s (%s) on %s to %s: no new column stands "
-			      "for it alone", g->privilege, g->column,
-			      b->l->old_ref, to);
+		ddl_leave_out(b,
+			      "%s (%s) on %s to %s: no new column stands "
+			      "for it alone",
+			      g->privilege, g->column, b->l->old_ref, to);
 		return;
 	}
 	sqltext_item(t, ";\n", "GRANT %s (%s) ON %s TO %s%s", g->privilege,
@@ -261,8 +269,9 @@ static void add_rights(struct ddl_build *b)
 		b->l->new_ref);
 	if (!old->row_security)
 		return;
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-		"ALTER TABLE %s ENABLE ROW LEVEL SECURITY", b->l->new_ref),
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a, "ALTER TABLE %s ENABLE ROW LEVEL SECURITY",
+			  b->l->new_ref),
 		"row security of %s", b->l->new_ref);
 	ddl_leave_out(b, "the policies of %s: write them anew under expand",
 		      b->l->old_ref);
@@ -270,16 +279,20 @@ static void add_rights(struct ddl_build *b)
 
 static void add_replica_identity(struct ddl_build *b)
 {
-	const char *what = b->l->old->replica_identity == 'f' ? "FULL" :
-		b->l->old->replica_identity == 'n' ? "NOTHING" : NULL;
+	const char *what = b->l->old->replica_identity == 'f'	? "FULL"
+			   : b->l->old->replica_identity == 'n' ? "NOTHING"
+								: NULL;
 
 	if (b->l->old->replica_identity == 'i')
-		ddl_leave_out(b, "the replica identity of %s, an index: set "
-			      "it under expand", b->l->old_ref);
+		ddl_leave_out(b,
+			      "the replica identity of %s, an index: set "
+			      "it under expand",
+			      b->l->old_ref);
 	if (what != NULL)
-		ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-			"ALTER TABLE %s REPLICA IDENTITY %s", b->l->new_ref,
-			what), "replica identity of %s", b->l->new_ref);
+		ddl_add(b, DDL_NO_LOCK,
+			arena_fmt(b->a, "ALTER TABLE %s REPLICA IDENTITY %s",
+				  b->l->new_ref, what),
+			"replica identity of %s", b->l->new_ref);
 }
 
 void ddl_create_new(struct ddl_build *b)
@@ -300,17 +313,19 @@ void ddl_create_new(struct ddl_build *b)
 void ddl_drop_new(struct ddl_build *b)
 {
 	const char *name = quote_text(b->l->migration, b->a);
-	const char *body = arena_fmt(b->a,
-		"BEGIN IF EXISTS (SELECT FROM pgtandem.made WHERE migration ="
-		" %s AND lens = %u AND relation = %s) THEN DROP TABLE %s;"
-		" DELETE FROM pgtandem.made WHERE migration = %s AND"
-		" lens = %u; END IF; END",
-		name, b->l->number, quote_text(b->l->new_ref, b->a),
-		b->l->new_ref, name, b->l->number);
+	const char *body = arena_fmt(
+	    b->a,
+	    "BEGIN IF EXISTS (SELECT FROM pgtandem.made WHERE migration ="
+	    " %s AND lens = %u AND relation = %s) THEN DROP TABLE %s;"
+	    " DELETE FROM pgtandem.made WHERE migration = %s AND"
+	    " lens = %u; END IF; END",
+	    name, b->l->number, quote_text(b->l->new_ref, b->a), b->l->new_ref,
+	    name, b->l->number);
 
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a, "DO LANGUAGE plpgsql %s",
-					  quote_text(body, b->a)),
-		"drop table %s, if pgtandem made it", b->l->new_ref);
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(b->a, "DO LANGUAGE plpgsql %s", quote_text(body, b->a)),
+	    "drop table %s, if pgtandem made it", b->l->new_ref);
 }
 
 /* A sequence can only be owned by a column in its own schema; old and new may
@@ -327,10 +342,11 @@ static bool is_in_schema(const char *sequence, const char *schema,
 static const char *serial_sequence(const struct lens *l, size_t old)
 {
 	const struct column *c = l->olds[old].column;
-	const struct column *new = l->olds[old].carried
-		? &l->new->columns[l->olds[old].new_index] : NULL;
+	const struct column *new =
+	    l->olds[old].carried ? &l->new->columns[l->olds[old].new_index]
+				 : NULL;
 
-	if (c->identity || (new != NULL && new->identity))
+	if (c->identity || (new != NULL &&new->identity))
 		return NULL;
 	return c->sequence || new == NULL ? c->sequence : new->sequence;
 }
@@ -350,10 +366,12 @@ static void own_sequences(struct ddl_build *b, bool by_new)
 		if (by_new)
 			name = names_of_old(l, name, &converted);
 		if (name != NULL && is_in_schema(sequence, r->schema, b->a))
-			owner = arena_fmt(b->a, "%s.%s", by_new ? l->new_ref
-					  : l->old_ref, quote_name(name, b->a));
-		ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-			"ALTER SEQUENCE %s OWNED BY %s", sequence, owner),
+			owner = arena_fmt(b->a, "%s.%s",
+					  by_new ? l->new_ref : l->old_ref,
+					  quote_name(name, b->a));
+		ddl_add(b, DDL_NO_LOCK,
+			arena_fmt(b->a, "ALTER SEQUENCE %s OWNED BY %s",
+				  sequence, owner),
 			"sequence %s is owned by %s", sequence, owner);
 	}
 }
@@ -375,42 +393,44 @@ void ddl_sequences_to_old(struct ddl_build *b)
  */
 static const char *hand_over_identity(const struct lens *l,
 				      const struct column *old,
-				      const struct column *new,
-				      struct arena *a)
+				      const struct column *new, struct arena *a)
 {
 	const char *column = quote_name(new->name, a);
 	const char *shape_column = quote_name(old->name, a);
-	const char *identity = arena_fmt(a, "ALTER TABLE %s ALTER COLUMN %s"
-		" ADD GENERATED %s AS IDENTITY (SEQUENCE NAME %s START ",
-		l->new_ref, column,
-		old->identity == 'a' ? "ALWAYS" : "BY DEFAULT", old->sequence);
+	const char *identity = arena_fmt(
+	    a,
+	    "ALTER TABLE %s ALTER COLUMN %s"
+	    " ADD GENERATED %s AS IDENTITY (SEQUENCE NAME %s START ",
+	    l->new_ref, column, old->identity == 'a' ? "ALWAYS" : "BY DEFAULT",
+	    old->sequence);
 
-	return arena_fmt(a,
-		"DECLARE v_next pg_catalog.int8; v_seq pg_catalog.pg_sequence;"
-		" BEGIN ALTER VIEW %s ALTER COLUMN %s DROP DEFAULT;"
-		" ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT;"
-		" SELECT * INTO v_seq FROM pg_catalog.pg_sequence WHERE"
-		" seqrelid = %s::pg_catalog.regclass;"
-		" v_next := pg_catalog.nextval(%s);"
-		" SELECT CASE WHEN v_seq.seqincrement > 0"
-		" THEN GREATEST(v_next, pg_catalog.max(n.%s) + 1)"
-		" ELSE LEAST(v_next, pg_catalog.min(n.%s) - 1) END"
-		" INTO v_next FROM %s AS n;"
-		" DROP TABLE %s;"
-		" EXECUTE %s || v_seq.seqstart"
-		" || ' INCREMENT ' || v_seq.seqincrement"
-		" || ' MINVALUE ' || v_seq.seqmin"
-		" || ' MAXVALUE ' || v_seq.seqmax"
-		" || ' CACHE ' || v_seq.seqcache || CASE WHEN v_seq.seqcycle"
-		" THEN ' CYCLE)' ELSE ' NO CYCLE)' END;"
-		" PERFORM pg_catalog.setval(%s, v_next, false);"
-		" ALTER VIEW %s ALTER COLUMN %s SET DEFAULT"
-		" pg_catalog.nextval(%s::pg_catalog.regclass); END",
-		l->shape_ref, shape_column, l->new_ref, column,
-		quote_text(old->sequence, a), quote_text(old->sequence, a),
-		column, column, l->new_ref, l->old_ref, quote_text(identity, a),
-		quote_text(old->sequence, a), l->shape_ref, shape_column,
-		quote_text(old->sequence, a));
+	return arena_fmt(
+	    a,
+	    "DECLARE v_next pg_catalog.int8; v_seq pg_catalog.pg_sequence;"
+	    " BEGIN ALTER VIEW %s ALTER COLUMN %s DROP DEFAULT;"
+	    " ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT;"
+	    " SELECT * INTO v_seq FROM pg_catalog.pg_sequence WHERE"
+	    " seqrelid = %s::pg_catalog.regclass;"
+	    " v_next := pg_catalog.nextval(%s);"
+	    " SELECT CASE WHEN v_seq.seqincrement > 0"
+	    " THEN GREATEST(v_next, pg_catalog.max(n.%s) + 1)"
+	    " ELSE LEAST(v_next, pg_catalog.min(n.%s) - 1) END"
+	    " INTO v_next FROM %s AS n;"
+	    " DROP TABLE %s;"
+	    " EXECUTE %s || v_seq.seqstart"
+	    " || ' INCREMENT ' || v_seq.seqincrement"
+	    " || ' MINVALUE ' || v_seq.seqmin"
+	    " || ' MAXVALUE ' || v_seq.seqmax"
+	    " || ' CACHE ' || v_seq.seqcache || CASE WHEN v_seq.seqcycle"
+	    " THEN ' CYCLE)' ELSE ' NO CYCLE)' END;"
+	    " PERFORM pg_catalog.setval(%s, v_next, false);"
+	    " ALTER VIEW %s ALTER COLUMN %s SET DEFAULT"
+	    " pg_catalog.nextval(%s::pg_catalog.regclass); END",
+	    l->shape_ref, shape_column, l->new_ref, column,
+	    quote_text(old->sequence, a), quote_text(old->sequence, a), column,
+	    column, l->new_ref, l->old_ref, quote_text(identity, a),
+	    quote_text(old->sequence, a), l->shape_ref, shape_column,
+	    quote_text(old->sequence, a));
 }
 
 /* A table has one identity column at most. */
@@ -439,9 +459,10 @@ static const char *identity_grants(const struct lens *l,
 		const struct grant *g = &l->old->grants[i];
 
 		if (strcmp(g->privilege, "INSERT") == 0)
-			sqltext_put(&t, ";\nGRANT USAGE ON SEQUENCE %s TO %s",
-				    old->sequence, g->grantee ?
-				    quote_name(g->grantee, a) : "PUBLIC");
+			sqltext_put(
+			    &t, ";\nGRANT USAGE ON SEQUENCE %s TO %s",
+			    old->sequence,
+			    g->grantee ? quote_name(g->grantee, a) : "PUBLIC");
 	}
 	return t.s;
 }
@@ -453,15 +474,16 @@ void ddl_drop_old(struct ddl_build *b)
 
 	old = identity_column(b->l, &new);
 	if (old == NULL || new->identity) {
-		ddl_add(b, DDL_LOCKS_SOURCE, arena_fmt(b->a, "DROP TABLE %s",
-						       b->l->old_ref),
+		ddl_add(b, DDL_LOCKS_SOURCE,
+			arena_fmt(b->a, "DROP TABLE %s", b->l->old_ref),
 			"drop table %s", b->l->old_ref);
 		return;
 	}
 	body = hand_over_identity(b->l, old, new, b->a);
-	ddl_add(b, DDL_LOCKS_SOURCE, arena_fmt(b->a,
-		"DO LANGUAGE plpgsql %s%s", quote_text(body, b->a),
-		identity_grants(b->l, old, b->a)),
-		"drop table %s, its identity goes on in %s", b->l->old_ref,
-		b->l->new_ref);
+	ddl_add(
+	    b, DDL_LOCKS_SOURCE,
+	    arena_fmt(b->a, "DO LANGUAGE plpgsql %s%s", quote_text(body, b->a),
+		      identity_grants(b->l, old, b->a)),
+	    "drop table %s, its identity goes on in %s", b->l->old_ref,
+	    b->l->new_ref);
 }

@@ -143,8 +143,7 @@ static bool is_same_column(const ResTarget *set, const char *relation)
 		const MultiAssignRef *multi = (const MultiAssignRef *)value;
 		const RowExpr *row = (const RowExpr *)multi->source;
 
-		if (!IsA(row, RowExpr) ||
-		    list_length(row->args) < multi->colno)
+		if (!IsA(row, RowExpr) || list_length(row->args) < multi->colno)
 			return false;
 		c = list_nth(row->args, multi->colno - 1);
 	}
@@ -175,10 +174,10 @@ bool write_check_upsert(struct statement *st, const struct ref *target)
 		    (is_same_column(set, "excluded") &&
 		     infers_key(l, shape, clause->infer)))
 			continue;
-		return statement_refuse(st, target->name,
-			"ON CONFLICT DO UPDATE of a key column",
-			"The row's former key could not be told.",
-			"Leave the key out of SET.");
+		return statement_refuse(
+		    st, target->name, "ON CONFLICT DO UPDATE of a key column",
+		    "The row's former key could not be told.",
+		    "Leave the key out of SET.");
 	}
 	return true;
 }
