@@ -7,7 +7,6 @@
 #include "daemon/admin/console.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <openssl/crypto.h>
@@ -28,6 +27,7 @@ enum {
 	MAX_REFUSED = 16, /* connections that are being told so */
 	MAX_ARRIVALS = 64,
 	DEFAULT_PORT = 6433,
+	REST_MS = 100,
 };
 
 /* -- arrivals -- */
@@ -46,10 +46,9 @@ struct arrival {
 static void free_if_done(struct console *c)
 {
 	if (!c->stopping || c->n_arrivals > 0 || c->n_conns > 0 ||
-	    c->n_listeners > 0)
+	    c->n_listener_handles > 0)
 		return;
 	http_stop(c->http);
-	close(c->spare);
 	free(c);
 }
 
@@ -150,18 +149,22 @@ static void address_text(const struct sockaddr_storage *from, socklen_t len,
 		snprintf(ret, size, "%s:%s", host, port);
 }
 
-/* Out of descriptors, a connection that is never accepted would wake the
- * loop without end: it is taken with the spare one, and closed. */
-static void drop_one(struct console *c, int listener)
-{
-	int fd;
+static void on_listener_readable(uv_poll_t *h, int status, int events);
 
-	close(c->spare);
-	fd = accept(listener, NULL, NULL);
-	if (fd >= 0)
-		close(fd);
-	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	log_warn("console: connection refused, no file descriptors are left");
+static void on_rested(uv_timer_t *h)
+{
+	struct listener *l = h->data;
+
+	uv_poll_start(&l->poll, UV_READABLE, on_listener_readable);
+}
+
+/* Out of descriptors, a connection that cannot be accepted would wake the
+ * loop without end. */
+static void rest(struct listener *l)
+{
+	log_warn("console: cannot accept: %s", strerror(errno));
+	uv_poll_stop(&l->poll);
+	uv_timer_start(&l->rest, on_rested, REST_MS, 0);
 }
 
 static void on_listener_readable(uv_poll_t *h, int status, int events)
@@ -179,7 +182,7 @@ static void on_listener_readable(uv_poll_t *h, int status, int events)
 		     SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE)
-			drop_one(c, l->fd);
+			rest(l);
 		return;
 	}
 	if (c->n_arrivals >= MAX_ARRIVALS) {
@@ -196,8 +199,10 @@ static bool listen_on(struct console *c, struct listener *l, int fd)
 	    uv_poll_init(c->loop, &l->poll, fd) != 0)
 		return false;
 	l->fd = fd;
+	uv_timer_init(c->loop, &l->rest);
 	l->poll.data = l;
-	c->n_listeners++;
+	l->rest.data = l;
+	c->n_listener_handles += 2;
 	uv_poll_start(&l->poll, UV_READABLE, on_listener_readable);
 	return true;
 }
@@ -307,7 +312,6 @@ bool console_start(struct admin *a, uv_loop_t *loop, struct console **ret,
 	c->listeners[0].fd = -1;
 	c->listeners[1].fd = -1;
 	c->listeners[1].local = true;
-	c->spare = -1;
 	if (RAND_bytes(c->seed, sizeof(c->seed)) != 1) {
 		free(c);
 		return problem_set(p, "58000", "no random numbers");
@@ -316,7 +320,6 @@ bool console_start(struct admin *a, uv_loop_t *loop, struct console **ret,
 		free(c);
 		return false;
 	}
-	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (!listen_all(c, p)) {
 		console_stop(c);
 		return false;
@@ -330,22 +333,28 @@ static void on_listener_closed(uv_handle_t *h)
 	struct listener *l = h->data;
 	struct console *c = h->loop->data;
 
-	close(l->fd);
-	if (l->path[0])
-		unlink(l->path);
-	c->n_listeners--;
+	c->n_listener_handles--;
+	if (h == (uv_handle_t *)&l->poll) {
+		close(l->fd);
+		if (l->path[0])
+			unlink(l->path);
+	}
 	free_if_done(c);
 }
 
 void console_stop(struct console *c)
 {
-	bool empty = c->n_listeners + c->n_conns + c->n_arrivals == 0;
+	bool empty = c->n_listener_handles + c->n_conns + c->n_arrivals == 0;
 
 	c->stopping = true;
-	for (size_t i = 0; i < 2; i++)
-		if (c->listeners[i].fd >= 0)
-			uv_close((uv_handle_t *)&c->listeners[i].poll,
-				 on_listener_closed);
+	for (size_t i = 0; i < 2; i++) {
+		struct listener *l = &c->listeners[i];
+
+		if (l->fd < 0)
+			continue;
+		uv_close((uv_handle_t *)&l->poll, on_listener_closed);
+		uv_close((uv_handle_t *)&l->rest, on_listener_closed);
+	}
 	for (struct arrival *r = c->arrivals; r; r = r->next)
 		close_arrival(r);
 	for (struct console_conn *n = c->conns; n; n = n->next) {

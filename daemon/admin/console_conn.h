@@ -82,16 +82,16 @@ struct console {
 	struct http *http;   /* owned */
 	struct listener {
 		uv_poll_t poll;
-		int fd; /* -1: none */
+		uv_timer_t rest; /* runs while out of descriptors */
+		int fd;		 /* -1: none */
 		bool local;
 		char path[108];	    /* of the unix socket, or "" */
 	} listeners[2];		    /* TCP, unix */
 	struct arrival *arrivals;   /* owned list */
 	struct console_conn *conns; /* owned list */
-	unsigned n_arrivals, n_conns, n_listeners;
+	unsigned n_arrivals, n_conns, n_listener_handles;
 	uint32_t last_id;
 	uint8_t seed[SCRAM_HASH]; /* for users who do not exist */
-	int spare; /* a descriptor to give up when there are none */
 	bool stopping;
 };
 
