@@ -11,7 +11,14 @@
 #include "daemon/phase/db.h"
 #include "daemon/phase/snapshot_make.h"
 
-enum { LOOK_MS = 50, SAY_EVERY_MS = 3000, SUMMARY = 200 };
+enum {
+	LOOK_MS = 50,
+	SAY_EVERY_MS = 3000,
+	SUMMARY = 200,
+	/* Applications whose rows are in demand have dozens of backends that
+	 * wait for each other at any time: that alone is no reason to wait. */
+	MAX_WAITERS = 64,
+};
 
 /* Owns everything that a walker borrows. */
 struct walk_run {
@@ -111,6 +118,7 @@ static bool run_create(struct migration *m, enum walk_job job,
 	    .job = job,
 	    .direction = d,
 	    .restart = restart,
+	    .max_waiters = MAX_WAITERS,
 	    .on_end = on_end,
 	    .arg = r,
 	};
