@@ -1,0 +1,213 @@
+#include "rewrite/rewrite.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* clang-format off */
+static const struct column old_columns[] = {
+	{.name = "id", .type = "integer"}, {.name = "customr", .type = "text"},
+	{.name = "amount", .type = "integer"},
+};
+static const struct column new_columns[] = {
+	{.name = "invoice_id", .type = "integer"},
+	{.name = "customer", .type = "text"},
+	{.name = "amount_cents", .type = "bigint"},
+};
+static const char *const old_key[] = {"id"}, *const new_key[] = {"invoice_id"};
+static const char *const old_names[] = {"customr", "id"};
+static const char *const new_names[] = {"customer", "invoice_id"};
+static const char *const old_amount[] = {"amount"};
+static const char *const new_amount[] = {"amount_cents"};
+static const struct constraint old_constraints[] = {
+	{.name = "inovices_pkey", .kind = 'p', .n_columns = 1, .columns = old_key},
+	{.name = "inovices_u", .kind = 'u', .n_columns = 2, .columns = old_names},
+	{.name = "positive", .kind = 'c', .n_columns = 1, .columns = old_amount},
+};
+static const struct constraint new_constraints[] = {
+	{.name = "invoices_customer_key", .kind = 'u', .n_columns = 2, .columns = new_names},
+	{.name = "invoices_pkey", .kind = 'p', .n_columns = 1, .columns = new_key},
+	{.name = "cents_positive", .kind = 'c', .n_columns = 1, .columns = new_amount},
+	{.name = "only_new", .kind = 'c', .n_columns = 1, .columns = new_key},
+};
+static const struct relation old_relation = {
+	.schema = "public", .name = "inovices", .n_columns = 3,
+	.columns = old_columns, .n_constraints = 3,
+	.constraints = old_constraints,
+};
+static const struct relation new_relation = {
+	.schema = "shop", .name = "invoices", .n_columns = 3,
+	.columns = new_columns, .n_constraints = 4,
+	.constraints = new_constraints,
+};
+static const char *const pieces[] = {"", " * 100"};
+static const unsigned amount_column[] = {2};
+static const struct lens_new news[] = {
+	{.column = &new_columns[0], .carried = true, .old_index = 0},
+	{.column = &new_columns[1], .carried = true, .old_index = 1},
+	{.column = &new_columns[2],
+	 .forward = {.n = 1, .text = pieces, .column = amount_column}},
+};
+static const struct lens_old olds[] = {
+	{.column = &old_columns[0], .carried = true, .new_index = 0},
+	{.column = &old_columns[1], .carried = true, .new_index = 1},
+	{.column = &old_columns[2]},
+};
+/* clang-format on */
+
+static const struct lens lens = {
+    .migration = "typo",
+    .number = 1,
+    .old = &old_relation,
+    .new = &new_relation,
+    .n_old = 3,
+    .olds = olds,
+    .n_new = 3,
+    .news = news,
+};
+static const struct lens *const lenses[] = {&lens};
+static const struct rule_migration migration = {
+    .n_lenses = 1,
+    .lenses = lenses,
+};
+static const struct ruleset rules = {
+    .n_migrations = 1,
+    .migrations = &migration,
+};
+
+/* What the server says of the new model, and what the client is told. */
+struct error_case {
+	struct error_names in, out;
+};
+
+/* clang-format off */
+static const struct error_case cases[] = {
+	{{.message = "duplicate key value violates unique constraint \"invoices_pkey\"",
+	  .detail = "Key (invoice_id)=(5) already exists.",
+	  .schema = "shop", .table = "invoices", .constraint = "invoices_pkey"},
+	 {.message = "duplicate key value violates unique constraint \"inovices_pkey\"",
+	  .detail = "Key (id)=(5) already exists.",
+	  .schema = "public", .table = "inovices", .constraint = "inovices_pkey"}},
+	{{.message = "duplicate key value violates unique constraint \"invoices_customer_key\"",
+	  .detail = "Key (customer, invoice_id)=(a, 5) already exists.",
+	  .schema = "shop", .table = "invoices", .constraint = "invoices_customer_key"},
+	 {.message = "duplicate key value violates unique constraint \"inovices_u\"",
+	  .detail = "Key (customr, id)=(a, 5) already exists.",
+	  .schema = "public", .table = "inovices", .constraint = "inovices_u"}},
+	{{.message = "null value in column \"customer\" of relation \"invoices\" violates not-null constraint",
+	  .schema = "shop", .table = "invoices", .column = "customer"},
+	 {.message = "null value in column \"customr\" of relation \"inovices\" violates not-null constraint",
+	  .schema = "public", .table = "inovices", .column = "customr"}},
+	{{.message = "null value in column \"amount_cents\" of relation \"invoices\" violates not-null constraint",
+	  .schema = "shop", .table = "invoices", .column = "amount_cents"},
+	 {.message = "null value in column \"amount\" of relation \"inovices\" violates not-null constraint",
+	  .schema = "public", .table = "inovices", .column = "amount"}},
+	{{.message = "new row for relation \"invoices\" violates check constraint \"cents_positive\"",
+	  .schema = "shop", .table = "invoices", .constraint = "cents_positive"},
+	 {.message = "new row for relation \"inovices\" violates check constraint \"positive\"",
+	  .schema = "public", .table = "inovices", .constraint = "positive"}},
+	{{.message = "new row for relation \"invoices\" violates check constraint \"only_new\"",
+	  .schema = "shop", .table = "invoices", .constraint = "only_new"},
+	 {.message = "new row for relation \"inovices\" violates check constraint \"only_new\"",
+	  .schema = "public", .table = "inovices", .constraint = "only_new"}},
+	{{.message = "column \"nosuch\" of relation \"typo_1_lens\" does not exist"},
+	 {.message = "column \"nosuch\" of relation \"inovices\" does not exist"}},
+	{{.message = "column \"x\" of relation \"typo_1_shape\" does not exist"},
+	 {.message = "column \"x\" of relation \"inovices\" does not exist"}},
+	{{.message = "relation \"other\" says \"invoice_id", .table = "other",
+	  .schema = "shop", .column = "customer"},
+	 {.message = "relation \"other\" says \"invoice_id", .table = "other",
+	  .schema = "shop", .column = "customer"}},
+};
+/* clang-format on */
+
+static void check_text(const char *got, const char *want)
+{
+	assert_int_equal(got == NULL, want == NULL);
+	if (want != NULL)
+		assert_string_equal(got, want);
+}
+
+static void errors_speak_of_the_old_model(void **state)
+{
+	struct plan plan = {.kind = PLAN_EDIT, .old_shape = 1};
+	struct arena a;
+
+	arena_init(&a);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const struct error_names *want = &cases[i].out;
+		struct error_names e = cases[i].in;
+
+		plan_map_error(&plan, &rules, &e, &a);
+		check_text(e.message, want->message);
+		check_text(e.detail, want->detail);
+		check_text(e.schema, want->schema);
+		check_text(e.table, want->table);
+		check_text(e.column, want->column);
+		check_text(e.constraint, want->constraint);
+	}
+	arena_free(&a);
+}
+
+static void errors_of_the_new_shape_stay(void **state)
+{
+	struct plan plan = {.kind = PLAN_EDIT};
+	struct error_names e = cases[0].in;
+	struct arena a;
+
+	arena_init(&a);
+	plan_map_error(&plan, &rules, &e, &a);
+	assert_string_equal(e.table, "invoices");
+	assert_string_equal(e.message, cases[0].in.message);
+	arena_free(&a);
+}
+
+static void positions_count_characters(void **state)
+{
+	/* é is two bytes: "é FROM t WHERE" -> "é FROM (xx) WHERE ü" */
+	static const char sql[] = "\303\251 FROM t WHERE";
+	static const struct plan_edit edits[] = {
+	    {.from = 8, .removed = 1, .at = 8, .added = 4},
+	    {.from = 15, .removed = 0, .at = 18, .added = 3},
+	};
+	static const struct plan plan = {
+	    .kind = PLAN_EDIT,
+	    .text = "\303\251 FROM (xx) WHERE \303\274",
+	    .len = 21,
+	    .n_edits = 2,
+	    .edits = edits,
+	};
+	static const struct {
+		uint32_t sent, client;
+	} places[] = {
+	    {0, 0}, {1, 1}, {2, 2}, {7, 7}, {8, 8}, {10, 8}, {12, 9}, {13, 10},
+	};
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
+		assert_int_equal(
+		    plan_map_position(&plan, sql, strlen(sql), places[i].sent),
+		    places[i].client);
+	assert_int_equal(plan_map_position(&plan, sql, strlen(sql), 19), 0);
+}
+
+static void positions_of_a_text_that_passed_stay(void **state)
+{
+	static const struct plan plan = {.kind = PLAN_PASS};
+
+	assert_int_equal(plan_map_position(&plan, "SELECT", 6, 4), 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(errors_speak_of_the_old_model),
+	    cmocka_unit_test(errors_of_the_new_shape_stay),
+	    cmocka_unit_test(positions_count_characters),
+	    cmocka_unit_test(positions_of_a_text_that_passed_stay),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
