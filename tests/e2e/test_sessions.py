@@ -1,0 +1,165 @@
+"""What a session remembers for its client: prepared statements that vanish,
+texts out of reach, statements too long to be rewritten, pauses, idle memory."""
+
+import threading
+import time
+
+import psycopg
+import pytest
+
+import harness
+import shop
+
+
+@pytest.fixture(scope='module')
+def dual(postgres):
+    """A proxy with the shop in dual_write."""
+    shop.make(postgres, 'sessions')
+    proxy = harness.Proxy(postgres, shop.spec('sessions'))
+    proxy.advance('inovices_typo', 'expanded', 'dual_write')
+    yield proxy
+    proxy.destroy()
+
+
+def fails(connection, sql, sqlstate, words=''):
+    with pytest.raises(psycopg.Error) as e:
+        connection.execute(sql)
+    assert e.value.sqlstate == sqlstate, e.value
+    assert words in str(e.value)
+
+
+def ask(wire, *messages):
+    """Sends messages and a Sync; the types and bodies of the answers."""
+    wire.raw(b''.join(messages) + harness.SYNC)
+    return wire.until('Z')
+
+
+def types(answers):
+    return ''.join(kind for kind, _ in answers)
+
+
+SELECT = 'SELECT amount FROM inovices WHERE id = 3'
+
+
+@pytest.mark.parametrize('command', [
+    'DEALLOCATE s', 'deallocate PREPARE "s"', 'DEALLOCATE ALL',
+    'DISCARD ALL'])
+def test_a_statement_deallocated_in_sql_is_gone(dual, command):
+    wire = harness.Wire(dual.port, dbname='sessions')
+    assert types(ask(wire, harness.parse(SELECT, 's'))) == '1Z'
+    assert types(ask(wire, harness.bind(name='s'), harness.execute())) == \
+        '2DCZ'
+    wire.query(command)
+    answers = ask(wire, harness.bind(name='s'))
+    assert types(answers) == 'EZ'
+    assert harness.error_fields(answers[0][1])['C'] == '26000'
+    assert types(ask(wire, harness.parse(SELECT, 's'))) == '1Z'
+    wire.close()
+
+
+def test_a_failed_parse_leaves_the_statement_before_it(dual):
+    wire = harness.Wire(dual.port, dbname='sessions')
+    assert types(ask(wire, harness.parse(SELECT, 's'))) == '1Z'
+    assert types(ask(wire, harness.parse('SELECT 1', 's'))) == 'EZ'
+    assert types(ask(wire, harness.bind(name='s'), harness.execute())) == \
+        '2DCZ'
+    wire.close()
+
+
+def test_a_refusal_in_the_middle_of_a_pipeline(dual):
+    wire = harness.Wire(dual.port, dbname='sessions')
+    answers = ask(wire,
+                  harness.parse('SELECT 1'), harness.bind(),
+                  harness.execute(),
+                  harness.parse('SELECT * FROM invoices'), harness.bind(),
+                  harness.execute(),
+                  harness.parse('SELECT 2'), harness.bind())
+    assert types(answers) == '12DCEZ'
+    fields = harness.error_fields(answers[4][1])
+    assert fields['C'] == '0A000' and 'pgtandem' in fields['M']
+    assert types(wire.query('SELECT 1')) == 'TDCZ'
+    wire.close()
+
+
+def test_a_refusal_fails_the_transaction_block(dual):
+    with dual.connect('sessions', autocommit=False) as c:
+        c.execute('SELECT 1')
+        fails(c, 'SELECT * FROM invoices', '0A000', 'pgtandem')
+        fails(c, 'SELECT 1', '25P02')
+        c.rollback()
+        assert c.execute(SELECT).fetchone() == (3,)
+
+
+def test_sql_prepare_of_an_earlier_phase_is_not_executed(postgres,
+                                                         start_proxy):
+    shop.make(postgres, 'sql_prepared')
+    proxy = start_proxy(postgres, shop.spec('sql_prepared'))
+    with proxy.connect('sql_prepared') as c:
+        c.execute('PREPARE p AS UPDATE inovices SET amount = 7 WHERE id = 3')
+        c.execute('EXECUTE p')
+        proxy.advance('inovices_typo', 'expanded', 'dual_write')
+        fails(c, 'EXECUTE p', '0A000', 'PREPARE')
+        c.execute('DEALLOCATE ALL')
+        fails(c, 'EXECUTE p', '26000')
+
+
+def test_a_text_too_long_to_be_rewritten(dual):
+    """5 MB stream through; if they name the relation, the server refuses them
+    and the client is told why."""
+    pad = "'" + 'x' * 5_000_000 + "'"
+    with dual.connect('sessions') as c:
+        assert c.execute(f'SELECT length({pad})').fetchone() == (5_000_000,)
+        for sql in (f'SELECT {pad}, amount FROM inovices WHERE id = 1',
+                    f'UPDATE inovices SET note = left({pad}, 3)'):
+            fails(c, sql, '54001', 'too long')
+            fails(c, f'{sql} -- %(x)s'.replace('%', '%%'), '54001')
+        assert c.execute('SELECT 1', prepare=True).fetchone() == (1,)
+        assert c.execute('SELECT count(*) FROM inovices WHERE note = %s',
+                         ('xxx',)).fetchone() == (0,)
+        with pytest.raises(psycopg.Error) as e:
+            c.execute(f'SELECT {pad}, %s::int, amount FROM inovices', (1,))
+        assert e.value.sqlstate == '54001'
+
+
+def test_a_question_that_fails_is_the_clients_error(postgres, dual):
+    """After a change of search_path the session asks again what names mean;
+    when the server gives no answer, the client hears why, once."""
+    with dual.connect('sessions') as c:
+        c.execute("SET search_path = public; SET statement_timeout = '300ms'")
+        with postgres.connect('sessions', autocommit=False) as locker:
+            locker.execute('LOCK pg_catalog.pg_class IN ACCESS EXCLUSIVE MODE')
+            fails(c, SELECT, '57014')
+        assert c.execute(SELECT).fetchone() == (3,)
+
+
+def test_pause_holds_transactions_and_resume_lets_them_go(dual):
+    with dual.connect('sessions') as c, \
+            dual.connect('sessions', autocommit=False) as busy:
+        busy.execute('SELECT 1')
+        dual.console('PAUSE')
+        try:
+            got = []
+            waiting = threading.Thread(
+                target=lambda: got.append(c.execute('SELECT 2').fetchone()))
+            waiting.start()
+            assert busy.execute('SELECT 3').fetchone() == (3,)
+            busy.commit()
+            time.sleep(0.3)
+            assert not got
+        finally:
+            dual.console('RESUME')
+        waiting.join(10)
+        assert got == [(2,)]
+
+
+def test_an_idle_client_costs_little(dual):
+    clients = [dual.connect('sessions') for _ in range(20)]
+    before = dual.memory_kb()
+    clients += [dual.connect('sessions') for _ in range(100)]
+    for c in clients:
+        c.execute(SELECT)
+    each = (dual.memory_kb() - before) / 100
+    for c in clients:
+        c.close()
+    sanitized = 'asan' in str(dual.binary.resolve())
+    assert each < (200 if sanitized else 16), f'{each} kB'
