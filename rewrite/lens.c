@@ -131,8 +131,9 @@ static bool check_entry(const struct compile *c, const struct spec_column *e)
 
 /* 1. The new side, while it does not exist. */
 
-/* The default of a converted column: the old columns' defaults, mapped.
- * Without any default on the old side there is none on the new. */
+/* The default of a converted column: the old columns' defaults, mapped; in
+ * parentheses, since DEFAULT takes no operator in words bare.  Without any
+ * default on the old side there is none on the new. */
 static const char *map_default(const struct compile *c,
 			       const struct template *forward)
 {
@@ -148,7 +149,9 @@ static const char *map_default(const struct compile *c,
 		values[i] = arena_fmt(c->a, "CAST(%s AS %s)",
 				      text == NULL ? "NULL" : text, o->type);
 	}
-	return any ? template_join(forward, values, c->a) : NULL;
+	if (!any)
+		return NULL;
+	return arena_fmt(c->a, "(%s)", template_join(forward, values, c->a));
 }
 
 static bool derive_converted(const struct compile *c,
@@ -161,7 +164,6 @@ static bool derive_converted(const struct compile *c,
 			       .type = e->new_type ? e->new_type : old->type,
 			       .typmod = -1,
 			       .comment = old->comment,
-			       .default_expr = e->new_default,
 			       .not_null = e->new_not_null,
 			       .storage = 0,
 			       .statistics = -1};
@@ -171,8 +173,10 @@ static bool derive_converted(const struct compile *c,
 			new->not_null &=
 			    relation_find_column(c->old, e->old[i])->not_null;
 	}
-	if (e->new_default != NULL)
+	if (e->new_default != NULL) {
+		new->default_expr = arena_fmt(c->a, "(%s)", e->new_default);
 		return true;
+	}
 	if (e->forward == NULL)
 		template_of_column((unsigned)(old - c->old->columns), c->a,
 				   &forward);
@@ -183,6 +187,20 @@ static bool derive_converted(const struct compile *c,
 	return true;
 }
 
+/* A new column that only has another name.  While both relations live, they
+ * draw from one sequence; so an identity becomes a default. */
+static void carry(const struct compile *c, const struct column *old,
+		  const char *name, struct column *new)
+{
+	*new = *old;
+	new->name = name;
+	if (!old->identity || old->sequence == NULL)
+		return;
+	new->identity = 0;
+	new->default_expr = arena_fmt(c->a, "nextval(%s::regclass)",
+				      quote_text(old->sequence, c->a));
+}
+
 static bool derive_entry(const struct compile *c, const struct spec_column *e,
 			 struct column *new)
 {
@@ -191,12 +209,11 @@ static bool derive_entry(const struct compile *c, const struct spec_column *e,
 	if (!is_plain_entry(e) ||
 	    (e->new_type != NULL && !type_same(e->new_type, old->type)))
 		return derive_converted(c, e, new);
-	*new = *old;
-	new->name = e->new_name;
+	carry(c, old, e->new_name, new);
 	if (e->new_not_null_given)
 		new->not_null = e->new_not_null;
 	if (e->new_default != NULL)
-		new->default_expr = e->new_default;
+		new->default_expr = arena_fmt(c->a, "(%s)", e->new_default);
 	return true;
 }
 
@@ -252,8 +269,7 @@ static bool derive_at(const struct compile *c, const struct column *at,
 	const char *name = carried_name(c, at->name);
 
 	if (name != NULL) {
-		columns[*n] = *at;
-		columns[*n].name = name;
+		carry(c, at, name, &columns[*n]);
 		return derive_generated(c, &columns[(*n)++]);
 	}
 	for (size_t i = 0; i < c->in->n_columns; i++) {

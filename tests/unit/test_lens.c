@@ -133,7 +133,7 @@ static void a_new_relation_is_worked_out_from_the_old(void **state)
 	assert_string_equal(c[2].type, "bigint");
 	assert_true(c[2].not_null);
 	assert_string_equal(c[2].default_expr,
-			    "(CAST(7 AS integer) * 100)::bigint");
+			    "((CAST(7 AS integer) * 100)::bigint)");
 	assert_string_equal(c[3].name, "phone");
 	assert_null(c[3].default_expr);
 	assert_string_equal(c[4].name, "order");
