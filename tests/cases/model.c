@@ -92,6 +92,7 @@ static const struct {
 	{"text", 25, 0}, {"jsonb", 3802, 0}, {"uuid", 2950, 0},
 	{"character varying", 1043, 4}, {"character", 1042, 4},
 	{"bit varying", 1562, 0}, {"bit", 1560, 0}, {"numeric", 1700, 4},
+	{"timestamp without time zone", 1114, 0}, {"text[]", 1009, 0},
 };
 /* clang-format on */
 
@@ -111,7 +112,25 @@ static void set_type(struct column *c, const char *text)
 	}
 }
 
-static void read_column(const char *line, struct column *c, struct arena *a)
+/* The one that a serial's default names, or that an identity makes. */
+static void set_sequence(const struct relation *r, struct column *c,
+			 struct arena *a)
+{
+	static const char call[] = "nextval('";
+	const char *name;
+
+	if (c->identity)
+		c->sequence = quote_qualified(
+		    r->schema, arena_fmt(a, "%s_%s_seq", r->name, c->name), a);
+	if (c->default_expr == NULL ||
+	    strncmp(c->default_expr, call, sizeof(call) - 1) != 0)
+		return;
+	name = c->default_expr + sizeof(call) - 1;
+	c->sequence = arena_dup(a, name, strcspn(name, "'"));
+}
+
+static void read_column(const char *line, const struct relation *r,
+			struct column *c, struct arena *a)
 {
 	const char *text, *identity;
 	char *rest;
@@ -126,11 +145,7 @@ static void read_column(const char *line, struct column *c, struct arena *a)
 	c->not_null = cut_clause(rest, " not null") != NULL;
 	set_type(c, rest);
 	c->statistics = -1;
-	if (c->default_expr != NULL && strstr(c->default_expr, "nextval('")) {
-		const char *from = strchr(c->default_expr, '\'') + 1;
-
-		c->sequence = arena_dup(a, from, strcspn(from, "'"));
-	}
+	set_sequence(r, c, a);
 }
 
 static void read_key(const char *line, struct relation *r, struct arena *a)
@@ -180,7 +195,7 @@ static const char *read_relation(struct model *m, const char *name,
 		if (*line == '\0')
 			continue;
 		columns[r->n_columns].attnum = (int16_t)(r->n_columns + 1);
-		read_column(line, &columns[r->n_columns++], m->a);
+		read_column(line, r, &columns[r->n_columns++], m->a);
 	}
 	return end;
 }

@@ -18,25 +18,42 @@ static void append(json_t *list, const char *sql)
 	json_array_append_new(list, json_string(sql));
 }
 
+/* What stands behind the type of a column. */
+static const char *column_rest(const struct column *c, struct arena *a)
+{
+	const char *null = c->not_null ? " NOT NULL" : "";
+
+	if (c->generated)
+		return arena_fmt(a, "%s GENERATED ALWAYS AS (%s) STORED", null,
+				 c->default_expr);
+	if (c->identity)
+		return arena_fmt(a, "%s GENERATED %s AS IDENTITY", null,
+				 c->identity == 'a' ? "ALWAYS" : "BY DEFAULT");
+	if (c->default_expr != NULL)
+		return arena_fmt(a, "%s DEFAULT %s", null, c->default_expr);
+	return null;
+}
+
 static const char *create_table(const struct relation *r, struct arena *a)
 {
-	const char *items = "", *separator = "";
+	const char *items = "";
 
-	for (size_t i = 0; i < r->n_columns; i++) {
-		const struct column *c = &r->columns[i];
-
-		items = arena_fmt(a, "%s%s%s %s%s%s%s", items, separator,
-				  quote_name(c->name, a), c->type,
-				  c->not_null ? " NOT NULL" : "",
-				  c->default_expr ? " DEFAULT " : "",
-				  c->default_expr ? c->default_expr : "");
-		separator = ", ";
-	}
+	for (size_t i = 0; i < r->n_columns; i++)
+		items = arena_fmt(a, "%s%s%s %s%s", items, i ? ", " : "",
+				  quote_name(r->columns[i].name, a),
+				  r->columns[i].type,
+				  column_rest(&r->columns[i], a));
 	for (size_t i = 0; i < r->n_constraints; i++)
-		items =
-		    arena_fmt(a, "%s, %s", items, r->constraints[i].definition);
+		items = arena_fmt(a, "%s, CONSTRAINT %s %s", items,
+				  quote_name(r->constraints[i].name, a),
+				  r->constraints[i].definition);
 	return arena_fmt(a, "CREATE TABLE %s (%s)",
 			 quote_qualified(r->schema, r->name, a), items);
+}
+
+static const char *serial_of(const struct column *c)
+{
+	return c->identity ? NULL : c->sequence;
 }
 
 /* As `serial` makes them: the table owns its sequences. */
@@ -47,13 +64,13 @@ static void append_relation(json_t *list, const struct relation *r,
 	const char *sequence, *name;
 
 	for (size_t i = 0; i < r->n_columns; i++)
-		if ((sequence = r->columns[i].sequence) != NULL)
+		if ((sequence = serial_of(&r->columns[i])) != NULL)
 			append(list,
 			       arena_fmt(a, "CREATE SEQUENCE %s", sequence));
 	append(list, create_table(r, a));
 	for (size_t i = 0; i < r->n_columns; i++) {
 		name = quote_name(r->columns[i].name, a);
-		if ((sequence = r->columns[i].sequence) != NULL)
+		if ((sequence = serial_of(&r->columns[i])) != NULL)
 			append(list, arena_fmt(a,
 					       "ALTER SEQUENCE %s "
 					       "OWNED BY %s.%s",
