@@ -128,7 +128,23 @@ static const char *descending(const struct mapping *m, bool source)
 	return t.s;
 }
 
+/* Only the index is read, and nothing kept. */
 static const char *make_next(const struct mapping *m, bool source)
+{
+	const char *bare = source ? mapping_source_keys(m, "x.")
+				  : mapping_target_keys(m, "x.");
+	size_t size = m->l->n_key + 1;
+
+	return arena_fmt(m->a,
+		"SELECT %s, $%zu::pg_catalog.int8 FROM (SELECT %s FROM %s AS x"
+		" WHERE %s ORDER BY %s OFFSET $%zu::pg_catalog.int8 - 1"
+		" LIMIT 1) AS r",
+		keys_as_text(m, "r", source), size, bare,
+		source ? m->source_ref : m->target_ref,
+		behind(m, bare, ">", 1), bare, size);
+}
+
+static const char *make_rest(const struct mapping *m, bool source)
 {
 	const char *bare = source ? mapping_source_keys(m, "x.")
 				  : mapping_target_keys(m, "x.");
@@ -151,15 +167,20 @@ static const char *make_newest(const struct mapping *m)
 			 descending(m, true));
 }
 
-static const char *make_insert_missing(const struct mapping *m)
+static const char *make_is_empty(const struct mapping *m)
+{
+	return arena_fmt(m->a, "SELECT NOT EXISTS (SELECT FROM %s AS t"
+			 " WHERE %s)", m->target_ref,
+			 in_range(m, mapping_target_keys(m, "t.")));
+}
+
+static const char *make_insert(const struct mapping *m)
 {
 	return arena_fmt(m->a,
 		"INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE"
-		" SELECT %s FROM %s AS s WHERE %s"
-		" ON CONFLICT (%s) DO NOTHING",
+		" SELECT %s FROM %s AS s WHERE %s",
 		m->target_ref, mapping_columns(m), mapping_values(m),
-		m->source_ref, in_range(m, mapping_source_keys(m, "s.")),
-		mapping_target_keys(m, ""));
+		m->source_ref, in_range(m, mapping_source_keys(m, "s.")));
 }
 
 static const char *make_differing(const struct mapping *m)
@@ -359,8 +380,14 @@ void walk_sql_make(const struct lens *l, enum walk_direction d,
 		.target_count = make_count(&m, m.target_ref),
 		.next = make_next(&m, true),
 		.target_next = make_next(&m, false),
+		.rest = make_rest(&m, true),
+		.target_rest = make_rest(&m, false),
 		.newest = make_newest(&m),
-		.insert_missing = make_insert_missing(&m),
+		.target_is_empty = make_is_empty(&m),
+		.insert_all = make_insert(&m),
+		.insert_missing = arena_fmt(a, "%s ON CONFLICT (%s) DO NOTHING",
+					    make_insert(&m),
+					    mapping_target_keys(&m, "")),
 		.differing = make_differing(&m),
 		.stale = make_of_target(&m, arena_fmt(a, " OR %s",
 			mapping_differ(&m, source_value, mapping_target_value, false))),

@@ -32,13 +32,20 @@ struct walk_sql {
 
 	/* (): number of rows, estimated where counting would take long */
 	const char *count, *target_count;
-	/* (k after or NULL, batch size): the last key of the next batch, k text
-	 * columns, and the number of its rows; no row: the end */
+	/* (k after or NULL, batch size): the last key of the next batch if that
+	 * is full, k text columns and the number of its rows */
 	const char *next, *target_next;
+	/* The same for the last batch, which is not full; no row: the end */
+	const char *rest, *target_rest;
 	/* (n): the key before the last n source rows, k text columns; no row:
 	 * there are no more than n */
 	const char *newest;
 
+	/* (range): has the target no row there? */
+	const char *target_is_empty;
+	/* (range): bulk insert of all, which fails (23505) if one is there; it
+	 * costs a third less than the next */
+	const char *insert_all;
 	/* (range): bulk insert of what is missing; the command's count tells
 	 * how many were */
 	const char *insert_missing;

@@ -160,6 +160,43 @@ static bool mend_keys(struct walker *w, struct lens_walk *lw,
 	return sync_found(w, lw, b, lw->sql.stale);
 }
 
+static bool insert(struct walker *w, struct lens_walk *lw,
+		   const struct batch *b, const char *sql, uint64_t *ret_n)
+{
+	PGresult *r = ask_range(w, lw, b, sql);
+
+	if (r == NULL)
+		return false;
+	*ret_n = rows_of(r);
+	PQclear(r);
+	lw->result.inserted += *ret_n;
+	return true;
+}
+
+/*
+ * Where the target has nothing, a plain insert does all there is to do; if a
+ * writer comes between, its key is met (23505) and the batch begins anew.
+ */
+static bool insert_into_nothing(struct walker *w, struct lens_walk *lw,
+				const struct batch *b, bool *ret_all)
+{
+	PGresult *r = ask_range(w, lw, b, lw->sql.target_is_empty);
+	uint64_t n;
+
+	*ret_all = false;
+	if (r == NULL)
+		return false;
+	*ret_all = db_bool(r, 0, 0);
+	PQclear(r);
+	if (!*ret_all || insert(w, lw, b, lw->sql.insert_all, &n))
+		return true;
+	*ret_all = false;
+	if (strcmp(w->problem.sqlstate, "23505") != 0)
+		return false;
+	db_rollback(w->db);
+	return walk_begin(w);
+}
+
 /*
  * If as many rows were inserted as the source has, there was none that could
  * differ: what a writer adds meanwhile, it has put into the target itself.
@@ -167,14 +204,15 @@ static bool mend_keys(struct walker *w, struct lens_walk *lw,
  */
 static bool mend(struct walker *w, struct lens_walk *lw, const struct batch *b)
 {
-	PGresult *r = ask_range(w, lw, b, lw->sql.insert_missing);
 	uint64_t inserted;
+	bool all;
 
-	if (r == NULL)
+	if (!insert_into_nothing(w, lw, b, &all))
 		return false;
-	inserted = rows_of(r);
-	PQclear(r);
-	lw->result.inserted += inserted;
+	if (all)
+		return true;
+	if (!insert(w, lw, b, lw->sql.insert_missing, &inserted))
+		return false;
 	if (inserted == b->rows)
 		return true;
 	if (inserted > 0 && (!walk_commit(w) || !walk_begin(w)))
@@ -401,27 +439,39 @@ static const struct {
 	[WALK_VERIFY_TARGET] = {true, verify_target},
 };
 
-static bool find_batch(struct walker *w, const struct lens_walk *lw,
-		       struct batch *ret)
+static PGresult *ask_next(struct walker *w, const struct lens_walk *lw,
+			  const char *sql)
 {
 	const char *params[WALK_MAX_KEY + 1];
 	size_t n = lw->sql.n_key;
 	char size[12];
-	PGresult *r;
 
 	snprintf(size, sizeof(size), "%u", w->size);
 	for (size_t i = 0; i < n; i++)
 		params[i] = lw->last.set ? lw->last.v[i] : NULL;
 	params[n] = size;
-	r = walk_ask(w, modes[lw->mode].over_target ? lw->sql.target_next
-						    : lw->sql.next,
-		     (int)n + 1, params);
+	return walk_ask(w, sql, (int)n + 1, params);
+}
+
+/* No rows: the end. */
+static bool find_batch(struct walker *w, const struct lens_walk *lw,
+		       struct batch *ret)
+{
+	bool target = modes[lw->mode].over_target;
+	PGresult *r = ask_next(w, lw, target ? lw->sql.target_next
+					     : lw->sql.next);
+
+	if (r != NULL && PQntuples(r) == 0) {
+		PQclear(r);
+		r = ask_next(w, lw, target ? lw->sql.target_rest
+					   : lw->sql.rest);
+	}
 	if (r == NULL)
 		return false;
 	ret->rows = 0;
 	if (PQntuples(r) > 0) {
-		ret->rows = (uint64_t)db_int(r, 0, (int)n);
-		walk_key_set(&ret->upto, n, r, 0);
+		ret->rows = (uint64_t)db_int(r, 0, (int)lw->sql.n_key);
+		walk_key_set(&ret->upto, lw->sql.n_key, r, 0);
 	}
 	PQclear(r);
 	return true;

@@ -122,9 +122,12 @@ static json_t *sql(struct tool *t, char **args)
 	walk_sql_make(t->lens, direction_of(args[0]), &t->a, &s);
 #define TEXT(name) #name, s.name
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s,"
-			 " s:s, s:s, s:s, s:s, s:s, s:s, s:s?}",
+			 " s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s,"
+			 " s:s?}",
 			 TEXT(set_path), TEXT(count), TEXT(target_count),
-			 TEXT(next), TEXT(target_next), TEXT(newest),
+			 TEXT(next), TEXT(target_next), TEXT(rest),
+			 TEXT(target_rest), TEXT(newest),
+			 TEXT(target_is_empty), TEXT(insert_all),
 			 TEXT(insert_missing), TEXT(differing), TEXT(stale),
 			 TEXT(extra), TEXT(compare), TEXT(lock_source),
 			 TEXT(upsert_keys), TEXT(lock_target),
