@@ -248,13 +248,18 @@ static void *grown(void *list, size_t n)
 static void migrations_install(struct plan *pl)
 {
 	struct control *c = pl->control;
+	uint64_t lease_until =
+	    uv_hrtime() + pl->settings->lease_ms * UINT64_C(1000000);
 
 	for (size_t i = 0; i < c->n_databases; i++)
 		for (size_t k = 0; k < c->databases[i]->n_migrations; k++)
 			c->databases[i]->migrations[k]->gone = true;
 	c->databases = grown(c->databases, c->n_databases + pl->n_fresh + 1);
-	for (size_t i = 0; i < pl->n_fresh; i++)
+	for (size_t i = 0; i < pl->n_fresh; i++) {
+		/* Its state has just been read: a first lease from now on. */
+		atomic_store(&pl->fresh[i]->lease.fresh_until_ns, lease_until);
 		c->databases[c->n_databases++] = pl->fresh[i];
+	}
 	for (size_t i = 0; i < pl->n; i++) {
 		struct database *d = pl->databases[i];
 

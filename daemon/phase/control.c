@@ -36,15 +36,6 @@ static struct control *control_create(void)
 	return c;
 }
 
-/* The keepers have just read the state: a first lease from now on. */
-static void leases_begin(struct control *c)
-{
-	uint64_t until = uv_hrtime() + c->settings->lease_ms * 1000000;
-
-	for (size_t i = 0; i < c->n_databases; i++)
-		atomic_store(&c->databases[i]->lease.fresh_until_ns, until);
-}
-
 bool control_start(struct settings *settings, struct control **ret,
 		   struct snapshot **ret_first, struct problem *p)
 {
@@ -53,7 +44,6 @@ bool control_start(struct settings *settings, struct control **ret,
 
 	if (ok) {
 		uv_mutex_lock(&c->lock);
-		leases_begin(c);
 		ok = snapshot_make(c, ret_first, p);
 		uv_mutex_unlock(&c->lock);
 	}
