@@ -131,7 +131,7 @@ static void over(struct limits *l, const char *what, size_t is, size_t most)
 }
 
 static void judge(struct limits *l, const struct count *c,
-		  const struct scanner *s)
+		  const struct lexer *s)
 {
 	if (c->tokens > LIMIT_TOKENS)
 		over(l, "a number of words and signs of", c->tokens,
@@ -162,7 +162,7 @@ void limits_scan(const char *sql, size_t len, const struct ruleset *rules,
 {
 	uint64_t lengths = name_lengths(rules);
 	struct count c = {0};
-	struct scanner s;
+	struct lexer s;
 	struct token t;
 	char before = '(';
 
@@ -170,8 +170,8 @@ void limits_scan(const char *sql, size_t len, const struct ruleset *rules,
 	if (len > rules->max_statement_bytes)
 		over(ret, "a length in bytes of", len,
 		     rules->max_statement_bytes);
-	scanner_init(&s, sql, len);
-	for (scanner_next(&s, &t); t.kind != TOKEN_END; scanner_next(&s, &t)) {
+	lexer_start(&s, sql, len);
+	for (lexer_next(&s, &t); t.kind != TOKEN_END; lexer_next(&s, &t)) {
 		count_token(&c, sql, &t, before);
 		before = t.punct;
 		if (t.kind == TOKEN_QUOTED ||

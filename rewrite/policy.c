@@ -21,11 +21,11 @@ enum { /* short names, so that the table can be read */
 /* clang-format off */
 #define COLUMNS(read, beside, lock, write, cte, merge, copy, trunc, prep, \
 		lockt, maint, view, code, ddl) \
-	{ [USE_READ] = read, [USE_BESIDE] = beside, [USE_LOCK] = lock, \
-	  [USE_WRITE] = write, [USE_CTE_WRITE] = cte, [USE_MERGE] = merge, \
-	  [USE_COPY_IN] = copy, [USE_TRUNCATE] = trunc, [USE_PREPARE] = prep, \
-	  [USE_LOCK_TABLE] = lockt, [USE_MAINTAIN] = maint, [USE_VIEW] = view, \
-	  [USE_CODE] = code, [USE_DDL] = ddl }
+	{ [USE_READ] = (read), [USE_BESIDE] = (beside), [USE_LOCK] = (lock), \
+	  [USE_WRITE] = (write), [USE_CTE_WRITE] = (cte), [USE_MERGE] = (merge), \
+	  [USE_COPY_IN] = (copy), [USE_TRUNCATE] = (trunc), [USE_PREPARE] = (prep), \
+	  [USE_LOCK_TABLE] = (lockt), [USE_MAINTAIN] = (maint), [USE_VIEW] = (view), \
+	  [USE_CODE] = (code), [USE_DDL] = (ddl) }
 
 static const unsigned char policy[PHASE_COUNT][SHAPE_COUNT][USE_COUNT] = {
 	/*                        read   beside lock  write cte   merge copy  trunc  prep  lockt maint view  code  ddl */

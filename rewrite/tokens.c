@@ -5,12 +5,12 @@
 
 #include <string.h>
 
-void scanner_init(struct scanner *s, const char *sql, size_t len)
+void lexer_start(struct lexer *s, const char *sql, size_t len)
 {
-	*s = (struct scanner){.sql = sql, .len = len};
+	*s = (struct lexer){.sql = sql, .len = len};
 }
 
-static int byte_at(const struct scanner *s, size_t at)
+static int byte_at(const struct lexer *s, size_t at)
 {
 	return at < s->len ? (unsigned char)s->sql[at] : -1;
 }
@@ -41,14 +41,14 @@ static bool is_operator(int c)
 	return c > 0 && strchr("~!@#^&|`?+-*/%<>=", c) != NULL;
 }
 
-static size_t line_comment_end(const struct scanner *s, size_t at)
+static size_t line_comment_end(const struct lexer *s, size_t at)
 {
 	while (at < s->len && s->sql[at] != '\n' && s->sql[at] != '\r')
 		at++;
 	return at;
 }
 
-static size_t block_comment_end(struct scanner *s, size_t at)
+static size_t block_comment_end(struct lexer *s, size_t at)
 {
 	unsigned depth = 0;
 
@@ -73,7 +73,7 @@ static size_t block_comment_end(struct scanner *s, size_t at)
 	return at;
 }
 
-static void skip_space(struct scanner *s)
+static void skip_space(struct lexer *s)
 {
 	for (;;) {
 		int c = byte_at(s, s->at), next = byte_at(s, s->at + 1);
@@ -91,7 +91,7 @@ static void skip_space(struct scanner *s)
 
 /* A string goes on behind white space with a line break (section 4.1.2.1):
  * the byte of the next part's quote, or 0. */
-static size_t continuation(const struct scanner *s, size_t at)
+static size_t continuation(const struct lexer *s, size_t at)
 {
 	bool broken = false;
 
@@ -110,7 +110,7 @@ static size_t continuation(const struct scanner *s, size_t at)
 }
 
 /* `at` is behind the opening quote; gives one past the closing one. */
-static size_t quoted_end(struct scanner *s, size_t at, char quote, bool escapes)
+static size_t quoted_end(struct lexer *s, size_t at, char quote, bool escapes)
 {
 	for (; at < s->len; at++) {
 		if (escapes && s->sql[at] == '\\') {
@@ -134,7 +134,7 @@ static size_t quoted_end(struct scanner *s, size_t at, char quote, bool escapes)
 }
 
 /* $tag$ ... $tag$ from its first $; 0 if there is no such tag. */
-static size_t dollar_end(struct scanner *s, size_t at)
+static size_t dollar_end(struct lexer *s, size_t at)
 {
 	size_t tag_end = at + 1, tag_len;
 	const char *end;
@@ -154,7 +154,7 @@ static size_t dollar_end(struct scanner *s, size_t at)
 	return s->len;
 }
 
-static size_t number_end(const struct scanner *s, size_t at)
+static size_t number_end(const struct lexer *s, size_t at)
 {
 	size_t e;
 
@@ -177,7 +177,7 @@ static size_t number_end(const struct scanner *s, size_t at)
 
 /* Section 4.1.3: comments end an operator; a trailing + or - belongs to it
  * only beside certain other bytes. */
-static size_t operator_end(const struct scanner *s, size_t at)
+static size_t operator_end(const struct lexer *s, size_t at)
 {
 	size_t end = at;
 
@@ -199,7 +199,7 @@ static size_t operator_end(const struct scanner *s, size_t at)
 }
 
 /* A bare name, or a string or name with a prefix. */
-static size_t name_end(struct scanner *s, size_t at, enum token_kind *ret_kind)
+static size_t name_end(struct lexer *s, size_t at, enum token_kind *ret_kind)
 {
 	int c = byte_at(s, at) | 0x20, next = byte_at(s, at + 1);
 
@@ -218,7 +218,7 @@ static size_t name_end(struct scanner *s, size_t at, enum token_kind *ret_kind)
 	return at;
 }
 
-static size_t dollar_token_end(struct scanner *s, size_t at,
+static size_t dollar_token_end(struct lexer *s, size_t at,
 			       enum token_kind *ret_kind)
 {
 	size_t end;
@@ -234,7 +234,7 @@ static size_t dollar_token_end(struct scanner *s, size_t at,
 	return end != 0 ? end : at + 1;
 }
 
-static size_t token_end(struct scanner *s, size_t at, enum token_kind *ret_kind)
+static size_t token_end(struct lexer *s, size_t at, enum token_kind *ret_kind)
 {
 	int c = byte_at(s, at), next = byte_at(s, at + 1);
 
@@ -267,7 +267,7 @@ static uint16_t clamp_depth(unsigned depth)
 	return depth < UINT16_MAX ? (uint16_t)depth : UINT16_MAX;
 }
 
-void scanner_next(struct scanner *s, struct token *ret)
+void lexer_next(struct lexer *s, struct token *ret)
 {
 	enum token_kind kind = TOKEN_END;
 	size_t from;
@@ -300,12 +300,12 @@ void tokens_scan(const char *sql, size_t len, size_t n, struct arena *a,
 		 struct tokens *ret)
 {
 	struct token *v = arena_alloc(a, (n + 1) * sizeof(*v));
-	struct scanner s;
+	struct lexer s;
 	size_t i = 0;
 
-	scanner_init(&s, sql, len);
+	lexer_start(&s, sql, len);
 	do
-		scanner_next(&s, &v[i]);
+		lexer_next(&s, &v[i]);
 	while (v[i].kind != TOKEN_END && i++ < n);
 	*ret = (struct tokens){.sql = sql, .n = n, .v = v};
 }

@@ -34,7 +34,7 @@ struct token {
 	char punct;	   /* TOKEN_PUNCT: its first byte; else 0 */
 };
 
-struct scanner {
+struct lexer {
 	const char *sql;
 	size_t len, at;
 	unsigned depth;		/* of ( and [ */
@@ -42,9 +42,9 @@ struct scanner {
 	bool unterminated;	/* a string or comment has no end */
 };
 
-void scanner_init(struct scanner *s, const char *sql, size_t len);
+void lexer_start(struct lexer *s, const char *sql, size_t len);
 /* At the end of the text it gives TOKEN_END, again and again. */
-void scanner_next(struct scanner *s, struct token *ret);
+void lexer_next(struct lexer *s, struct token *ret);
 
 struct tokens {
 	const char *sql;

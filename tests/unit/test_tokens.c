@@ -13,11 +13,11 @@ static void check_tokens(const char *sql, const char *kinds, const char *texts)
 {
 	static const char letters[] = "?.nquslpoX";
 	char got_kinds[64] = "", got_texts[256] = "";
-	struct scanner s;
+	struct lexer s;
 	struct token t;
 
-	scanner_init(&s, sql, strlen(sql));
-	for (scanner_next(&s, &t); t.kind != TOKEN_END; scanner_next(&s, &t)) {
+	lexer_start(&s, sql, strlen(sql));
+	for (lexer_next(&s, &t); t.kind != TOKEN_END; lexer_next(&s, &t)) {
 		strncat(got_kinds, &letters[t.kind], 1);
 		if (*got_texts != '\0')
 			strcat(got_texts, "|");
@@ -68,12 +68,12 @@ static void what_has_no_end_goes_to_the_end(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
-		struct scanner s;
+		struct lexer s;
 		struct token t;
 
-		scanner_init(&s, texts[i], strlen(texts[i]));
+		lexer_start(&s, texts[i], strlen(texts[i]));
 		do
-			scanner_next(&s, &t);
+			lexer_next(&s, &t);
 		while (t.kind != TOKEN_END);
 		assert_true(s.unterminated);
 		assert_int_equal(s.at, strlen(texts[i]));
@@ -82,15 +82,15 @@ static void what_has_no_end_goes_to_the_end(void **state)
 
 static void any_bytes_are_cut_without_gaps_backwards(void **state)
 {
-	struct scanner s;
+	struct lexer s;
 	struct token t;
 	char bytes[256];
 	uint32_t end = 0;
 
 	for (unsigned i = 0; i < 256; i++)
 		bytes[i] = (char)(i * 167 + 13);
-	scanner_init(&s, bytes, sizeof(bytes));
-	for (scanner_next(&s, &t); t.kind != TOKEN_END; scanner_next(&s, &t)) {
+	lexer_start(&s, bytes, sizeof(bytes));
+	for (lexer_next(&s, &t); t.kind != TOKEN_END; lexer_next(&s, &t)) {
 		assert_true(t.from >= end && t.to > t.from);
 		end = t.to;
 	}
@@ -101,12 +101,12 @@ static void depth_counts_what_is_around(void **state)
 {
 	static const char sql[] = "a(b[c])d)e";
 	static const unsigned depths[] = {0, 0, 1, 1, 2, 1, 0, 0, 0, 0};
-	struct scanner s;
+	struct lexer s;
 	struct token t;
 
-	scanner_init(&s, sql, strlen(sql));
+	lexer_start(&s, sql, strlen(sql));
 	for (size_t i = 0; i < sizeof(depths) / sizeof(*depths); i++) {
-		scanner_next(&s, &t);
+		lexer_next(&s, &t);
 		assert_int_equal(t.depth, depths[i]);
 	}
 }
@@ -129,11 +129,11 @@ static void a_name_is_spelled_folded_or_quoted(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		struct scanner s;
+		struct lexer s;
 		struct token t;
 
-		scanner_init(&s, cases[i].text, strlen(cases[i].text));
-		scanner_next(&s, &t);
+		lexer_start(&s, cases[i].text, strlen(cases[i].text));
+		lexer_next(&s, &t);
 		assert_int_equal(token_spells(cases[i].text, &t, cases[i].name),
 				 cases[i].spells);
 	}
