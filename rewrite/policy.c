@@ -60,7 +60,7 @@ static const unsigned char policy[PHASE_COUNT][SHAPE_COUNT][USE_COUNT] = {
 };
 
 static const char *const whats[USE_COUNT] = {
-#define X(id, what) [id] = what,
+#define X(id, what) [id] = (what),
 	USES(X)
 #undef X
 };
