@@ -45,12 +45,15 @@ enum reply_fate {
 };
 
 struct reply {
-	uint8_t kind;		 /* enum reply_kind */
-	uint8_t fate;		 /* enum reply_fate */
-	uint8_t hidden;		 /* trailing columns to cut from its rows */
-	bool silent;		 /* show no rows, NoData on Describe */
-	bool last;		 /* FATE_PROBE: nothing follows of it */
-	bool own_sync;		 /* FATE_PROBE: ends with its own Sync */
+	uint8_t kind;	/* enum reply_kind */
+	uint8_t fate;	/* enum reply_fate */
+	uint8_t hidden; /* trailing columns to cut from its rows */
+	bool silent;	/* show no rows, NoData on Describe */
+	bool last;	/* FATE_PROBE: nothing follows of it */
+	bool own_sync;	/* FATE_PROBE: ends with its own Sync */
+	bool shown;	/* the client has seen something of it */
+	bool again;	/* failed unseen: to be sent again at its 'Z' */
+	uint8_t tries;
 	uint32_t at;		 /* REPLY_QUERY: statements completed so far */
 	uint64_t sent_ns;	 /* 0: not timed */
 	struct planned *planned; /* owned reference, or NULL */

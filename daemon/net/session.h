@@ -59,6 +59,7 @@ enum session_wait {
 	WAIT_HOLD,    /* for DDL on a migration to end */
 	WAIT_PAUSE,   /* for the console's RESUME */
 	WAIT_REPLIES, /* too many answers are owed */
+	WAIT_AGAIN,   /* for its statement to be sent again */
 };
 
 /* The rest of a message that is longer than what was read of it. */

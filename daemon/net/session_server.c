@@ -21,6 +21,7 @@ enum {
 	/* PostgreSQL makes no message above 1 GiB; only rows that must be
 	 * shortened and errors are kept whole. */
 	WHOLE_MAX = 1 << 30,
+	TRIES_MAX = 5, /* of one statement that deadlocks */
 };
 
 enum handled { HANDLED = 1, HANDLED_MORE, HANDLED_BAD };
@@ -197,6 +198,56 @@ static void probe_error(struct session *s, const struct msg_error *e)
 	s->probe_failed = p;
 }
 
+/* What the plan says about the statement of a Query that is being answered. */
+static void query_statement(struct reply *r)
+{
+	const struct plan *plan = r->planned == NULL ? NULL : r->planned->plan;
+
+	r->hidden = 0;
+	r->silent = false;
+	if (plan == NULL || plan->kind != PLAN_EDIT || r->at >= plan->n_stmts)
+		return;
+	r->hidden = plan->stmts[r->at].hidden;
+	r->silent = plan->stmts[r->at].silent;
+}
+
+/*
+ * A statement of ours may meet a deadlock that the client's own would not have
+ * met.  Alone, in no transaction block and with nothing shown, it is sent
+ * again, unseen.
+ */
+static bool server_tries_again(struct session *s, struct reply *head,
+			       const struct msg_error *e)
+{
+	if (head->kind != REPLY_QUERY || head->planned == NULL ||
+	    head->planned->plan->kind != PLAN_EDIT ||
+	    head->planned->plan->writes == 0 ||
+	    head->planned->plan->n_stmts != 1 || head->refusal != NULL)
+		return false;
+	if (s->tx != 'I' || s->replies.count != 1 || head->shown ||
+	    head->tries >= TRIES_MAX || s->wait != WAIT_NOTHING ||
+	    strcmp(e->sqlstate.s, "40P01") != 0)
+		return false;
+	head->again = true;
+	client_wait(s, WAIT_AGAIN);
+	return true;
+}
+
+/* Its ReadyForQuery is here: the same text goes out once more. */
+static void server_send_again(struct session *s, struct reply *head)
+{
+	struct gather *g = &s->worker->to_server;
+	const struct plan *plan = head->planned->plan;
+
+	msg_put_query(gather_made(g), plan->text, plan->len);
+	gather_made_done(g);
+	head->again = false;
+	head->tries++;
+	head->at = 0;
+	query_statement(head);
+	client_go_on(s, WAIT_AGAIN);
+}
+
 static enum handled server_error(struct session *s, const struct frame *f)
 {
 	struct reply *head = replies_head(&s->replies);
@@ -207,6 +258,8 @@ static enum handled server_error(struct session *s, const struct frame *f)
 		return HANDLED_BAD;
 	if (error_is_fatal(&e))
 		s->told_fatal = true;
+	if (head != NULL && !s->told_fatal && server_tries_again(s, head, &e))
+		return HANDLED;
 	if (head == NULL || s->told_fatal)
 		gather_ref(&s->worker->to_client, f->body - HEADER, f->size);
 	else if (head->fate == FATE_PROBE && head->own_sync)
@@ -252,19 +305,6 @@ static enum handled server_cut(struct session *s, const struct frame *f,
 	store_u16(at + HEADER, (uint16_t)(columns - hidden));
 	gather_ref(&s->worker->to_client, at, HEADER + end);
 	return HANDLED;
-}
-
-/* What the plan says about the statement of a Query that is being answered. */
-static void query_statement(struct reply *r)
-{
-	const struct plan *plan = r->planned == NULL ? NULL : r->planned->plan;
-
-	r->hidden = 0;
-	r->silent = false;
-	if (plan == NULL || plan->kind != PLAN_EDIT || r->at >= plan->n_stmts)
-		return;
-	r->hidden = plan->stmts[r->at].hidden;
-	r->silent = plan->stmts[r->at].silent;
 }
 
 /* A statement of the head is complete: what its tag says about others. */
@@ -436,6 +476,12 @@ static enum handled server_message(struct session *s, const struct frame *f,
 		return f->size > WHOLE_MAX ? HANDLED_BAD : HANDLED_MORE;
 	if (step == STEP_ERROR)
 		return server_error(s, f);
+	if (step == STEP_LAST && head->again) {
+		server_send_again(s, head);
+		return HANDLED;
+	}
+	if (head != NULL)
+		head->shown = true;
 	h = server_show(s, head, f, at, have);
 	if (h == HANDLED)
 		server_account(s, head, f, step);

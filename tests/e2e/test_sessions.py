@@ -163,3 +163,26 @@ def test_an_idle_client_costs_little(dual):
         c.close()
     sanitized = 'asan' in str(dual.binary.resolve())
     assert each < (200 if sanitized else 16), f'{each} kB'
+
+
+def test_a_deadlock_that_only_the_sync_met_is_not_the_clients(postgres, dual):
+    """Somebody locks the new row, then waits for the old one, which the
+    client's write holds: the statement is sent again, unseen."""
+    with postgres.connect('sessions', autocommit=False) as other:
+        other.execute("SET deadlock_timeout = '30s'")
+        other.execute('SELECT 1 FROM invoices WHERE id = 9 FOR UPDATE')
+        got = []
+
+        def write():
+            with dual.connect('sessions') as c:
+                got.append(c.execute('UPDATE inovices SET amount = 999 '
+                                     'WHERE id = 9').statusmessage)
+        writer = threading.Thread(target=write)
+        writer.start()
+        time.sleep(0.3)
+        other.execute('SELECT 1 FROM inovices WHERE id = 9 FOR UPDATE')
+        other.rollback()
+        writer.join(20)
+    assert got == ['UPDATE 1']
+    assert postgres.execute('SELECT amount_cents FROM invoices WHERE id = 9',
+                            'sessions') == [(99900,)]
