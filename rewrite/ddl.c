@@ -18,8 +18,8 @@
 #include "rewrite/ddl_part.h"
 #include "rewrite/mapping.h"
 
-enum { OURS, MODEL };		/* whose: MODEL is left out for ddl: manual */
-enum { BEFORE, AFTER };		/* the epoch is raised; the barrier passed */
+enum { OURS, MODEL };	/* whose: MODEL is left out for ddl: manual */
+enum { BEFORE, AFTER }; /* the epoch is raised; the barrier passed */
 
 struct part {
 	enum phase from, to;
@@ -65,8 +65,8 @@ static struct ddl_step *next_step(struct ddl_build *b)
 	return &b->steps[b->n++];
 }
 
-__attribute__((format(printf, 2, 0)))
-static const char *say(struct arena *a, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static const char *
+say(struct arena *a, const char *fmt, va_list args)
 {
 	char text[512];
 
@@ -81,9 +81,9 @@ void ddl_add(struct ddl_build *b, enum ddl_lock lock, const char *sql,
 
 	va_start(args, what);
 	*next_step(b) = (struct ddl_step){
-		.what = say(b->a, what, args),
-		.sql = sql,
-		.locks_source = lock == DDL_LOCKS_SOURCE,
+	    .what = say(b->a, what, args),
+	    .sql = sql,
+	    .locks_source = lock == DDL_LOCKS_SOURCE,
 	};
 	va_end(args);
 }
@@ -96,11 +96,14 @@ void ddl_leave_out(struct ddl_build *b, const char *what, ...)
 	va_start(args, what);
 	said = arena_fmt(b->a, "left out: %s", say(b->a, what, args));
 	va_end(args);
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-		"DO LANGUAGE plpgsql %s",
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(
+		b->a, "DO LANGUAGE plpgsql %s",
 		quote_text(arena_fmt(b->a, "BEGIN RAISE NOTICE '%%', %s; END",
-				     quote_text(said, b->a)), b->a)),
-		"%s", said);
+				     quote_text(said, b->a)),
+			   b->a)),
+	    "%s", said);
 }
 
 void ddl_for_move(const struct lens *l, enum phase from, enum phase to,
@@ -118,9 +121,9 @@ void ddl_for_move(const struct lens *l, enum phase from, enum phase to,
 		    (p->whose == MODEL && !generated))
 			continue;
 		if (!any)
-			ddl_add(&b, DDL_NO_LOCK, arena_fmt(a,
-				"SET LOCAL search_path = %s",
-				mapping_search_path(l, a)),
+			ddl_add(&b, DDL_NO_LOCK,
+				arena_fmt(a, "SET LOCAL search_path = %s",
+					  mapping_search_path(l, a)),
 				"look names up as the mapping does");
 		any = true;
 		p->add(&b);

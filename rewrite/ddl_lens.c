@@ -24,8 +24,9 @@
 static const char *own_ref(const struct lens *l, const char *what,
 			   struct arena *a)
 {
-	return quote_qualified("pgtandem", arena_fmt(a, "%s_%u_%s",
-			       l->migration, l->number, what), a);
+	return quote_qualified(
+	    "pgtandem", arena_fmt(a, "%s_%u_%s", l->migration, l->number, what),
+	    a);
 }
 
 /* 1. The shape. */
@@ -35,7 +36,8 @@ const char *ddl_old_default(const struct column *c, struct arena *a)
 	if (c->generated)
 		return NULL;
 	if (c->identity && c->sequence != NULL)
-		return arena_fmt(a, "pg_catalog.nextval(%s::"
+		return arena_fmt(a,
+				 "pg_catalog.nextval(%s::"
 				 "pg_catalog.regclass)",
 				 quote_text(c->sequence, a));
 	return c->default_expr;
@@ -63,19 +65,23 @@ static void add_shape(struct ddl_build *b)
 	struct sqltext t;
 
 	sqltext_begin(&t, b->a);
-	sqltext_put(&t, "DROP VIEW IF EXISTS %s;\n"
+	sqltext_put(&t,
+		    "DROP VIEW IF EXISTS %s;\n"
 		    "CREATE VIEW %s AS SELECT %s WHERE false;\n",
 		    l->shape_ref, l->shape_ref, shape_columns(l, b->a));
 	for (size_t i = 0; i < l->n_old; i++) {
 		const char *value = ddl_old_default(l->olds[i].column, b->a);
 
 		if (value != NULL)
-			sqltext_put(&t, "ALTER VIEW %s ALTER COLUMN %s"
-				    " SET DEFAULT %s;\n", l->shape_ref,
+			sqltext_put(&t,
+				    "ALTER VIEW %s ALTER COLUMN %s"
+				    " SET DEFAULT %s;\n",
+				    l->shape_ref,
 				    quote_name(l->olds[i].column->name, b->a),
 				    value);
 	}
-	sqltext_put(&t, "CREATE TRIGGER keep_row INSTEAD OF INSERT ON %s"
+	sqltext_put(&t,
+		    "CREATE TRIGGER keep_row INSTEAD OF INSERT ON %s"
 		    " FOR EACH ROW EXECUTE FUNCTION pgtandem.keep_row();\n"
 		    "GRANT SELECT, INSERT ON %s TO PUBLIC",
 		    l->shape_ref, l->shape_ref);
@@ -91,15 +97,19 @@ static void grant_sequences(struct ddl_build *b)
 
 	sqltext_begin(&t, b->a);
 	for (size_t i = 0; i < old->n_columns; i++)
-		for (size_t g = 0; old->columns[i].identity &&
-		     old->columns[i].sequence && g < old->n_grants; g++)
+		for (size_t g = 0;
+		     old->columns[i].identity && old->columns[i].sequence &&
+		     g < old->n_grants;
+		     g++)
 			if (strcmp(old->grants[g].privilege, "INSERT") == 0)
-				sqltext_item(&t, ";\n",
-					     "GRANT USAGE ON SEQUENCE %s TO %s",
-					     old->columns[i].sequence,
-					     old->grants[g].grantee ?
-					     quote_name(old->grants[g].grantee,
-							b->a) : "PUBLIC");
+				sqltext_item(
+				    &t, ";\n",
+				    "GRANT USAGE ON SEQUENCE %s TO %s",
+				    old->columns[i].sequence,
+				    old->grants[g].grantee
+					? quote_name(old->grants[g].grantee,
+						     b->a)
+					: "PUBLIC");
 	if (t.len > 0)
 		ddl_add(b, DDL_NO_LOCK, t.s,
 			"let those who insert draw from identity sequences");
@@ -133,8 +143,8 @@ static bool made_of(const struct lens_new *n, const struct lens *l,
 		    const char *old)
 {
 	for (size_t i = 0; !n->carried && !n->extra && i < n->forward.n; i++)
-		if (strcmp(l->old->columns[n->forward.column[i]].name,
-			   old) == 0)
+		if (strcmp(l->old->columns[n->forward.column[i]].name, old) ==
+		    0)
 			return true;
 	return false;
 }
@@ -151,14 +161,14 @@ static const char *lens_grants(const struct ddl_build *b)
 		    l->lens_ref, quote_name(l->old->owner, b->a));
 	for (size_t i = 0; i < l->old->n_grants; i++) {
 		const struct grant *g = &l->old->grants[i];
-		const char *to = g->grantee ? quote_name(g->grantee, b->a)
-					    : "PUBLIC";
+		const char *to =
+		    g->grantee ? quote_name(g->grantee, b->a) : "PUBLIC";
 
 		if (strstr("SELECT INSERT UPDATE DELETE", g->privilege) == NULL)
 			continue;
 		if (g->column == NULL) {
-			sqltext_put(&t, " GRANT %s ON %s TO %s;",
-				    g->privilege, l->lens_ref, to);
+			sqltext_put(&t, " GRANT %s ON %s TO %s;", g->privilege,
+				    l->lens_ref, to);
 			continue;
 		}
 		sqltext_put(&t, " GRANT %s (%s", g->privilege,
@@ -176,20 +186,22 @@ static const char *lens_grants(const struct ddl_build *b)
 static void add_lens(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
-	const char *body = arena_fmt(b->a,
-		"BEGIN IF pg_catalog.current_setting('server_version_num')"
-		"::pg_catalog.int4 >= 150000 THEN"
-		" ALTER VIEW %s SET (security_invoker = true);"
-		" GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO PUBLIC;"
-		" ELSE %s END IF; END",
-		l->lens_ref, l->lens_ref, lens_grants(b));
+	const char *body = arena_fmt(
+	    b->a,
+	    "BEGIN IF pg_catalog.current_setting('server_version_num')"
+	    "::pg_catalog.int4 >= 150000 THEN"
+	    " ALTER VIEW %s SET (security_invoker = true);"
+	    " GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO PUBLIC;"
+	    " ELSE %s END IF; END",
+	    l->lens_ref, l->lens_ref, lens_grants(b));
 
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-		"DROP VIEW IF EXISTS %s;\n"
-		"CREATE VIEW %s AS SELECT %s FROM %s AS n;\n"
-		"DO LANGUAGE plpgsql %s",
-		l->lens_ref, l->lens_ref, lens_columns(l, b->a), l->new_ref,
-		quote_text(body, b->a)),
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a,
+			  "DROP VIEW IF EXISTS %s;\n"
+			  "CREATE VIEW %s AS SELECT %s FROM %s AS n;\n"
+			  "DO LANGUAGE plpgsql %s",
+			  l->lens_ref, l->lens_ref, lens_columns(l, b->a),
+			  l->new_ref, quote_text(body, b->a)),
 		"create view %s", l->lens_ref);
 }
 
@@ -198,7 +210,7 @@ static void add_lens(struct ddl_build *b)
 static bool text_is_unsteady(const char *type)
 {
 	static const char *const prefixes[] = {
-		"date", "time", "interval", "real", "double", "bytea",
+	    "date", "time", "interval", "real", "double", "bytea",
 	};
 
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
@@ -215,16 +227,18 @@ static const char *pins(const struct lens *l)
 
 	for (size_t i = 0; i < l->n_old; i++)
 		needed |= !l->olds[i].carried &&
-			text_is_unsteady(l->olds[i].column->type);
+			  text_is_unsteady(l->olds[i].column->type);
 	for (size_t i = 0; i < l->n_new; i++)
 		needed |= !l->news[i].carried && !l->news[i].extra &&
-			text_is_unsteady(l->news[i].column->type);
+			  text_is_unsteady(l->news[i].column->type);
 	for (size_t i = 0; i < l->n_key; i++)
-		needed |= text_is_unsteady(
-			l->old->columns[l->key[i].old_index].type);
+		needed |=
+		    text_is_unsteady(l->old->columns[l->key[i].old_index].type);
 	return needed ? " SET DateStyle = 'ISO' SET TimeZone = 'UTC'"
-		" SET IntervalStyle = 'iso_8601' SET extra_float_digits = 3"
-		" SET bytea_output = 'hex'" : "";
+			" SET IntervalStyle = 'iso_8601' SET "
+			"extra_float_digits = 3"
+			" SET bytea_output = 'hex'"
+		      : "";
 }
 
 static const char *key_types(const struct lens *l, struct arena *a)
@@ -248,7 +262,8 @@ static const char *key_is_argument(const struct mapping *m, const char *alias,
 	for (size_t i = 0; i < m->l->n_key; i++)
 		sqltext_item(&t, " AND ", "%s.%s = $%zu", alias,
 			     source ? mapping_source_key(m, i)
-				    : mapping_target_key(m, i), first + i);
+				    : mapping_target_key(m, i),
+			     first + i);
 	return t.s;
 }
 
@@ -266,19 +281,20 @@ static const char *arguments_as_text(const struct lens *l, struct arena *a)
  * there is something to delete then costs less than telling the two apart. */
 static const char *sync_key(const struct mapping *m)
 {
-	return arena_fmt(m->a, "%s;\n\tIF NOT FOUND THEN\n\t%s;\n\tEND IF;",
-		mapping_upsert(m, arena_fmt(m->a, "WHERE %s",
-			key_is_argument(m, "s", true, 2))),
-		mapping_delete(m, arena_fmt(m->a, "WHERE %s",
-			key_is_argument(m, "t", false, 2))));
+	return arena_fmt(
+	    m->a, "%s;\n\tIF NOT FOUND THEN\n\t%s;\n\tEND IF;",
+	    mapping_upsert(m, arena_fmt(m->a, "WHERE %s",
+					key_is_argument(m, "s", true, 2))),
+	    mapping_delete(m, arena_fmt(m->a, "WHERE %s",
+					key_is_argument(m, "t", false, 2))));
 }
 
 /* Is a row that the target refuses a finding, and not an error? */
 static const char *is_lenient(const struct mapping *m)
 {
 	return m->d == WALK_TO_NEW
-		? "m.on_violation = 'quarantine'"
-		: "m.on_violation = 'quarantine' OR m.old_stale";
+		   ? "m.on_violation = 'quarantine'"
+		   : "m.on_violation = 'quarantine' OR m.old_stale";
 }
 
 /*
@@ -294,7 +310,10 @@ static void add_sync(struct ddl_build *b, enum walk_direction d,
 
 	mapping_make(b->l, d, b->a, &m);
 	sync = sync_key(&m);
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(
+		b->a,
 		"CREATE OR REPLACE FUNCTION %s(pg_catalog.int8, %s)"
 		" RETURNS pg_catalog.text LANGUAGE plpgsql VOLATILE"
 		" SECURITY DEFINER SET search_path = %s%s AS $pgtandem$\n"
@@ -320,7 +339,7 @@ static void add_sync(struct ddl_build *b, enum walk_direction d,
 		pins(b->l), is_lenient(&m), name, name, sync, sync, name,
 		b->l->number, quote_text(m.target_ref, b->a),
 		arguments_as_text(b->l, b->a)),
-		"create function %s", ref);
+	    "create function %s", ref);
 }
 
 static void add_lock_old(struct ddl_build *b)
@@ -328,7 +347,10 @@ static void add_lock_old(struct ddl_build *b)
 	struct mapping m;
 
 	mapping_make(b->l, WALK_TO_NEW, b->a, &m);
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(
+		b->a,
 		"CREATE OR REPLACE FUNCTION %s(%s) RETURNS pg_catalog.bool"
 		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
 		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
@@ -336,7 +358,7 @@ static void add_lock_old(struct ddl_build *b)
 		"\tRETURN true;\nEND\n$pgtandem$",
 		b->l->lock_old_ref, key_types(b->l, b->a), b->l->old_ref,
 		key_is_argument(&m, "s", true, 1)),
-		"create function %s", b->l->lock_old_ref);
+	    "create function %s", b->l->lock_old_ref);
 }
 
 void ddl_create_objects(struct ddl_build *b)
@@ -351,9 +373,9 @@ void ddl_create_objects(struct ddl_build *b)
 
 void ddl_drop_views(struct ddl_build *b)
 {
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-		"DROP VIEW IF EXISTS %s, %s", b->l->lens_ref,
-		b->l->shape_ref),
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a, "DROP VIEW IF EXISTS %s, %s", b->l->lens_ref,
+			  b->l->shape_ref),
 		"drop views %s and %s", b->l->lens_ref, b->l->shape_ref);
 }
 
@@ -361,9 +383,9 @@ void ddl_drop_functions(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
 
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
-		"DROP FUNCTION IF EXISTS %s, %s, %s", l->to_new_ref,
-		l->to_old_ref, l->lock_old_ref),
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a, "DROP FUNCTION IF EXISTS %s, %s, %s",
+			  l->to_new_ref, l->to_old_ref, l->lock_old_ref),
 		"drop the functions of %s_%u", l->migration, l->number);
 }
 
@@ -371,8 +393,8 @@ void ddl_drop_functions(struct ddl_build *b)
 
 static const char *trigger_name(const struct lens *l, struct arena *a)
 {
-	return quote_name(arena_fmt(a, "pgtandem_%s_%u_moved", l->migration,
-				    l->number), a);
+	return quote_name(
+	    arena_fmt(a, "pgtandem_%s_%u_moved", l->migration, l->number), a);
 }
 
 static const char *key_columns(const struct mapping *m)
@@ -395,14 +417,17 @@ static const char *key_columns(const struct mapping *m)
 static void add_moved(struct ddl_build *b, enum walk_direction d)
 {
 	bool to_new = d == WALK_TO_NEW;
-	const char *function = own_ref(b->l, to_new ? "moved_old"
-						    : "moved_new", b->a);
+	const char *function =
+	    own_ref(b->l, to_new ? "moved_old" : "moved_new", b->a);
 	const char *sync = to_new ? b->l->to_new_ref : b->l->to_old_ref;
 	const char *trigger = trigger_name(b->l, b->a);
 	struct mapping m;
 
 	mapping_make(b->l, d, b->a, &m);
-	ddl_add(b, DDL_LOCKS_SOURCE, arena_fmt(b->a,
+	ddl_add(
+	    b, DDL_LOCKS_SOURCE,
+	    arena_fmt(
+		b->a,
 		"CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
 		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
 		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
@@ -413,10 +438,9 @@ static void add_moved(struct ddl_build *b, enum walk_direction d)
 		" EXECUTE FUNCTION %s();\n"
 		"ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
 		function, sync, mapping_source_keys(&m, "OLD."), sync,
-		mapping_source_keys(&m, "NEW."), trigger, m.source_ref,
-		trigger, key_columns(&m), m.source_ref, function,
-		m.source_ref, trigger),
-		"create trigger %s on %s", trigger, m.source_ref);
+		mapping_source_keys(&m, "NEW."), trigger, m.source_ref, trigger,
+		key_columns(&m), m.source_ref, function, m.source_ref, trigger),
+	    "create trigger %s on %s", trigger, m.source_ref);
 }
 
 void ddl_create_triggers(struct ddl_build *b)
@@ -429,13 +453,14 @@ void ddl_drop_triggers(struct ddl_build *b)
 {
 	const char *trigger = trigger_name(b->l, b->a);
 
-	ddl_add(b, DDL_LOCKS_SOURCE, arena_fmt(b->a,
-		"DROP TRIGGER IF EXISTS %s ON %s;\n"
-		"DROP TRIGGER IF EXISTS %s ON %s;\n"
-		"DROP FUNCTION IF EXISTS %s, %s",
-		trigger, b->l->old_ref, trigger, b->l->new_ref,
-		own_ref(b->l, "moved_old", b->a),
-		own_ref(b->l, "moved_new", b->a)),
+	ddl_add(b, DDL_LOCKS_SOURCE,
+		arena_fmt(b->a,
+			  "DROP TRIGGER IF EXISTS %s ON %s;\n"
+			  "DROP TRIGGER IF EXISTS %s ON %s;\n"
+			  "DROP FUNCTION IF EXISTS %s, %s",
+			  trigger, b->l->old_ref, trigger, b->l->new_ref,
+			  own_ref(b->l, "moved_old", b->a),
+			  own_ref(b->l, "moved_new", b->a)),
 		"drop triggers %s", trigger);
 }
 
@@ -443,18 +468,21 @@ void ddl_drop_triggers(struct ddl_build *b)
 
 void ddl_empty_new(struct ddl_build *b)
 {
-	ddl_add(b, DDL_LOCKS_SOURCE, arena_fmt(b->a, "TRUNCATE TABLE ONLY %s",
-					       b->l->new_ref),
+	ddl_add(b, DDL_LOCKS_SOURCE,
+		arena_fmt(b->a, "TRUNCATE TABLE ONLY %s", b->l->new_ref),
 		"empty table %s", b->l->new_ref);
 }
 
 void ddl_forget_walk(struct ddl_build *b)
 {
-	ddl_add(b, DDL_NO_LOCK, arena_fmt(b->a,
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(
+		b->a,
 		"DELETE FROM pgtandem.walk WHERE migration = %s AND lens = %u;"
 		"\nDELETE FROM pgtandem.finding"
 		" WHERE migration = %s AND lens = %u",
 		quote_text(b->l->migration, b->a), b->l->number,
 		quote_text(b->l->migration, b->a), b->l->number),
-		"forget earlier walks and findings");
+	    "forget earlier walks and findings");
 }

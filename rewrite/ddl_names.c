@@ -9,20 +9,20 @@ struct scan {
 	struct arena *a;
 	struct sqltext out;
 	const char *at, *end;
-	bool computed;		/* a converted column may be computed back */
+	bool computed; /* a converted column may be computed back */
 	struct renamed *found;
 };
 
 static bool is_word_start(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-		c == '"' || (c & 0x80);
+	       c == '"' || (c & 0x80);
 }
 
 static bool is_word_byte(char c)
 {
 	return (is_word_start(c) && c != '"') || (c >= '0' && c <= '9') ||
-		c == '$';
+	       c == '$';
 }
 
 /* One past a token that is quoted by q, doubled inside it. */
@@ -83,7 +83,7 @@ const char *names_of_old(const struct lens *l, const char *old,
 static bool continues_type(const char *word, size_t len)
 {
 	static const char *const words[] = {
-		"varying", "precision", "without", "with", "time", "zone",
+	    "varying", "precision", "without", "with", "time", "zone",
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
@@ -126,8 +126,10 @@ static void put_column(struct scan *s, const char *old, const char *after)
 	const char *new = names_of_old(s->l, old, &converted);
 
 	if (converted && s->computed) {
-		sqltext_put(&s->out, "%s", lens_reverse(s->l,
-			(unsigned)(c - s->l->old->columns), "", s->a));
+		sqltext_put(
+		    &s->out, "%s",
+		    lens_reverse(s->l, (unsigned)(c - s->l->old->columns), "",
+				 s->a));
 		s->at = after;
 		return;
 	}
@@ -150,8 +152,8 @@ static void take_word(struct scan *s)
 		copy(s, word_end(after + 1, s->end));
 		return;
 	}
-	for (size_t i = 0; i < s->l->n_old &&
-	     !(after < s->end && *after == '('); i++) {
+	for (size_t i = 0;
+	     i < s->l->n_old && !(after < s->end && *after == '('); i++) {
 		const char *name = s->l->olds[i].column->name;
 
 		if (strcmp(quote_name(name, s->a), word) == 0) {
@@ -166,8 +168,12 @@ static const char *rename_part(const struct lens *l, const char *from,
 			       const char *to, bool computed, struct arena *a,
 			       struct renamed *found)
 {
-	struct scan s = {.l = l, .a = a, .at = from, .end = to,
-			 .computed = computed, .found = found};
+	struct scan s = {.l = l,
+			 .a = a,
+			 .at = from,
+			 .end = to,
+			 .computed = computed,
+			 .found = found};
 
 	sqltext_begin(&s.out, a);
 	while (s.at < s.end) {
@@ -223,7 +229,6 @@ void names_in_foreign_key(const struct lens *l, const char *definition,
 	*ret = (struct renamed){0};
 	ours = rename_part(l, definition, references, false, a, ret);
 	actions_text = rename_part(l, actions, end, false, a, ret);
-	ret->text = arena_fmt(a, "%s%.*s%s", ours,
-			      (int)(actions - references), references,
-			      actions_text);
+	ret->text = arena_fmt(a, "%s%.*s%s", ours, (int)(actions - references),
+			      references, actions_text);
 }

@@ -15,10 +15,10 @@
 #include "rewrite/lens.h"
 
 struct renamed {
-	const char *text;	/* with the new names */
-	const char *converted;	/* an old column it names that is converted, or
-				 * NULL */
-	const char *lost;	/* one that no new column stands for alone */
+	const char *text;      /* with the new names */
+	const char *converted; /* an old column it names that is converted, or
+				* NULL */
+	const char *lost;      /* one that no new column stands for alone */
 };
 
 /* `definition` from its start. */

@@ -16,7 +16,7 @@ struct ddl_build {
 	const struct lens *l;
 	struct arena *a;
 	size_t n, cap;
-	struct ddl_step *steps;		/* in a */
+	struct ddl_step *steps; /* in a */
 };
 
 enum ddl_lock { DDL_NO_LOCK, DDL_LOCKS_SOURCE };
@@ -25,7 +25,7 @@ void ddl_add(struct ddl_build *b, enum ddl_lock lock, const char *sql,
 	     const char *what, ...) __attribute__((format(printf, 4, 5)));
 /* A step that only says what is not done, and why. */
 void ddl_leave_out(struct ddl_build *b, const char *what, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 
 /* ddl_model.c: the new relation, the old one's end. */
 void ddl_create_new(struct ddl_build *b);

@@ -19,6 +19,7 @@
  */
 #include "rewrite/ddl.h"
 
+/* clang-format off */
 static const char state_schema[] =
 "CREATE SCHEMA IF NOT EXISTS pgtandem;\n"
 "GRANT USAGE ON SCHEMA pgtandem TO PUBLIC;\n"
@@ -124,6 +125,7 @@ static const char state_schema[] =
 "$pgtandem$;\n"
 "REVOKE ALL ON FUNCTION pgtandem.note_finding(text, int, text, text,"
 " text[], text) FROM PUBLIC;\n";
+/* clang-format on */
 
 const char *ddl_state_schema(void)
 {

@@ -4,12 +4,14 @@
 
 #include "rewrite/sqltext.h"
 
-void mapping_make(const struct lens *l, enum walk_direction d,
-		  struct arena *a, struct mapping *ret)
+void mapping_make(const struct lens *l, enum walk_direction d, struct arena *a,
+		  struct mapping *ret)
 {
 	bool to_new = d == WALK_TO_NEW;
 
-	*ret = (struct mapping){.l = l, .d = d, .a = a,
+	*ret = (struct mapping){.l = l,
+				.d = d,
+				.a = a,
 				.source = to_new ? l->old : l->new,
 				.target = to_new ? l->new : l->old,
 				.source_ref = to_new ? l->old_ref : l->new_ref,
@@ -21,7 +23,8 @@ static const char *key_name(const struct mapping *m, size_t i, bool old)
 	const struct lens_key *k = &m->l->key[i];
 
 	return quote_name(old ? m->l->old->columns[k->old_index].name
-			      : m->l->new->columns[k->new_index].name, m->a);
+			      : m->l->new->columns[k->new_index].name,
+			  m->a);
 }
 
 const char *mapping_source_key(const struct mapping *m, size_t i)
@@ -66,7 +69,8 @@ const char *mapping_join(const struct mapping *m)
 	sqltext_begin(&t, m->a);
 	for (size_t i = 0; i < m->l->n_key; i++)
 		sqltext_item(&t, " AND ", "t.%s = s.%s",
-			     mapping_target_key(m, i), mapping_source_key(m, i));
+			     mapping_target_key(m, i),
+			     mapping_source_key(m, i));
 	return t.s;
 }
 
@@ -91,15 +95,14 @@ bool mapping_is_key(const struct mapping *m, size_t i)
 bool mapping_is_updated(const struct mapping *m, size_t i)
 {
 	return mapping_is_written(m, i) && !mapping_is_key(m, i) &&
-		m->target->columns[i].identity != 'a';
+	       m->target->columns[i].identity != 'a';
 }
 
-const char *mapping_value(const struct mapping *m, size_t i,
-			  const char *prefix)
+const char *mapping_value(const struct mapping *m, size_t i, const char *prefix)
 {
 	return m->d == WALK_TO_NEW
-		? lens_forward(m->l, (unsigned)i, prefix, m->a)
-		: lens_reverse(m->l, (unsigned)i, prefix, m->a);
+		   ? lens_forward(m->l, (unsigned)i, prefix, m->a)
+		   : lens_reverse(m->l, (unsigned)i, prefix, m->a);
 }
 
 const char *mapping_typed_value(const struct mapping *m, size_t i,
@@ -120,9 +123,9 @@ const char *mapping_columns(const struct mapping *m)
 	sqltext_begin(&t, m->a);
 	for (size_t i = 0; i < m->target->n_columns; i++)
 		if (mapping_is_written(m, i))
-			sqltext_item(&t, ", ", "%s",
-				     quote_name(m->target->columns[i].name,
-						m->a));
+			sqltext_item(
+			    &t, ", ", "%s",
+			    quote_name(m->target->columns[i].name, m->a));
 	return t.s;
 }
 
@@ -142,11 +145,12 @@ const char *mapping_values(const struct mapping *m)
 static bool has_exact_equality(const struct column *c)
 {
 	static const uint32_t exact[] = {
-		16 /* bool */, 17 /* bytea */, 18 /* "char" */, 19 /* name */,
-		20 /* int8 */, 21 /* int2 */, 23 /* int4 */, 25 /* text */,
-		26 /* oid */, 790 /* money */, 1043 /* varchar */,
-		1082 /* date */, 1083 /* time */, 1114 /* timestamp */,
-		1184 /* timestamptz */, 2950 /* uuid */,
+	    16 /* bool */,   17 /* bytea */,	   18 /* "char" */,
+	    19 /* name */,   20 /* int8 */,	   21 /* int2 */,
+	    23 /* int4 */,   25 /* text */,	   26 /* oid */,
+	    790 /* money */, 1043 /* varchar */,   1082 /* date */,
+	    1083 /* time */, 1114 /* timestamp */, 1184 /* timestamptz */,
+	    2950 /* uuid */,
 	};
 
 	for (size_t i = 0; i < sizeof(exact) / sizeof(*exact); i++)
@@ -188,8 +192,10 @@ const char *mapping_differ(const struct mapping *m, mapping_side_fn left,
 		sqltext_item(&right_image, ", ", "%s", right(m, i));
 	}
 	if (left_image.len > 0)
-		sqltext_item(&exact, " OR ", "pg_catalog.record_image_ne("
-			     "ROW(%s), ROW(%s))", left_image.s, right_image.s);
+		sqltext_item(&exact, " OR ",
+			     "pg_catalog.record_image_ne("
+			     "ROW(%s), ROW(%s))",
+			     left_image.s, right_image.s);
 	return exact.len > 0 ? exact.s : "false";
 }
 
@@ -213,32 +219,34 @@ static const char *on_conflict(const struct mapping *m)
 	sqltext_begin(&t, m->a);
 	for (size_t i = 0; i < m->target->n_columns; i++)
 		if (mapping_is_updated(m, i))
-			sqltext_item(&t, ", ", "%s = %s",
-				     quote_name(m->target->columns[i].name,
-						m->a),
-				     excluded_value(m, i));
+			sqltext_item(
+			    &t, ", ", "%s = %s",
+			    quote_name(m->target->columns[i].name, m->a),
+			    excluded_value(m, i));
 	if (t.len == 0)
 		return "DO NOTHING";
-	return arena_fmt(m->a, "DO UPDATE SET %s WHERE %s", t.s,
-			 mapping_differ(m, mapping_target_value, excluded_value,
-					true));
+	return arena_fmt(
+	    m->a, "DO UPDATE SET %s WHERE %s", t.s,
+	    mapping_differ(m, mapping_target_value, excluded_value, true));
 }
 
 const char *mapping_upsert(const struct mapping *m, const char *from_where)
 {
-	return arena_fmt(m->a,
-		"INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE SELECT %s"
-		" FROM %s AS s %s ON CONFLICT (%s) %s",
-		m->target_ref, mapping_columns(m), mapping_values(m),
-		m->source_ref, from_where, mapping_target_keys(m, ""),
-		on_conflict(m));
+	return arena_fmt(
+	    m->a,
+	    "INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE SELECT %s"
+	    " FROM %s AS s %s ON CONFLICT (%s) %s",
+	    m->target_ref, mapping_columns(m), mapping_values(m), m->source_ref,
+	    from_where, mapping_target_keys(m, ""), on_conflict(m));
 }
 
 const char *mapping_delete(const struct mapping *m, const char *using_where)
 {
-	return arena_fmt(m->a, "DELETE FROM %s AS t %s AND NOT EXISTS"
-			 " (SELECT FROM %s AS s WHERE %s)", m->target_ref,
-			 using_where, m->source_ref, mapping_join(m));
+	return arena_fmt(m->a,
+			 "DELETE FROM %s AS t %s AND NOT EXISTS"
+			 " (SELECT FROM %s AS s WHERE %s)",
+			 m->target_ref, using_where, m->source_ref,
+			 mapping_join(m));
 }
 
 const char *mapping_search_path(const struct lens *l, struct arena *a)

@@ -24,8 +24,8 @@ struct mapping {
 	const char *source_ref, *target_ref;
 };
 
-void mapping_make(const struct lens *l, enum walk_direction d,
-		  struct arena *a, struct mapping *ret);
+void mapping_make(const struct lens *l, enum walk_direction d, struct arena *a,
+		  struct mapping *ret);
 
 /* The key column's quoted name, the same on both sides only by chance. */
 const char *mapping_source_key(const struct mapping *m, size_t i);

@@ -26,8 +26,8 @@ static void reserve(struct sqltext *t, size_t n)
 	t->s = bigger;
 }
 
-__attribute__((format(printf, 2, 0)))
-static void put(struct sqltext *t, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void
+put(struct sqltext *t, const char *fmt, va_list args)
 {
 	va_list again;
 	int n;

@@ -13,14 +13,14 @@
 #include "config/arena.h"
 
 struct sqltext {
-	struct arena *a;	/* borrowed */
-	char *s;		/* "" until something is put */
+	struct arena *a; /* borrowed */
+	char *s;	 /* "" until something is put */
 	size_t len, cap;
 };
 
 void sqltext_begin(struct sqltext *t, struct arena *a);
 void sqltext_put(struct sqltext *t, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3)));
 /* The separator, unless nothing stands there yet; then the rest. */
 void sqltext_item(struct sqltext *t, const char *separator, const char *fmt,
 		  ...) __attribute__((format(printf, 3, 4)));

@@ -77,12 +77,11 @@ static const char *given_keys(const struct mapping *m)
 	sqltext_begin(&arrays, m->a);
 	sqltext_begin(&names, m->a);
 	for (size_t i = 0; i < m->l->n_key; i++) {
-		sqltext_item(&arrays, ", ", "pg_catalog.unnest($%zu::%s[])", i + 1,
-			     mapping_key_column(m, i)->type);
+		sqltext_item(&arrays, ", ", "pg_catalog.unnest($%zu::%s[])",
+			     i + 1, mapping_key_column(m, i)->type);
 		sqltext_item(&names, ", ", "k%zu", i + 1);
 	}
-	return arena_fmt(m->a, "ROWS FROM (%s) AS u(%s)",
-			 arrays.s, names.s);
+	return arena_fmt(m->a, "ROWS FROM (%s) AS u(%s)", arrays.s, names.s);
 }
 
 static const char *is_given(const struct mapping *m, const char *alias,
@@ -94,7 +93,8 @@ static const char *is_given(const struct mapping *m, const char *alias,
 	for (size_t i = 0; i < m->l->n_key; i++)
 		sqltext_item(&t, " AND ", "%s.%s = u.k%zu", alias,
 			     source ? mapping_source_key(m, i)
-				    : mapping_target_key(m, i), i + 1);
+				    : mapping_target_key(m, i),
+			     i + 1);
 	return t.s;
 }
 
@@ -108,12 +108,12 @@ static const char *source_value(const struct mapping *m, size_t i)
 static const char *make_count(const struct mapping *m, const char *ref)
 {
 	return arena_fmt(m->a,
-		"SELECT CASE WHEN c.reltuples > " COUNTED_AT_MOST
-		" THEN c.reltuples::pg_catalog.int8"
-		" ELSE (SELECT pg_catalog.count(*) FROM %s) END"
-		" FROM pg_catalog.pg_class AS c"
-		" WHERE c.oid = %s::pg_catalog.regclass",
-		ref, quote_text(ref, m->a));
+			 "SELECT CASE WHEN c.reltuples > " COUNTED_AT_MOST
+			 " THEN c.reltuples::pg_catalog.int8"
+			 " ELSE (SELECT pg_catalog.count(*) FROM %s) END"
+			 " FROM pg_catalog.pg_class AS c"
+			 " WHERE c.oid = %s::pg_catalog.regclass",
+			 ref, quote_text(ref, m->a));
 }
 
 static const char *descending(const struct mapping *m, bool source)
@@ -135,13 +135,14 @@ static const char *make_next(const struct mapping *m, bool source)
 				  : mapping_target_keys(m, "x.");
 	size_t size = m->l->n_key + 1;
 
-	return arena_fmt(m->a,
-		"SELECT %s, $%zu::pg_catalog.int8 FROM (SELECT %s FROM %s AS x"
-		" WHERE %s ORDER BY %s OFFSET $%zu::pg_catalog.int8 - 1"
-		" LIMIT 1) AS r",
-		keys_as_text(m, "r", source), size, bare,
-		source ? m->source_ref : m->target_ref,
-		behind(m, bare, ">", 1), bare, size);
+	return arena_fmt(
+	    m->a,
+	    "SELECT %s, $%zu::pg_catalog.int8 FROM (SELECT %s FROM %s AS x"
+	    " WHERE %s ORDER BY %s OFFSET $%zu::pg_catalog.int8 - 1"
+	    " LIMIT 1) AS r",
+	    keys_as_text(m, "r", source), size, bare,
+	    source ? m->source_ref : m->target_ref, behind(m, bare, ">", 1),
+	    bare, size);
 }
 
 static const char *make_rest(const struct mapping *m, bool source)
@@ -149,19 +150,21 @@ static const char *make_rest(const struct mapping *m, bool source)
 	const char *bare = source ? mapping_source_keys(m, "x.")
 				  : mapping_target_keys(m, "x.");
 
-	return arena_fmt(m->a,
-		"SELECT %s, r.\"pgtandem.n\" FROM (SELECT %s,"
-		" pg_catalog.count(*) OVER () AS \"pgtandem.n\" FROM (SELECT %s FROM %s AS x WHERE %s ORDER BY %s"
-		" LIMIT $%zu::pg_catalog.int8) AS x) AS r ORDER BY %s LIMIT 1",
-		keys_as_text(m, "r", source), bare, bare,
-		source ? m->source_ref : m->target_ref,
-		behind(m, bare, ">", 1), bare, m->l->n_key + 1,
-		descending(m, source));
+	return arena_fmt(
+	    m->a,
+	    "SELECT %s, r.\"pgtandem.n\" FROM (SELECT %s,"
+	    " pg_catalog.count(*) OVER () AS \"pgtandem.n\" FROM (SELECT %s "
+	    "FROM %s AS x WHERE %s ORDER BY %s"
+	    " LIMIT $%zu::pg_catalog.int8) AS x) AS r ORDER BY %s LIMIT 1",
+	    keys_as_text(m, "r", source), bare, bare,
+	    source ? m->source_ref : m->target_ref, behind(m, bare, ">", 1),
+	    bare, m->l->n_key + 1, descending(m, source));
 }
 
 static const char *make_newest(const struct mapping *m)
 {
-	return arena_fmt(m->a, "SELECT %s FROM %s AS r ORDER BY %s"
+	return arena_fmt(m->a,
+			 "SELECT %s FROM %s AS r ORDER BY %s"
 			 " OFFSET $1::pg_catalog.int8 LIMIT 1",
 			 keys_as_text(m, "r", true), m->source_ref,
 			 descending(m, true));
@@ -169,39 +172,45 @@ static const char *make_newest(const struct mapping *m)
 
 static const char *make_is_empty(const struct mapping *m)
 {
-	return arena_fmt(m->a, "SELECT NOT EXISTS (SELECT FROM %s AS t"
-			 " WHERE %s)", m->target_ref,
+	return arena_fmt(m->a,
+			 "SELECT NOT EXISTS (SELECT FROM %s AS t"
+			 " WHERE %s)",
+			 m->target_ref,
 			 in_range(m, mapping_target_keys(m, "t.")));
 }
 
 static const char *make_insert(const struct mapping *m)
 {
 	return arena_fmt(m->a,
-		"INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE"
-		" SELECT %s FROM %s AS s WHERE %s",
-		m->target_ref, mapping_columns(m), mapping_values(m),
-		m->source_ref, in_range(m, mapping_source_keys(m, "s.")));
+			 "INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE"
+			 " SELECT %s FROM %s AS s WHERE %s",
+			 m->target_ref, mapping_columns(m), mapping_values(m),
+			 m->source_ref,
+			 in_range(m, mapping_source_keys(m, "s.")));
 }
 
 static const char *make_differing(const struct mapping *m)
 {
-	return arena_fmt(m->a,
-		"SELECT %s FROM %s LEFT JOIN %s ON %s"
-		" WHERE t.%s IS NULL OR %s ORDER BY %s",
-		keys_as_text(m, "s", true), source_in_range(m),
-		target_in_range(m), mapping_join(m), mapping_target_key(m, 0),
-		mapping_differ(m, source_value, mapping_target_value, false),
-		mapping_source_keys(m, "s."));
+	return arena_fmt(
+	    m->a,
+	    "SELECT %s FROM %s LEFT JOIN %s ON %s"
+	    " WHERE t.%s IS NULL OR %s ORDER BY %s",
+	    keys_as_text(m, "s", true), source_in_range(m), target_in_range(m),
+	    mapping_join(m), mapping_target_key(m, 0),
+	    mapping_differ(m, source_value, mapping_target_value, false),
+	    mapping_source_keys(m, "s."));
 }
 
-static const char *make_of_target(const struct mapping *m, const char *or_differ)
+static const char *make_of_target(const struct mapping *m,
+				  const char *or_differ)
 {
 	return arena_fmt(m->a,
-		"SELECT %s FROM %s LEFT JOIN %s ON %s"
-		" WHERE s.%s IS NULL%s ORDER BY %s",
-		keys_as_text(m, "t", false), target_in_range(m),
-		source_in_range(m), mapping_join(m), mapping_source_key(m, 0),
-		or_differ, mapping_target_keys(m, "t."));
+			 "SELECT %s FROM %s LEFT JOIN %s ON %s"
+			 " WHERE s.%s IS NULL%s ORDER BY %s",
+			 keys_as_text(m, "t", false), target_in_range(m),
+			 source_in_range(m), mapping_join(m),
+			 mapping_source_key(m, 0), or_differ,
+			 mapping_target_keys(m, "t."));
 }
 
 /* The source's row s mapped, as relation `m` with the target's columns. */
@@ -212,10 +221,9 @@ static const char *mapped_row(const struct mapping *m)
 	sqltext_begin(&t, m->a);
 	for (size_t i = 0; i < m->target->n_columns; i++)
 		if (m->d == WALK_TO_OLD || !m->l->news[i].extra)
-			sqltext_item(&t, ", ", "%s AS %s",
-				     source_value(m, i),
-				     quote_name(m->target->columns[i].name,
-						m->a));
+			sqltext_item(
+			    &t, ", ", "%s AS %s", source_value(m, i),
+			    quote_name(m->target->columns[i].name, m->a));
 	return arena_fmt(m->a, "CROSS JOIN LATERAL (SELECT %s) AS m", t.s);
 }
 
@@ -235,8 +243,10 @@ static const char *is_lossy(const struct mapping *m)
 
 		if (carried || !mapping_is_written(&back, i))
 			continue;
-		sqltext_item(&t, " OR ", "%s", mapping_differ_one(c,
-			arena_fmt(m->a, "s.%s", quote_name(c->name, m->a)),
+		sqltext_item(
+		    &t, " OR ", "%s",
+		    mapping_differ_one(
+			c, arena_fmt(m->a, "s.%s", quote_name(c->name, m->a)),
 			mapping_typed_value(&back, i, "m."), m->a));
 	}
 	return t.len > 0 ? t.s : NULL;
@@ -244,18 +254,18 @@ static const char *is_lossy(const struct mapping *m)
 
 static const char *make_compare(const struct mapping *m, const char *lossy)
 {
-	return arena_fmt(m->a,
-		"SELECT * FROM (SELECT %s, t.%s IS NULL AS \"pgtandem.m\","
-		" t.%s IS NOT NULL AND (%s) AS \"pgtandem.d\","
-		" %s AS \"pgtandem.l\" FROM %s %s LEFT JOIN %s ON %s) AS r"
-		" WHERE r.\"pgtandem.m\" OR r.\"pgtandem.d\""
-		" OR r.\"pgtandem.l\"",
-		keys_as_text(m, "s", true), mapping_target_key(m, 0),
-		mapping_target_key(m, 0),
-		mapping_differ(m, source_value, mapping_target_value, false),
-		lossy ? lossy : "false", source_in_range(m),
-		lossy ? mapped_row(m) : "", target_in_range(m),
-		mapping_join(m));
+	return arena_fmt(
+	    m->a,
+	    "SELECT * FROM (SELECT %s, t.%s IS NULL AS \"pgtandem.m\","
+	    " t.%s IS NOT NULL AND (%s) AS \"pgtandem.d\","
+	    " %s AS \"pgtandem.l\" FROM %s %s LEFT JOIN %s ON %s) AS r"
+	    " WHERE r.\"pgtandem.m\" OR r.\"pgtandem.d\""
+	    " OR r.\"pgtandem.l\"",
+	    keys_as_text(m, "s", true), mapping_target_key(m, 0),
+	    mapping_target_key(m, 0),
+	    mapping_differ(m, source_value, mapping_target_value, false),
+	    lossy ? lossy : "false", source_in_range(m),
+	    lossy ? mapped_row(m) : "", target_in_range(m), mapping_join(m));
 }
 
 static const char *make_lock(const struct mapping *m, bool source,
@@ -263,7 +273,8 @@ static const char *make_lock(const struct mapping *m, bool source,
 {
 	const char *alias = source ? "s" : "t";
 
-	return arena_fmt(m->a, "SELECT %s FROM %s AS %s JOIN %s ON %s"
+	return arena_fmt(m->a,
+			 "SELECT %s FROM %s AS %s JOIN %s ON %s"
 			 " ORDER BY %s FOR %s OF %s",
 			 keys_as_text(m, alias, source),
 			 source ? m->source_ref : m->target_ref, alias,
@@ -276,9 +287,11 @@ static const char *make_lock(const struct mapping *m, bool source,
 /* The alias is no column's name: that would come first. */
 static const char *json(const struct mapping *m, const char *columns)
 {
-	return arena_fmt(m->a, "(SELECT pg_catalog.row_to_json("
+	return arena_fmt(m->a,
+			 "(SELECT pg_catalog.row_to_json("
 			 "\"pgtandem.row\") FROM (SELECT %s)"
-			 " AS \"pgtandem.row\")", columns);
+			 " AS \"pgtandem.row\")",
+			 columns);
 }
 
 /* A row of JSON: the mapped columns under the target's names. */
@@ -289,9 +302,9 @@ static const char *image(const struct mapping *m, mapping_side_fn side)
 	sqltext_begin(&t, m->a);
 	for (size_t i = 0; i < m->target->n_columns; i++)
 		if (mapping_is_written(m, i))
-			sqltext_item(&t, ", ", "%s AS %s", side(m, i),
-				     quote_name(m->target->columns[i].name,
-						m->a));
+			sqltext_item(
+			    &t, ", ", "%s AS %s", side(m, i),
+			    quote_name(m->target->columns[i].name, m->a));
 	return json(m, t.s);
 }
 
@@ -304,19 +317,20 @@ static const char *make_recheck(const struct mapping *m)
 	sqltext_begin(&keys, m->a);
 	for (size_t i = 0; i < m->l->n_key; i++)
 		sqltext_item(&keys, ", ", "u.k%zu::pg_catalog.text", i + 1);
-	return arena_fmt(m->a,
-		"SELECT %s, CASE WHEN s.%s IS NULL THEN 'extra'"
-		" WHEN t.%s IS NULL THEN 'missing' ELSE 'different' END,"
-		" CASE WHEN s.%s IS NOT NULL THEN %s END,"
-		" CASE WHEN t.%s IS NOT NULL THEN %s END"
-		" FROM %s LEFT JOIN %s AS s ON %s LEFT JOIN %s AS t ON %s"
-		" WHERE (s.%s IS NULL) <> (t.%s IS NULL)"
-		" OR (s.%s IS NOT NULL AND t.%s IS NOT NULL AND (%s))",
-		keys.s, sk, tk, sk, image(m, source_value), tk,
-		image(m, mapping_target_value), given_keys(m), m->source_ref,
-		is_given(m, "s", true), m->target_ref, is_given(m, "t", false),
-		sk, tk, sk, tk,
-		mapping_differ(m, source_value, mapping_target_value, false));
+	return arena_fmt(
+	    m->a,
+	    "SELECT %s, CASE WHEN s.%s IS NULL THEN 'extra'"
+	    " WHEN t.%s IS NULL THEN 'missing' ELSE 'different' END,"
+	    " CASE WHEN s.%s IS NOT NULL THEN %s END,"
+	    " CASE WHEN t.%s IS NOT NULL THEN %s END"
+	    " FROM %s LEFT JOIN %s AS s ON %s LEFT JOIN %s AS t ON %s"
+	    " WHERE (s.%s IS NULL) <> (t.%s IS NULL)"
+	    " OR (s.%s IS NOT NULL AND t.%s IS NOT NULL AND (%s))",
+	    keys.s, sk, tk, sk, image(m, source_value), tk,
+	    image(m, mapping_target_value), given_keys(m), m->source_ref,
+	    is_given(m, "s", true), m->target_ref, is_given(m, "t", false), sk,
+	    tk, sk, tk,
+	    mapping_differ(m, source_value, mapping_target_value, false));
 }
 
 /* The converted source columns as they are, and as they would come back. */
@@ -333,8 +347,8 @@ static const char *make_recheck_lossy(const struct mapping *m,
 	sqltext_begin(&is, m->a);
 	sqltext_begin(&would_be, m->a);
 	for (size_t i = 0; i < back.target->n_columns; i++) {
-		const char *name = quote_name(back.target->columns[i].name,
-					      m->a);
+		const char *name =
+		    quote_name(back.target->columns[i].name, m->a);
 
 		if (!mapping_is_written(&back, i))
 			continue;
@@ -343,11 +357,11 @@ static const char *make_recheck_lossy(const struct mapping *m,
 			     mapping_typed_value(&back, i, "m."), name);
 	}
 	return arena_fmt(m->a,
-		"SELECT %s, 'lossy', %s, %s"
-		" FROM %s JOIN %s AS s ON %s %s WHERE %s",
-		keys_as_text(m, "s", true), json(m, is.s),
-		json(m, would_be.s), given_keys(m),
-		m->source_ref, is_given(m, "s", true), mapped_row(m), lossy);
+			 "SELECT %s, 'lossy', %s, %s"
+			 " FROM %s JOIN %s AS s ON %s %s WHERE %s",
+			 keys_as_text(m, "s", true), json(m, is.s),
+			 json(m, would_be.s), given_keys(m), m->source_ref,
+			 is_given(m, "s", true), mapped_row(m), lossy);
 }
 
 static void make_sync(const struct mapping *m, struct walk_sql *ret)
@@ -355,8 +369,7 @@ static void make_sync(const struct mapping *m, struct walk_sql *ret)
 	const char *in_keys = arena_fmt(m->a, "JOIN %s ON %s WHERE true",
 					given_keys(m), is_given(m, "s", true));
 	const char *of_keys = arena_fmt(m->a, "USING %s WHERE %s",
-					given_keys(m),
-					is_given(m, "t", false));
+					given_keys(m), is_given(m, "t", false));
 
 	ret->lock_source = make_lock(m, true, "SHARE");
 	ret->upsert_keys = mapping_upsert(m, in_keys);
@@ -364,8 +377,8 @@ static void make_sync(const struct mapping *m, struct walk_sql *ret)
 	ret->delete_keys = mapping_delete(m, of_keys);
 }
 
-void walk_sql_make(const struct lens *l, enum walk_direction d,
-		   struct arena *a, struct walk_sql *ret)
+void walk_sql_make(const struct lens *l, enum walk_direction d, struct arena *a,
+		   struct walk_sql *ret)
 {
 	struct mapping m;
 	const char *lossy;
@@ -373,28 +386,30 @@ void walk_sql_make(const struct lens *l, enum walk_direction d,
 	mapping_make(l, d, a, &m);
 	lossy = is_lossy(&m);
 	*ret = (struct walk_sql){
-		.n_key = l->n_key,
-		.set_path = arena_fmt(a, "SET search_path = %s",
-				      mapping_search_path(l, a)),
-		.count = make_count(&m, m.source_ref),
-		.target_count = make_count(&m, m.target_ref),
-		.next = make_next(&m, true),
-		.target_next = make_next(&m, false),
-		.rest = make_rest(&m, true),
-		.target_rest = make_rest(&m, false),
-		.newest = make_newest(&m),
-		.target_is_empty = make_is_empty(&m),
-		.insert_all = make_insert(&m),
-		.insert_missing = arena_fmt(a, "%s ON CONFLICT (%s) DO NOTHING",
-					    make_insert(&m),
-					    mapping_target_keys(&m, "")),
-		.differing = make_differing(&m),
-		.stale = make_of_target(&m, arena_fmt(a, " OR %s",
-			mapping_differ(&m, source_value, mapping_target_value, false))),
-		.extra = make_of_target(&m, ""),
-		.compare = make_compare(&m, lossy),
-		.recheck = make_recheck(&m),
-		.recheck_lossy = make_recheck_lossy(&m, lossy),
+	    .n_key = l->n_key,
+	    .set_path =
+		arena_fmt(a, "SET search_path = %s", mapping_search_path(l, a)),
+	    .count = make_count(&m, m.source_ref),
+	    .target_count = make_count(&m, m.target_ref),
+	    .next = make_next(&m, true),
+	    .target_next = make_next(&m, false),
+	    .rest = make_rest(&m, true),
+	    .target_rest = make_rest(&m, false),
+	    .newest = make_newest(&m),
+	    .target_is_empty = make_is_empty(&m),
+	    .insert_all = make_insert(&m),
+	    .insert_missing =
+		arena_fmt(a, "%s ON CONFLICT (%s) DO NOTHING", make_insert(&m),
+			  mapping_target_keys(&m, "")),
+	    .differing = make_differing(&m),
+	    .stale = make_of_target(
+		&m, arena_fmt(a, " OR %s",
+			      mapping_differ(&m, source_value,
+					     mapping_target_value, false))),
+	    .extra = make_of_target(&m, ""),
+	    .compare = make_compare(&m, lossy),
+	    .recheck = make_recheck(&m),
+	    .recheck_lossy = make_recheck_lossy(&m, lossy),
 	};
 	make_sync(&m, ret);
 }

@@ -77,11 +77,12 @@ struct walk_sql {
 	 * or different), the source's row mapped and the target's, as JSON */
 	const char *recheck;
 	/* (keys): those that are still lossy: k text columns, kind (lossy), the
-	 * source's row and what would come back.  NULL: nothing is converted. */
+	 * source's row and what would come back.  NULL: nothing is converted.
+	 */
 	const char *recheck_lossy;
 };
 
-void walk_sql_make(const struct lens *l, enum walk_direction d,
-		   struct arena *a, struct walk_sql *ret);
+void walk_sql_make(const struct lens *l, enum walk_direction d, struct arena *a,
+		   struct walk_sql *ret);
 
 #endif

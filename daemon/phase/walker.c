@@ -27,26 +27,27 @@
 
 enum {
 	START_BATCH = 1000,
-	LOOK_EVERY_MS = 500,	/* at the server's pressure */
-	PRESSED_MS = 2000,	/* longest wait for others' locks, per batch */
-	MIN_RETRY_MS = 50, MAX_RETRY_MS = 5000,
+	LOOK_EVERY_MS = 500, /* at the server's pressure */
+	PRESSED_MS = 2000,   /* longest wait for others' locks, per batch */
+	MIN_RETRY_MS = 50,
+	MAX_RETRY_MS = 5000,
 };
 
 static const char *const mode_names[] = {
-#define X(id, name, what) [id] = name,
-	WALK_MODES(X)
+#define X(id, name, what) [(id)] = (name),
+    WALK_MODES(X)
 #undef X
 };
 
 static const char *const job_names[] = {
-#define X(id, name) [id] = name,
-	WALK_JOBS(X)
+#define X(id, name) [(id)] = (name),
+    WALK_JOBS(X)
 #undef X
 };
 
 static const char *const state_names[] = {
-#define X(id, name) [id] = name,
-	WALK_STATES(X)
+#define X(id, name) [(id)] = (name),
+    WALK_STATES(X)
 #undef X
 };
 
@@ -67,16 +68,22 @@ const char *walk_state_name(enum walk_state s)
 
 /* The modes of a job are walked in the order of the enum. */
 static const bool has_mode[WALK_JOB_COUNT][WALK_MODE_COUNT] = {
-	[WALK_JOB_FILL] = {
-		[WALK_MEND_KEYS] = true, [WALK_MEND] = true,
-		[WALK_DRAIN] = true, [WALK_SWEEP] = true,
-		[WALK_VERIFY] = true, [WALK_VERIFY_TARGET] = true,
+    [WALK_JOB_FILL] =
+	{
+	    [WALK_MEND_KEYS] = true,
+	    [WALK_MEND] = true,
+	    [WALK_DRAIN] = true,
+	    [WALK_SWEEP] = true,
+	    [WALK_VERIFY] = true,
+	    [WALK_VERIFY_TARGET] = true,
 	},
-	[WALK_JOB_VERIFY] = {
-		[WALK_VERIFY] = true, [WALK_VERIFY_TARGET] = true,
+    [WALK_JOB_VERIFY] =
+	{
+	    [WALK_VERIFY] = true,
+	    [WALK_VERIFY_TARGET] = true,
 	},
-	[WALK_JOB_NEWEST] = { [WALK_VERIFY] = true },
-	[WALK_JOB_REPAIR] = { [WALK_RETRY] = true },
+    [WALK_JOB_NEWEST] = {[WALK_VERIFY] = true},
+    [WALK_JOB_REPAIR] = {[WALK_RETRY] = true},
 };
 
 static enum walk_mode next_mode(enum walk_job job, enum walk_mode from)
@@ -145,8 +152,8 @@ void walk_wait_for(struct walker *w, const char *fmt, ...)
 	va_start(args, fmt);
 	pthread_mutex_lock(&w->lock);
 	w->progress.state = WALK_WAITING;
-	vsnprintf(w->progress.waiting_for, sizeof(w->progress.waiting_for),
-		  fmt, args);
+	vsnprintf(w->progress.waiting_for, sizeof(w->progress.waiting_for), fmt,
+		  args);
 	pthread_mutex_unlock(&w->lock);
 	va_end(args);
 }
@@ -219,8 +226,8 @@ static void show(struct walker *w, const struct lens_walk *at)
 		g->rows_done += lw->rows_done;
 		g->rows_total += lw->rows_total;
 	}
-	g->eta_s = rate > 0 ? (int64_t)((g->rows_total - g->rows_done) / rate)
-			    : -1;
+	g->eta_s =
+	    rate > 0 ? (int64_t)((g->rows_total - g->rows_done) / rate) : -1;
 	print_position(at, g->position, sizeof(g->position));
 	pthread_mutex_unlock(&w->lock);
 }
@@ -241,11 +248,11 @@ static bool wait_while_paused(struct walker *w)
 }
 
 static const char pressure_sql[] =
-	"SELECT COALESCE((SELECT (1000 * EXTRACT(epoch FROM"
-	" pg_catalog.max(replay_lag)))::pg_catalog.int8"
-	" FROM pg_catalog.pg_stat_replication), 0),"
-	" (SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks"
-	" WHERE NOT granted)";
+    "SELECT COALESCE((SELECT (1000 * EXTRACT(epoch FROM"
+    " pg_catalog.max(replay_lag)))::pg_catalog.int8"
+    " FROM pg_catalog.pg_stat_replication), 0),"
+    " (SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks"
+    " WHERE NOT granted)";
 
 enum pressure { PRESSURE_NONE, PRESSURE_LAG, PRESSURE_OTHER, PRESSURE_UNKNOWN };
 
@@ -271,7 +278,7 @@ static enum pressure look_at_pressure(struct walker *w)
 		result = PRESSURE_OTHER;
 	} else if (w->req.overloaded && w->req.overloaded(w->req.arg)) {
 		walk_wait_for(w, "the application's statements, which got "
-			      "slower");
+				 "slower");
 		result = PRESSURE_OTHER;
 	}
 	return result;
@@ -352,16 +359,17 @@ static enum walk_outcome recover(struct walker *w, struct lens_walk *lw,
 		return OUTCOME_FATAL;
 	if (outcome == OUTCOME_DATA && b->rows == 1)
 		return walk_skip_row(w, lw, b);
-	if ((outcome == OUTCOME_DATA || outcome == OUTCOME_BUSY) &&
-	    b->rows > 1)
+	if ((outcome == OUTCOME_DATA || outcome == OUTCOME_BUSY) && b->rows > 1)
 		w->size = (unsigned)(b->rows / 2);
 	if (outcome == OUTCOME_DATA)
 		return OUTCOME_OK;
 	if (outcome != OUTCOME_BUSY && outcome != OUTCOME_FULL)
 		return outcome;
 	(*tries)++;
-	walk_wait_for(w, "%s", outcome == OUTCOME_BUSY ? "locks"
-		      : "the server, which lacks something");
+	walk_wait_for(w, "%s",
+		      outcome == OUTCOME_BUSY
+			  ? "locks"
+			  : "the server, which lacks something");
 	if (!walk_sleep(w, ms < MAX_RETRY_MS ? ms : MAX_RETRY_MS))
 		return OUTCOME_STOPPED;
 	walk_go_on(w);
@@ -414,8 +422,10 @@ static enum walk_outcome complete_mode(struct walker *w, struct lens_walk *lw)
 	}
 	walk_key_clear(&lw->last);
 	return walk_begin(w) &&
-		walk_store(w, lw, lw->done ? "done" : "running") &&
-		walk_commit(w) ? OUTCOME_OK : walk_failed(w);
+		       walk_store(w, lw, lw->done ? "done" : "running") &&
+		       walk_commit(w)
+		   ? OUTCOME_OK
+		   : walk_failed(w);
 }
 
 /* One mode for all lenses.  A drain is one for all of them. */
@@ -478,8 +488,10 @@ static enum walk_outcome run(struct walker *w)
 		walk_disconnect(w);
 		if (w->processed > done)
 			ms = MIN_RETRY_MS;
-		walk_wait_for(w, "%s", outcome == OUTCOME_BUSY
-			      ? "another walker or its locks" : "the server");
+		walk_wait_for(w, "%s",
+			      outcome == OUTCOME_BUSY
+				  ? "another walker or its locks"
+				  : "the server");
 		log_warn("walk of %s: %s: %s; trying again", w->req.migration,
 			 w->problem.sqlstate, w->problem.message);
 		if (!walk_sleep(w, ms))
@@ -551,8 +563,8 @@ static unsigned or_else(unsigned given, unsigned otherwise)
 
 static void init_lenses(struct walker *w)
 {
-	w->lenses = arena_alloc(&w->arena,
-				w->req.n_lenses * sizeof(*w->lenses));
+	w->lenses =
+	    arena_alloc(&w->arena, w->req.n_lenses * sizeof(*w->lenses));
 	for (size_t i = 0; i < w->req.n_lenses; i++) {
 		struct lens_walk *lw = &w->lenses[i];
 		bool to_new = w->req.direction == WALK_TO_NEW;

@@ -25,32 +25,35 @@
 /* X(constant, name, what it does) in the order of a whole fill. */
 #define WALK_MODES(X) \
 	X(WALK_MEND_KEYS, "mend_keys", "syncs the keys that the target has") \
-	X(WALK_MEND, "mend", "inserts what the target lacks, syncs what differs") \
-	X(WALK_DRAIN, "drain", "waits for the transactions that ran meanwhile") \
+	X(WALK_MEND, "mend", \
+	  "inserts what the target lacks, syncs what differs") \
+	X(WALK_DRAIN, "drain", \
+	  "waits for the transactions that ran meanwhile") \
 	X(WALK_SWEEP, "sweep", "deletes target rows that the source lacks") \
 	X(WALK_VERIFY, "verify", "compares every source row with its target") \
-	X(WALK_VERIFY_TARGET, "verify_target", "looks for rows only in the target") \
+	X(WALK_VERIFY_TARGET, "verify_target", \
+	  "looks for rows only in the target") \
 	X(WALK_RETRY, "repair", "syncs the keys of the findings")
 
 enum walk_mode {
 #define X(id, name, what) id,
 	WALK_MODES(X)
 #undef X
-	WALK_MODE_COUNT
+	    WALK_MODE_COUNT
 };
 
 /* X(constant, name in pgtandem.walk.job) */
 #define WALK_JOBS(X) \
-	X(WALK_JOB_FILL, "fill")	/* mend_keys ... verify_target */ \
-	X(WALK_JOB_VERIFY, "verify")	/* verify, verify_target */ \
-	X(WALK_JOB_NEWEST, "newest")	/* verify of the last `newest` keys */ \
-	X(WALK_JOB_REPAIR, "repair")	/* repair of the open findings */
+	X(WALK_JOB_FILL, "fill")     /* mend_keys ... verify_target */ \
+	X(WALK_JOB_VERIFY, "verify") /* verify, verify_target */ \
+	X(WALK_JOB_NEWEST, "newest") /* verify of the last `newest` keys */ \
+	X(WALK_JOB_REPAIR, "repair") /* repair of the open findings */
 
 enum walk_job {
 #define X(id, name) id,
 	WALK_JOBS(X)
 #undef X
-	WALK_JOB_COUNT
+	    WALK_JOB_COUNT
 };
 
 /* X(constant, name in pgtandem.walk.state and SHOW BACKFILL) */
@@ -58,23 +61,23 @@ enum walk_job {
 	X(WALK_READY, "ready") \
 	X(WALK_RUNNING, "running") \
 	X(WALK_PAUSED, "paused") \
-	X(WALK_WAITING, "waiting")	/* see walk_progress.waiting_for */ \
-	X(WALK_STOPPED, "stopped")	/* by walker_stop; can be run again */ \
+	X(WALK_WAITING, "waiting") /* see walk_progress.waiting_for */ \
+	X(WALK_STOPPED, "stopped") /* by walker_stop; can be run again */ \
 	X(WALK_DONE, "done") \
-	X(WALK_FAILED, "failed")	/* see walk_progress.error */
+	X(WALK_FAILED, "failed") /* see walk_progress.error */
 
 enum walk_state {
 #define X(id, name) id,
 	WALK_STATES(X)
 #undef X
-	WALK_STATE_COUNT
+	    WALK_STATE_COUNT
 };
 
 struct walk_result {
-	uint64_t compared;	/* source rows, of verify */
+	uint64_t compared; /* source rows, of verify */
 	uint64_t missing, extra, different, lossy;
-	uint64_t inserted, synced, swept;	/* rows of mend, sweep, repair */
-	uint64_t violations;	/* rows that the target refuses: findings */
+	uint64_t inserted, synced, swept; /* rows of mend, sweep, repair */
+	uint64_t violations; /* rows that the target refuses: findings */
 };
 
 /*
@@ -82,20 +85,20 @@ struct walk_result {
  * life.
  */
 struct walk_request {
-	const char *conninfo;	/* libpq: host, port, dbname and user */
+	const char *conninfo; /* libpq: host, port, dbname and user */
 	const char *migration;
 	enum walk_job job;
 	enum walk_direction direction;
 	size_t n_lenses;
-	const struct lens *const *lenses;	/* all of the migration */
-	unsigned newest;	/* WALK_JOB_NEWEST: keys per lens; 0: 1000 */
-	bool restart;		/* forget a stored position: from the start.
-				 * Jobs other than a fill always do. */
-	uint64_t rate;		/* rows per second; 0: no limit */
-	bool paused;		/* starts paused */
-	unsigned batch_ms;	/* time that one batch should take; 0: 100 */
-	unsigned max_lag_ms;	/* replication lag to wait at; 0: 10000 */
-	unsigned max_waiters;	/* backends waiting for locks to wait at; 0: 8 */
+	const struct lens *const *lenses; /* all of the migration */
+	unsigned newest;      /* WALK_JOB_NEWEST: keys per lens; 0: 1000 */
+	bool restart;	      /* forget a stored position: from the start.
+			       * Jobs other than a fill always do. */
+	uint64_t rate;	      /* rows per second; 0: no limit */
+	bool paused;	      /* starts paused */
+	unsigned batch_ms;    /* time that one batch should take; 0: 100 */
+	unsigned max_lag_ms;  /* replication lag to wait at; 0: 10000 */
+	unsigned max_waiters; /* backends waiting for locks to wait at; 0: 8 */
 	/*
 	 * WALK_DRAIN.  `drain_begin` is called once when the mend has ended,
 	 * then `drained` about five times a second until it returns true:
@@ -118,14 +121,14 @@ struct walk_progress {
 	enum walk_state state;
 	enum walk_mode mode;
 	enum walk_direction direction;
-	uint64_t rows_done, rows_total;	/* of this mode, all lenses; the total
+	uint64_t rows_done, rows_total; /* of this mode, all lenses; the total
 					 * is an estimate until its end */
 	uint64_t rows_per_s;		/* over the last ten seconds */
 	int64_t eta_s;			/* of this mode; -1: not known */
 	uint64_t rate;			/* the cap in force; 0: none */
-	char waiting_for[96];	/* "replication lag of 12 s"; "" if not waiting */
-	char position[256];	/* "2: 1000, x": lens and last key */
-	char error[1024];	/* the last one, also when it is being retried */
+	char waiting_for[96]; /* "replication lag of 12 s"; "" if not waiting */
+	char position[256];   /* "2: 1000, x": lens and last key */
+	char error[1024];     /* the last one, also when it is being retried */
 	struct walk_result result;
 };
 
@@ -133,19 +136,19 @@ struct walker;
 
 /* Life.  Nothing is connected before it runs. */
 struct walker *walker_create(const struct walk_request *req)
-	__attribute__((returns_nonnull));
+    __attribute__((returns_nonnull));
 /* Runs in the caller's thread until the job is done, stopped or failed.
  * Connection losses are not failures: it tries again until stopped.  False
  * with `p` filled when it failed or was stopped (57014). */
 bool walker_run(struct walker *w, struct problem *p)
-	__attribute__((warn_unused_result));
+    __attribute__((warn_unused_result));
 /* The same in a thread of its own; once per walker. */
 void walker_spawn(struct walker *w);
 /* Stops, joins and frees.  Never from the walker's own callbacks. */
 void walker_free(struct walker *w);
 
 /* Use, from any thread. */
-void walker_stop(struct walker *w);	/* ends after the current batch */
+void walker_stop(struct walker *w); /* ends after the current batch */
 void walker_pause(struct walker *w);
 void walker_resume(struct walker *w);
 void walker_set_rate(struct walker *w, uint64_t rows_per_s);

@@ -220,8 +220,7 @@ static bool mend(struct walker *w, struct lens_walk *lw, const struct batch *b)
 	return sync_found(w, lw, b, lw->sql.differing);
 }
 
-static bool sweep(struct walker *w, struct lens_walk *lw,
-		  const struct batch *b)
+static bool sweep(struct walker *w, struct lens_walk *lw, const struct batch *b)
 {
 	return sync_found(w, lw, b, lw->sql.extra);
 }
@@ -229,10 +228,10 @@ static bool sweep(struct walker *w, struct lens_walk *lw,
 static void count_finding(struct walk_result *r, enum finding_kind kind)
 {
 	uint64_t *const counts[FINDING_KINDS] = {
-		[FINDING_MISSING] = &r->missing,
-		[FINDING_EXTRA] = &r->extra,
-		[FINDING_DIFFERENT] = &r->different,
-		[FINDING_LOSSY] = &r->lossy,
+	    [FINDING_MISSING] = &r->missing,
+	    [FINDING_EXTRA] = &r->extra,
+	    [FINDING_DIFFERENT] = &r->different,
+	    [FINDING_LOSSY] = &r->lossy,
 	};
 
 	(*counts[kind])++;
@@ -244,8 +243,10 @@ static enum finding_kind kind_of(const char *name)
 		const char *name;
 		enum finding_kind kind;
 	} kinds[] = {
-		{"missing", FINDING_MISSING}, {"extra", FINDING_EXTRA},
-		{"different", FINDING_DIFFERENT}, {"lossy", FINDING_LOSSY},
+	    {"missing", FINDING_MISSING},
+	    {"extra", FINDING_EXTRA},
+	    {"different", FINDING_DIFFERENT},
+	    {"lossy", FINDING_LOSSY},
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
@@ -305,11 +306,10 @@ static bool verify(struct walker *w, struct lens_walk *lw,
 	lw->result.compared += b->rows;
 	if (PQntuples(keys) > 0)
 		ok = walk_commit(w) && walk_begin(w) &&
-			note_found(w, lw, keys, n, lw->sql.recheck) &&
-			note_found(w, lw, keys, n + 1, lw->sql.recheck) &&
-			(lw->sql.recheck_lossy == NULL ||
-			 note_found(w, lw, keys, n + 2,
-				    lw->sql.recheck_lossy));
+		     note_found(w, lw, keys, n, lw->sql.recheck) &&
+		     note_found(w, lw, keys, n + 1, lw->sql.recheck) &&
+		     (lw->sql.recheck_lossy == NULL ||
+		      note_found(w, lw, keys, n + 2, lw->sql.recheck_lossy));
 	PQclear(keys);
 	return ok;
 }
@@ -324,7 +324,7 @@ static bool verify_target(struct walker *w, struct lens_walk *lw,
 		return false;
 	if (PQntuples(keys) > 0)
 		ok = walk_commit(w) && walk_begin(w) &&
-			note_found(w, lw, keys, -1, lw->sql.recheck);
+		     note_found(w, lw, keys, -1, lw->sql.recheck);
 	PQclear(keys);
 	return ok;
 }
@@ -346,12 +346,11 @@ static PGresult *one_row(const PGresult *r, int row)
 }
 
 /* A finding is closed when its key's rows are equal. */
-static bool repair(struct walker *w, struct lens_walk *lw,
-		   const PGresult *key)
+static bool repair(struct walker *w, struct lens_walk *lw, const PGresult *key)
 {
 	return walk_begin(w) && sync_keys(w, lw, key) &&
-		walk_close_finding(w, PQgetvalue(key, 0, (int)lw->sql.n_key)) &&
-		walk_commit(w);
+	       walk_close_finding(w, PQgetvalue(key, 0, (int)lw->sql.n_key)) &&
+	       walk_commit(w);
 }
 
 static bool settle(struct walker *w, struct lens_walk *lw, const PGresult *key)
@@ -362,8 +361,9 @@ static bool settle(struct walker *w, struct lens_walk *lw, const PGresult *key)
 	if (!walk_begin(w))
 		return false;
 	r = ask_keys(w, lw, key, -1, lw->sql.recheck);
-	ok = r != NULL && (PQntuples(r) > 0 || walk_close_finding(w,
-		PQgetvalue(key, 0, (int)lw->sql.n_key)));
+	ok = r != NULL &&
+	     (PQntuples(r) > 0 ||
+	      walk_close_finding(w, PQgetvalue(key, 0, (int)lw->sql.n_key)));
 	PQclear(r);
 	return ok && walk_commit(w);
 }
@@ -417,7 +417,7 @@ static enum walk_outcome repair_open(struct walker *w, struct lens_walk *lw,
 				     bool only_violations)
 {
 	enum walk_outcome outcome;
-	uint64_t closed;
+	uint64_t closed = 0;
 
 	do
 		outcome = each_open(w, lw, only_violations, repair, &closed);
@@ -428,15 +428,15 @@ static enum walk_outcome repair_open(struct walker *w, struct lens_walk *lw,
 /* 5. One batch. */
 
 static const struct {
-	bool over_target;	/* whose keys are walked */
+	bool over_target; /* whose keys are walked */
 	bool (*work)(struct walker *w, struct lens_walk *lw,
 		     const struct batch *b);
 } modes[WALK_MODE_COUNT] = {
-	[WALK_MEND_KEYS] = {true, mend_keys},
-	[WALK_MEND] = {false, mend},
-	[WALK_SWEEP] = {true, sweep},
-	[WALK_VERIFY] = {false, verify},
-	[WALK_VERIFY_TARGET] = {true, verify_target},
+    [WALK_MEND_KEYS] = {true, mend_keys},
+    [WALK_MEND] = {false, mend},
+    [WALK_SWEEP] = {true, sweep},
+    [WALK_VERIFY] = {false, verify},
+    [WALK_VERIFY_TARGET] = {true, verify_target},
 };
 
 static PGresult *ask_next(struct walker *w, const struct lens_walk *lw,
@@ -458,13 +458,13 @@ static bool find_batch(struct walker *w, const struct lens_walk *lw,
 		       struct batch *ret)
 {
 	bool target = modes[lw->mode].over_target;
-	PGresult *r = ask_next(w, lw, target ? lw->sql.target_next
-					     : lw->sql.next);
+	PGresult *r =
+	    ask_next(w, lw, target ? lw->sql.target_next : lw->sql.next);
 
 	if (r != NULL && PQntuples(r) == 0) {
 		PQclear(r);
-		r = ask_next(w, lw, target ? lw->sql.target_rest
-					   : lw->sql.rest);
+		r = ask_next(w, lw,
+			     target ? lw->sql.target_rest : lw->sql.rest);
 	}
 	if (r == NULL)
 		return false;
@@ -524,11 +524,14 @@ enum walk_outcome walk_skip_row(struct walker *w, struct lens_walk *lw,
 	char detail[1600];
 
 	if (lw->noted[FINDING_VIOLATION] >= WALK_MAX_NOTED) {
-		problem_set(&w->problem, why.sqlstate, "more than %d rows "
+		problem_set(&w->problem, why.sqlstate,
+			    "more than %d rows "
 			    "cannot be mapped, the last one: %s",
 			    WALK_MAX_NOTED, why.message);
-		problem_hint(&w->problem, "SHOW FINDINGS %s lists them; mend "
-			     "the rows or the mapping.", w->req.migration);
+		problem_hint(&w->problem,
+			     "SHOW FINDINGS %s lists them; mend "
+			     "the rows or the mapping.",
+			     w->req.migration);
 		return OUTCOME_FATAL;
 	}
 	snprintf(detail, sizeof(detail), "%s: %s%s%s", why.sqlstate,
@@ -564,9 +567,10 @@ static bool count_rows(struct walker *w, struct lens_walk *lw)
 {
 	int64_t n;
 
-	if (!db_number(w->db, modes[lw->mode].over_target
-		       ? lw->sql.target_count : lw->sql.count, 0, NULL, 0, &n,
-		       &w->problem))
+	if (!db_number(w->db,
+		       modes[lw->mode].over_target ? lw->sql.target_count
+						   : lw->sql.count,
+		       0, NULL, 0, &n, &w->problem))
 		return false;
 	lw->rows_total = n > 0 ? (uint64_t)n : 0;
 	return true;
@@ -589,19 +593,20 @@ static bool begin_mode(struct walker *w, struct lens_walk *lw)
 	if (w->req.job == WALK_JOB_NEWEST)
 		return forget_compared(w, lw) && start_at_newest(w, lw);
 	return count_rows(w, lw) &&
-		(lw->mode != WALK_VERIFY || forget_compared(w, lw));
+	       (lw->mode != WALK_VERIFY || forget_compared(w, lw));
 }
 
 enum walk_outcome walk_begin_mode(struct walker *w, struct lens_walk *lw)
 {
 	return walk_exec(w, lw->sql.set_path) && begin_mode(w, lw)
-		? OUTCOME_OK : walk_failed(w);
+		   ? OUTCOME_OK
+		   : walk_failed(w);
 }
 
 enum walk_outcome walk_end_mode(struct walker *w, struct lens_walk *lw)
 {
 	enum walk_outcome outcome = OUTCOME_OK;
-	uint64_t closed;
+	uint64_t closed = 0;
 
 	switch (lw->mode) {
 	case WALK_MEND:
@@ -633,27 +638,27 @@ enum walk_outcome walk_end_mode(struct walker *w, struct lens_walk *lw)
  * was prepared meanwhile has none any more, but is older than `xmax`.
  */
 static const char drain_begin[] =
-	"SELECT COALESCE(pg_catalog.array_agg(l.virtualtransaction), '{}'),"
-	" pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"
-	"::pg_catalog.text::pg_catalog.int8 & 4294967295"
-	" FROM pg_catalog.pg_locks AS l"
-	" JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid"
-	" WHERE l.locktype = 'virtualxid' AND l.granted"
-	" AND l.pid <> pg_catalog.pg_backend_pid()"
-	" AND a.datname = pg_catalog.current_database()"
-	" AND a.backend_type IS DISTINCT FROM 'autovacuum worker'";
+    "SELECT COALESCE(pg_catalog.array_agg(l.virtualtransaction), '{}'),"
+    " pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"
+    "::pg_catalog.text::pg_catalog.int8 & 4294967295"
+    " FROM pg_catalog.pg_locks AS l"
+    " JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid"
+    " WHERE l.locktype = 'virtualxid' AND l.granted"
+    " AND l.pid <> pg_catalog.pg_backend_pid()"
+    " AND a.datname = pg_catalog.current_database()"
+    " AND a.backend_type IS DISTINCT FROM 'autovacuum worker'";
 
 static const char drain_look[] =
-	"SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks"
-	" WHERE locktype = 'virtualxid' AND granted"
-	" AND virtualtransaction = ANY ($1::pg_catalog.text[])),"
-	" (SELECT pg_catalog.min(pid) FROM pg_catalog.pg_locks"
-	" WHERE locktype = 'virtualxid' AND granted"
-	" AND virtualtransaction = ANY ($1::pg_catalog.text[])),"
-	" (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts"
-	" WHERE database = pg_catalog.current_database() AND"
-	" pg_catalog.age(transaction) >"
-	" pg_catalog.age($2::pg_catalog.text::pg_catalog.xid))";
+    "SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks"
+    " WHERE locktype = 'virtualxid' AND granted"
+    " AND virtualtransaction = ANY ($1::pg_catalog.text[])),"
+    " (SELECT pg_catalog.min(pid) FROM pg_catalog.pg_locks"
+    " WHERE locktype = 'virtualxid' AND granted"
+    " AND virtualtransaction = ANY ($1::pg_catalog.text[])),"
+    " (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts"
+    " WHERE database = pg_catalog.current_database() AND"
+    " pg_catalog.age(transaction) >"
+    " pg_catalog.age($2::pg_catalog.text::pg_catalog.xid))";
 
 static enum walk_outcome look_for_old(struct walker *w, const PGresult *old)
 {

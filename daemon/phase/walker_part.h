@@ -19,44 +19,48 @@
 #include "daemon/phase/walker.h"
 
 enum {
-	WALK_MAX_KEY = 32,	/* PostgreSQL's own limit for an index */
-	WALK_MIN_BATCH = 100,	/* rows, while nothing is in the way */
+	WALK_MAX_KEY = 32,    /* PostgreSQL's own limit for an index */
+	WALK_MIN_BATCH = 100, /* rows, while nothing is in the way */
 	WALK_MAX_BATCH = 10000,
-	WALK_MAX_NOTED = 1000,	/* findings written per lens and walk and kind;
-				 * more are only counted */
+	WALK_MAX_NOTED = 1000, /* findings written per lens and walk and kind;
+				* more are only counted */
 };
 
 /* What became of a statement, as far as the walk is concerned. */
 enum walk_outcome {
 	OUTCOME_OK = 1,
-	OUTCOME_END,		/* no more keys in this mode */
-	OUTCOME_BUSY,		/* locks: try again, smaller */
-	OUTCOME_FULL,		/* the server lacks something: wait */
-	OUTCOME_DATA,		/* a row that the target refuses */
-	OUTCOME_LOST,		/* the connection is gone */
+	OUTCOME_END,  /* no more keys in this mode */
+	OUTCOME_BUSY, /* locks: try again, smaller */
+	OUTCOME_FULL, /* the server lacks something: wait */
+	OUTCOME_DATA, /* a row that the target refuses */
+	OUTCOME_LOST, /* the connection is gone */
 	OUTCOME_FATAL,
 	OUTCOME_STOPPED,
 };
 
 struct walk_key {
-	bool set;		/* false: before the first */
-	char *v[WALK_MAX_KEY];	/* owned */
+	bool set;	       /* false: before the first */
+	char *v[WALK_MAX_KEY]; /* owned */
 };
 
 enum finding_kind {
-	FINDING_MISSING, FINDING_EXTRA, FINDING_DIFFERENT, FINDING_LOSSY,
-	FINDING_VIOLATION, FINDING_KINDS
+	FINDING_MISSING,
+	FINDING_EXTRA,
+	FINDING_DIFFERENT,
+	FINDING_LOSSY,
+	FINDING_VIOLATION,
+	FINDING_KINDS
 };
 
 /* One lens's part of the walk. */
 struct lens_walk {
 	const struct lens *lens;
 	struct walk_sql sql;
-	const char *source_ref, *target_ref;	/* borrowed from the lens */
-	enum walk_mode mode;	/* the first that is not complete */
-	bool done;		/* all modes of the job are */
+	const char *source_ref, *target_ref; /* borrowed from the lens */
+	enum walk_mode mode; /* the first that is not complete */
+	bool done;	     /* all modes of the job are */
 	struct walk_key last;
-	uint64_t rows_done, rows_total;		/* of `mode` */
+	uint64_t rows_done, rows_total; /* of `mode` */
 	struct walk_result result;
 	unsigned noted[FINDING_KINDS];
 };
@@ -72,15 +76,17 @@ enum { WALK_SAMPLES = 11 };
 struct walker {
 	struct walk_request req;
 	struct arena arena;
-	struct lens_walk *lenses;	/* req.n_lenses */
-	PGconn *db;			/* NULL while not connected */
-	struct problem problem;		/* of the last failed statement */
-	bool restart;			/* forget what is stored, once */
-	unsigned size;			/* rows of the next batch */
-	uint64_t next_ms;		/* rate: no batch before */
-	uint64_t looked_ms;		/* pressure: last look at the server */
-	uint64_t processed;		/* rows of all modes in this process */
-	struct { uint64_t ms, rows; } samples[WALK_SAMPLES];
+	struct lens_walk *lenses; /* req.n_lenses */
+	PGconn *db;		  /* NULL while not connected */
+	struct problem problem;	  /* of the last failed statement */
+	bool restart;		  /* forget what is stored, once */
+	unsigned size;		  /* rows of the next batch */
+	uint64_t next_ms;	  /* rate: no batch before */
+	uint64_t looked_ms;	  /* pressure: last look at the server */
+	uint64_t processed;	  /* rows of all modes in this process */
+	struct {
+		uint64_t ms, rows;
+	} samples[WALK_SAMPLES];
 	size_t n_samples;
 	pthread_t thread;
 	bool spawned;
@@ -88,17 +94,17 @@ struct walker {
 	atomic_bool stop, paused;
 	atomic_ullong rate;
 	pthread_mutex_t lock;
-	pthread_cond_t woken;		/* one of the three above changed */
-	struct walk_progress progress;	/* guarded by lock */
+	pthread_cond_t woken;	       /* one of the three above changed */
+	struct walk_progress progress; /* guarded by lock */
 };
 
 /* walker.c */
 uint64_t walk_now_ms(void);
 /* Sleeps; false when the walk is to stop. */
 bool walk_sleep(struct walker *w, uint64_t ms);
-__attribute__((format(printf, 2, 3)))
-void walk_wait_for(struct walker *w, const char *fmt, ...);
-void walk_go_on(struct walker *w);	/* no longer waiting */
+__attribute__((format(printf, 2, 3))) void walk_wait_for(struct walker *w,
+							 const char *fmt, ...);
+void walk_go_on(struct walker *w); /* no longer waiting */
 /* Nothing is done yet: also after a crash that took the first position. */
 void walk_lens_reset(struct walker *w, struct lens_walk *lw);
 

@@ -15,8 +15,8 @@
  * client it is the walker that gives way.
  */
 static const char session_setup[] =
-	"SET synchronous_commit = off; SET lock_timeout = '300ms';"
-	" SET idle_in_transaction_session_timeout = '60s'";
+    "SET synchronous_commit = off; SET lock_timeout = '300ms';"
+    " SET idle_in_transaction_session_timeout = '60s'";
 
 /* 1. Keys. */
 
@@ -59,19 +59,19 @@ static const struct {
 	const char *state;
 	enum walk_outcome outcome;
 } classes[] = {
-	{"40001", OUTCOME_BUSY},	/* serialization_failure */
-	{"40P01", OUTCOME_BUSY},	/* deadlock_detected */
-	{"55P03", OUTCOME_BUSY},	/* lock_not_available */
-	{"57014", OUTCOME_BUSY},	/* query_canceled */
-	{"25P03", OUTCOME_LOST},	/* idle_in_transaction_session_timeout */
-	{"57P", OUTCOME_LOST},		/* the server is going or coming */
-	{"08", OUTCOME_LOST},
-	{"53", OUTCOME_FULL},		/* disk, memory, connections */
-	{"58", OUTCOME_FULL},		/* input and output */
-	{"22", OUTCOME_DATA},
-	{"23", OUTCOME_DATA},
-	{"44", OUTCOME_DATA},		/* with_check_option_violation */
-	{"P0", OUTCOME_DATA},		/* raised by a mapping's function */
+    {"40001", OUTCOME_BUSY}, /* serialization_failure */
+    {"40P01", OUTCOME_BUSY}, /* deadlock_detected */
+    {"55P03", OUTCOME_BUSY}, /* lock_not_available */
+    {"57014", OUTCOME_BUSY}, /* query_canceled */
+    {"25P03", OUTCOME_LOST}, /* idle_in_transaction_session_timeout */
+    {"57P", OUTCOME_LOST},   /* the server is going or coming */
+    {"08", OUTCOME_LOST},
+    {"53", OUTCOME_FULL}, /* disk, memory, connections */
+    {"58", OUTCOME_FULL}, /* input and output */
+    {"22", OUTCOME_DATA},
+    {"23", OUTCOME_DATA},
+    {"44", OUTCOME_DATA}, /* with_check_option_violation */
+    {"P0", OUTCOME_DATA}, /* raised by a mapping's function */
 };
 
 static enum walk_outcome class_of(const struct walker *w)
@@ -141,7 +141,8 @@ static bool take_turn(struct walker *w, bool *ret_ours)
 {
 	const char *const params[] = {w->req.migration,
 				      walk_job_name(w->req.job)};
-	PGresult *r = walk_ask(w, "SELECT pg_catalog.pg_try_advisory_lock("
+	PGresult *r = walk_ask(w,
+			       "SELECT pg_catalog.pg_try_advisory_lock("
 			       "pg_catalog.hashtextextended("
 			       "'pgtandem walk ' || $1 || ' ' || $2, 0))",
 			       2, params);
@@ -195,8 +196,8 @@ static enum walk_mode mode_from_name(const char *name)
 
 /* Names in walk.result, in the order of the struct. */
 static const char *const result_names[] = {
-	"compared", "missing", "extra", "different", "lossy", "inserted",
-	"synced", "swept", "violations",
+    "compared", "missing", "extra", "different",  "lossy",
+    "inserted", "synced",  "swept", "violations",
 };
 
 enum { RESULTS = sizeof(result_names) / sizeof(*result_names) };
@@ -204,8 +205,8 @@ enum { RESULTS = sizeof(result_names) / sizeof(*result_names) };
 static void result_fields(struct walk_result *r, uint64_t *ret[RESULTS])
 {
 	uint64_t *const fields[RESULTS] = {
-		&r->compared, &r->missing, &r->extra, &r->different, &r->lossy,
-		&r->inserted, &r->synced, &r->swept, &r->violations,
+	    &r->compared, &r->missing, &r->extra, &r->different,  &r->lossy,
+	    &r->inserted, &r->synced,  &r->swept, &r->violations,
 	};
 
 	memcpy(ret, fields, sizeof(fields));
@@ -230,8 +231,7 @@ static bool load_key(struct walker *w, struct lens_walk *lw, const char *array)
 	return true;
 }
 
-static bool load_lens(struct walker *w, struct lens_walk *lw,
-		      const PGresult *r)
+static bool load_lens(struct walker *w, struct lens_walk *lw, const PGresult *r)
 {
 	uint64_t *fields[RESULTS];
 
@@ -247,8 +247,8 @@ static bool load_lens(struct walker *w, struct lens_walk *lw,
 
 static bool load_stored(struct walker *w, struct lens_walk *lw)
 {
-	char number[12], sql[512] =
-		"SELECT mode, state, last, rows_done, rows_total";
+	char number[12],
+	    sql[512] = "SELECT mode, state, last, rows_done, rows_total";
 	const char *const params[] = {w->req.migration, number,
 				      walk_job_name(w->req.job),
 				      direction_name(w)};
@@ -259,8 +259,9 @@ static bool load_stored(struct walker *w, struct lens_walk *lw)
 	for (size_t i = 0; i < RESULTS; i++)
 		snprintf(sql + strlen(sql), sizeof(sql) - strlen(sql),
 			 ", result->>'%s'", result_names[i]);
-	strcat(sql, " FROM pgtandem.walk WHERE migration = $1 AND"
-		    " lens = $2::int AND job = $3 AND direction = $4");
+	snprintf(sql + strlen(sql), sizeof(sql) - strlen(sql),
+		 " FROM pgtandem.walk WHERE migration = $1 AND"
+		 " lens = $2::int AND job = $3 AND direction = $4");
 	r = walk_ask(w, sql, 4, params);
 	if (r == NULL)
 		return false;
@@ -277,8 +278,10 @@ bool walk_load(struct walker *w)
 	const char *const params[] = {w->req.migration,
 				      walk_job_name(w->req.job)};
 
-	if (w->restart && !tell(w, "DELETE FROM pgtandem.walk WHERE"
-				" migration = $1 AND job = $2", 2, params))
+	if (w->restart && !tell(w,
+				"DELETE FROM pgtandem.walk WHERE"
+				" migration = $1 AND job = $2",
+				2, params))
 		return false;
 	w->restart = false;
 	for (size_t i = 0; i < w->req.n_lenses; i++)
@@ -294,10 +297,9 @@ static void print_result(struct walk_result *r, char *out, size_t size)
 
 	result_fields(r, fields);
 	for (size_t i = 0; i < RESULTS; i++)
-		used += (size_t)snprintf(out + used, size - used,
-					 "%c\"%s\":%" PRIu64,
-					 i == 0 ? '{' : ',', result_names[i],
-					 *fields[i]);
+		used += (size_t)snprintf(
+		    out + used, size - used, "%c\"%s\":%" PRIu64,
+		    i == 0 ? '{' : ',', result_names[i], *fields[i]);
 	snprintf(out + used, size - used, "}");
 }
 
@@ -308,21 +310,28 @@ static void print_key_params(const struct lens_walk *lw, size_t first,
 	size_t used = (size_t)snprintf(out, size, "ARRAY[");
 
 	for (size_t i = 0; i < lw->sql.n_key; i++)
-		used += (size_t)snprintf(out + used, size - used, "%s$%zu::text",
-					 i > 0 ? ", " : "", first + i);
+		used +=
+		    (size_t)snprintf(out + used, size - used, "%s$%zu::text",
+				     i > 0 ? ", " : "", first + i);
 	snprintf(out + used, size - used, "]");
 }
 
-enum { STORED = 9 };		/* parameters before the key's */
+enum { STORED = 9 }; /* parameters before the key's */
 
 bool walk_store(struct walker *w, struct lens_walk *lw, const char *state)
 {
 	char number[12], done[24], total[24], result[512];
 	char key[WALK_MAX_KEY * 16], sql[1024 + sizeof(key)];
 	const char *params[STORED + WALK_MAX_KEY] = {
-		w->req.migration, number, walk_job_name(w->req.job),
-		direction_name(w), walk_mode_name(lw->mode), state, done,
-		total, result,
+	    w->req.migration,
+	    number,
+	    walk_job_name(w->req.job),
+	    direction_name(w),
+	    walk_mode_name(lw->mode),
+	    state,
+	    done,
+	    total,
+	    result,
 	};
 
 	snprintf(number, sizeof(number), "%u", lw->lens->number);
@@ -343,7 +352,8 @@ bool walk_store(struct walker *w, struct lens_walk *lw, const char *state)
 		 " rows_done = excluded.rows_done,"
 		 " rows_total = excluded.rows_total,"
 		 " result = excluded.result, last = excluded.last,"
-		 " updated = pg_catalog.now(), error = NULL", key);
+		 " updated = pg_catalog.now(), error = NULL",
+		 key);
 	return tell(w, sql, STORED + (lw->last.set ? (int)lw->sql.n_key : 0),
 		    params);
 }
@@ -351,17 +361,20 @@ bool walk_store(struct walker *w, struct lens_walk *lw, const char *state)
 void walk_store_end(struct walker *w, enum walk_state state)
 {
 	const char *const params[] = {
-		w->req.migration, walk_job_name(w->req.job), direction_name(w),
-		walk_state_name(state),
-		state == WALK_FAILED ? w->problem.message : NULL,
+	    w->req.migration,
+	    walk_job_name(w->req.job),
+	    direction_name(w),
+	    walk_state_name(state),
+	    state == WALK_FAILED ? w->problem.message : NULL,
 	};
 
 	if (w->db == NULL || PQstatus(w->db) != CONNECTION_OK)
 		return;
-	if (!tell(w, "UPDATE pgtandem.walk SET state = $4, error = $5,"
+	if (!tell(w,
+		  "UPDATE pgtandem.walk SET state = $4, error = $5,"
 		  " updated = pg_catalog.now() WHERE migration = $1 AND"
-		  " job = $2 AND direction = $3 AND state <> 'done'", 5,
-		  params))
+		  " job = $2 AND direction = $3 AND state <> 'done'",
+		  5, params))
 		log_warn("walk of %s: its end could not be stored: %s",
 			 w->req.migration, w->problem.message);
 }
@@ -369,9 +382,9 @@ void walk_store_end(struct walker *w, enum walk_state state)
 /* 5. Findings. */
 
 static const char *const kind_names[] = {
-	[FINDING_MISSING] = "missing", [FINDING_EXTRA] = "extra",
-	[FINDING_DIFFERENT] = "different", [FINDING_LOSSY] = "lossy",
-	[FINDING_VIOLATION] = "violation",
+    [FINDING_MISSING] = "missing",     [FINDING_EXTRA] = "extra",
+    [FINDING_DIFFERENT] = "different", [FINDING_LOSSY] = "lossy",
+    [FINDING_VIOLATION] = "violation",
 };
 
 bool walk_note(struct walker *w, struct lens_walk *lw, enum finding_kind kind,
@@ -380,8 +393,9 @@ bool walk_note(struct walker *w, struct lens_walk *lw, enum finding_kind kind,
 	char number[12], keys[WALK_MAX_KEY * 16], sql[256 + sizeof(keys)];
 	bool in_source = kind != FINDING_EXTRA && kind != FINDING_VIOLATION;
 	const char *params[5 + WALK_MAX_KEY] = {
-		w->req.migration, number, kind_names[kind],
-		in_source ? lw->source_ref : lw->target_ref, detail,
+	    w->req.migration, number,
+	    kind_names[kind], in_source ? lw->source_ref : lw->target_ref,
+	    detail,
 	};
 
 	if (lw->noted[kind]++ >= WALK_MAX_NOTED)
@@ -390,8 +404,10 @@ bool walk_note(struct walker *w, struct lens_walk *lw, enum finding_kind kind,
 	print_key_params(lw, 6, keys, sizeof(keys));
 	for (size_t i = 0; i < lw->sql.n_key; i++)
 		params[5 + i] = key->v[i];
-	snprintf(sql, sizeof(sql), "SELECT pgtandem.note_finding($1, $2, $3,"
-		 " $4, %s, $5)", keys);
+	snprintf(sql, sizeof(sql),
+		 "SELECT pgtandem.note_finding($1, $2, $3,"
+		 " $4, %s, $5)",
+		 keys);
 	return tell(w, sql, 5 + (int)lw->sql.n_key, params);
 }
 
@@ -409,8 +425,10 @@ bool walk_forget_findings(struct walker *w, struct lens_walk *lw)
 	char number[12];
 
 	lens_params(w, lw, number, params);
-	return tell(w, "DELETE FROM pgtandem.finding WHERE migration = $1 AND"
-		    " lens = $2::int AND kind <> 'violation'", 2, params);
+	return tell(w,
+		    "DELETE FROM pgtandem.finding WHERE migration = $1 AND"
+		    " lens = $2::int AND kind <> 'violation'",
+		    2, params);
 }
 
 PGresult *walk_findings(struct walker *w, struct lens_walk *lw,
@@ -423,7 +441,8 @@ PGresult *walk_findings(struct walker *w, struct lens_walk *lw,
 	for (size_t i = 0; i < lw->sql.n_key; i++)
 		snprintf(sql + strlen(sql), 32, "key_values[%u], ",
 			 (unsigned)i + 1);
-	snprintf(sql + strlen(sql), 256, "id FROM pgtandem.finding"
+	snprintf(sql + strlen(sql), 256,
+		 "id FROM pgtandem.finding"
 		 " WHERE migration = $1 AND lens = $2::int AND %s ORDER BY id",
 		 only_violations ? "kind = 'violation'" : "kind <> 'lossy'");
 	return walk_ask(w, sql, 2, params);
@@ -442,10 +461,11 @@ bool walk_count_violations(struct walker *w, struct lens_walk *lw)
 	int64_t n;
 
 	lens_params(w, lw, number, params);
-	if (!db_number(w->db, "SELECT pg_catalog.count(*) FROM"
+	if (!db_number(w->db,
+		       "SELECT pg_catalog.count(*) FROM"
 		       " pgtandem.finding WHERE migration = $1 AND"
-		       " lens = $2::int AND kind = 'violation'", 2, params, 0,
-		       &n, &w->problem))
+		       " lens = $2::int AND kind = 'violation'",
+		       2, params, 0, &n, &w->problem))
 		return false;
 	lw->result.violations = (uint64_t)n;
 	return true;

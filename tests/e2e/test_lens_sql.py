@@ -499,7 +499,7 @@ def test_the_walker_waits_for_a_row_that_a_client_holds(make):
             'SELECT count(*) FROM invoices') == 249)
         assert walker.poll() is None
         holder.rollback()
-    done = json.loads(walker.communicate(timeout=30)[0])
+    done = json.loads(walker.communicate(timeout=90)[0])
     assert done['state'] == 'done' and lens.equal()
 
 
@@ -519,7 +519,7 @@ def test_a_walk_waits_for_old_transactions_before_it_sweeps(make):
     assert lens.rows("SELECT mode FROM pgtandem.walk")[0][0] in (
         'drain', 'verify', 'verify_target')
     lens.c.execute("ROLLBACK PREPARED 'drained'")
-    assert json.loads(walker.communicate(timeout=30)[0])['state'] == 'done'
+    assert json.loads(walker.communicate(timeout=90)[0])['state'] == 'done'
 
 
 def write_as_a_client(lens, stop, seed, errors):
@@ -614,6 +614,6 @@ def test_a_walk_outlives_its_backend_and_its_server(own_postgres, make):
                    " pg_backend_pid()")
     own_postgres.restart('immediate')
     lens.c = own_postgres.connect('lens_restart')
-    done = json.loads(walker.communicate(timeout=60)[0])
+    done = json.loads(walker.communicate(timeout=90)[0])
     assert done['state'] == 'done', done
     assert lens.equal() and lens.findings() == []

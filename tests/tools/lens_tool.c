@@ -104,9 +104,11 @@ static json_t *ddl(struct tool *t, char **args)
 	ddl_for_move(t->lens, phase_of(args[0]), phase_of(args[1]),
 		     strcmp(args[2], "before") == 0, true, &t->a, &list);
 	for (size_t i = 0; i < list.n; i++)
-		json_array_append_new(all, json_pack("{s:s, s:s, s:b}",
-			"what", list.steps[i].what, "sql", list.steps[i].sql,
-			"locks_source", (int)list.steps[i].locks_source));
+		json_array_append_new(
+		    all,
+		    json_pack("{s:s, s:s, s:b}", "what", list.steps[i].what,
+			      "sql", list.steps[i].sql, "locks_source",
+			      (int)list.steps[i].locks_source));
 	return all;
 }
 
@@ -121,18 +123,16 @@ static json_t *sql(struct tool *t, char **args)
 
 	walk_sql_make(t->lens, direction_of(args[0]), &t->a, &s);
 #define TEXT(name) #name, s.name
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s,"
-			 " s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s,"
-			 " s:s?}",
-			 TEXT(set_path), TEXT(count), TEXT(target_count),
-			 TEXT(next), TEXT(target_next), TEXT(rest),
-			 TEXT(target_rest), TEXT(newest),
-			 TEXT(target_is_empty), TEXT(insert_all),
-			 TEXT(insert_missing), TEXT(differing), TEXT(stale),
-			 TEXT(extra), TEXT(compare), TEXT(lock_source),
-			 TEXT(upsert_keys), TEXT(lock_target),
-			 TEXT(delete_keys), TEXT(recheck),
-			 TEXT(recheck_lossy));
+	return json_pack(
+	    "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s,"
+	    " s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s,"
+	    " s:s?}",
+	    TEXT(set_path), TEXT(count), TEXT(target_count), TEXT(next),
+	    TEXT(target_next), TEXT(rest), TEXT(target_rest), TEXT(newest),
+	    TEXT(target_is_empty), TEXT(insert_all), TEXT(insert_missing),
+	    TEXT(differing), TEXT(stale), TEXT(extra), TEXT(compare),
+	    TEXT(lock_source), TEXT(upsert_keys), TEXT(lock_target),
+	    TEXT(delete_keys), TEXT(recheck), TEXT(recheck_lossy));
 #undef TEXT
 }
 
@@ -148,13 +148,13 @@ static enum walk_job job_of(const char *name)
 static json_t *walk(struct tool *t, char **args)
 {
 	struct walk_request req = {
-		.conninfo = t->conninfo,
-		.migration = t->spec->name,
-		.job = job_of(args[0]),
-		.direction = direction_of(args[1]),
-		.n_lenses = 1,
-		.lenses = &t->lens,
-		.rate = args[2] ? strtoull(args[2], NULL, 10) : 0,
+	    .conninfo = t->conninfo,
+	    .migration = t->spec->name,
+	    .job = job_of(args[0]),
+	    .direction = direction_of(args[1]),
+	    .n_lenses = 1,
+	    .lenses = &t->lens,
+	    .rate = args[2] ? strtoull(args[2], NULL, 10) : 0,
 	};
 	struct walker *w = walker_create(&req);
 	struct walk_progress g;
@@ -182,7 +182,9 @@ int main(int argc, char **argv)
 		int min_args;
 		json_t *(*run)(struct tool *t, char **args);
 	} commands[] = {
-		{"ddl", 3, ddl}, {"sql", 1, sql}, {"walk", 2, walk},
+	    {"ddl", 3, ddl},
+	    {"sql", 1, sql},
+	    {"walk", 2, walk},
 	};
 	struct tool t = {.conninfo = argc > 2 ? argv[2] : NULL};
 
