@@ -29,14 +29,14 @@ enum { USAGE_APPS = 32 };
 /* Who used what, per migration; lives as long as the process. */
 struct usage {
 	atomic_ullong old_reads, old_writes, new_shape, refused, errors;
-	atomic_ullong slowest_us;	/* statement on this migration, this phase */
-	atomic_ullong last_old_ms;	/* wall clock, ms since 1970; 0 never */
-	uv_mutex_t lock;		/* for apps */
+	atomic_ullong slowest_us;  /* statement on this migration, this phase */
+	atomic_ullong last_old_ms; /* wall clock, ms since 1970; 0 never */
+	uv_mutex_t lock;	   /* for apps */
 	size_t n_apps;
 	struct usage_app {
 		char user[64], application[64];
 		unsigned long long count, last_ms;
-	} apps[USAGE_APPS];		/* old shape, oldest last_ms reused */
+	} apps[USAGE_APPS]; /* old shape, oldest last_ms reused */
 };
 
 /* Shared with the control side: statements on relations under migration are
@@ -47,18 +47,18 @@ struct lease {
 
 struct snapshot_database {
 	const char *name;
-	const struct ruleset *rules;	/* serial == the snapshot's own */
-	uint64_t held;		/* bit i: hold new statements on migrations[i] */
-	struct usage **usage;	/* n_migrations; borrowed, process lifetime */
-	struct lease *lease;	/* borrowed, process lifetime */
-	const char *probe_sql;	/* ruleset_probe_sql, or NULL */
+	const struct ruleset *rules; /* serial == the snapshot's own */
+	uint64_t held;	       /* bit i: hold new statements on migrations[i] */
+	struct usage **usage;  /* n_migrations; borrowed, process lifetime */
+	struct lease *lease;   /* borrowed, process lifetime */
+	const char *probe_sql; /* ruleset_probe_sql, or NULL */
 };
 
 struct snapshot {
 	atomic_uint refs;
-	uint64_t serial;	/* 1, 2, ...; every published one is higher */
-	struct settings *settings;	/* owned reference */
-	struct arena arena;		/* owned: everything below */
+	uint64_t serial; /* 1, 2, ...; every published one is higher */
+	struct settings *settings; /* owned reference */
+	struct arena arena;	   /* owned: everything below */
 	size_t n_databases;
 	struct snapshot_database *databases;
 };
@@ -67,7 +67,7 @@ struct snapshot {
  * reference to `settings`. */
 struct snapshot *snapshot_create(struct settings *settings, uint64_t serial);
 struct snapshot *snapshot_ref(struct snapshot *s);
-void snapshot_unref(struct snapshot *s);	/* frees at the last */
+void snapshot_unref(struct snapshot *s); /* frees at the last */
 /* NULL when the database has no migration. */
 const struct snapshot_database *snapshot_find(const struct snapshot *s,
 					      const char *database);

@@ -16,15 +16,15 @@
 #include "rewrite/lens.h"
 
 struct ddl_step {
-	const char *what;	/* for a person: "create table public.invoices" */
+	const char *what; /* for a person: "create table public.invoices" */
 	const char *sql;
-	bool locks_source;	/* takes a strong lock on a live relation: hold
-				 * statements meanwhile */
+	bool locks_source; /* takes a strong lock on a live relation: hold
+			    * statements meanwhile */
 };
 
 struct ddl_list {
 	size_t n;
-	const struct ddl_step *steps;	/* one transaction, in this order */
+	const struct ddl_step *steps; /* one transaction, in this order */
 };
 
 /*

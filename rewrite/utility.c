@@ -208,8 +208,8 @@ static bool restarts_old(const struct statement *st, unsigned name)
 	for (size_t i = 0; i < l->n_old; i++)
 		identity |= l->olds[i].column->identity != 0;
 	return identity &&
-		statement_migration(st, name)->phase == PHASE_NEW_ONLY &&
-		((const TruncateStmt *)st->node)->restart_seqs;
+	       statement_migration(st, name)->phase == PHASE_NEW_ONLY &&
+	       ((const TruncateStmt *)st->node)->restart_seqs;
 }
 
 static bool truncate_one(struct statement *st, const RangeVar *var)
