@@ -84,8 +84,6 @@ static void conn_fail(struct conn *c, const char *why)
 		c->ops->failed(c->owner, why);
 }
 
-/* --- writing ------------------------------------------------------------ */
-
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
 	struct conn *c = req->handle->data;
@@ -267,8 +265,6 @@ void conn_finish(struct conn *c)
 	else if (!c->writing)
 		conn_written(c);
 }
-
-/* --- reading ------------------------------------------------------------ */
 
 /* Room for `size` more plain bytes behind those held. */
 static uint8_t *conn_room(struct conn *c, size_t *ret_size)

@@ -19,8 +19,6 @@ struct server {
 	bool stopped;
 };
 
-/* --- start -------------------------------------------------------------- */
-
 /* The same Unix socket for all workers, a TCP socket for each. */
 static bool server_listen(struct server *s, const struct settings *set,
 			  size_t i, struct problem *p)
@@ -107,8 +105,6 @@ bool server_start(struct snapshot *first, struct server **ret,
 	return true;
 }
 
-/* --- asking all workers ------------------------------------------------- */
-
 /* One errand for all workers; the last one wakes who waits. */
 struct errand {
 	struct server *server;
@@ -170,8 +166,6 @@ static void letter_send(struct worker *w, const struct letter *model)
 	worker_post(w, &l->task);
 }
 
-/* --- snapshots ---------------------------------------------------------- */
-
 static void deliver_snapshot(struct worker *w, struct letter *l)
 {
 	worker_adopt(w, l->snapshot, l->tls);
@@ -230,8 +224,6 @@ uint64_t server_oldest_serial(struct server *s)
 	return oldest;
 }
 
-/* --- inspect ------------------------------------------------------------ */
-
 static void collect_clients(struct worker *w, struct errand *e)
 {
 	struct client_info *rows = e->out;
@@ -266,8 +258,6 @@ void server_get_stats(struct server *s, struct server_stats *ret)
 #undef X
 	}
 }
-
-/* --- pause, drain ------------------------------------------------------- */
 
 static void deliver_pause(struct worker *w, struct letter *l)
 {

@@ -68,8 +68,6 @@ static const uint16_t allowed[] = {
 };
 /* clang-format on */
 
-/* --- states ------------------------------------------------------------- */
-
 void session_check(const struct session *s)
 {
 	bool early = s->state < SESSION_READY;
@@ -106,8 +104,6 @@ void session_deadline_in(struct session *s, uint64_t ms)
 	worker_set_deadline(s->worker, s, at);
 }
 
-/* --- writing ------------------------------------------------------------ */
-
 void session_begin(struct session *s)
 {
 	gather_to(&s->worker->to_client, s->client);
@@ -135,8 +131,6 @@ void session_flush(struct session *s)
 	if (conn_is_crowded(s->client))
 		conn_pause(s->server);
 }
-
-/* --- the pin ------------------------------------------------------------ */
 
 bool session_is_idle(const struct session *s)
 {
@@ -193,8 +187,6 @@ void session_unpin_if_idle(struct session *s)
 	if (s->draining)
 		session_drain(s);
 }
-
-/* --- life --------------------------------------------------------------- */
 
 /* Who connects, for SHOW CLIENTS: "127.0.0.1:5000" or "unix". */
 static char *peer_name(struct conn *c)
@@ -341,8 +333,6 @@ void session_fatal(struct session *s, const char *sqlstate, const char *message,
 	s->told_fatal = true;
 	session_close(s);
 }
-
-/* --- events of both connections ----------------------------------------- */
 
 static size_t on_client_data(void *owner, uint8_t *bytes, size_t len)
 {
@@ -493,8 +483,6 @@ const struct conn_ops session_server_ops = {
     .failed = on_server_failed,
     .gone = on_server_gone,
 };
-
-/* --- what a worker asks ------------------------------------------------- */
 
 void session_snapshot_changed(struct session *s)
 {

@@ -9,6 +9,7 @@
  *   session.c		states, closing, deadlines, what the worker asks
  *   session_login.c	from the first byte to the first ReadyForQuery
  *   session_client.c	messages from the client
+ *   session_extended.c	the extended query protocol from the client
  *   session_server.c	messages from the server
  *   session_plan.c	what becomes of a text: plans, probes, holds
  */
@@ -159,8 +160,6 @@ void session_move_deadline(struct session *s, struct session_list *timed,
 			   uint64_t at);
 void session_unlink(struct session *s);
 void session_info(const struct session *s, struct client_info *ret);
-
-/* --- between the session*.c files --------------------------------------- */
 
 /* session.c */
 extern const struct conn_ops session_client_ops, session_server_ops;

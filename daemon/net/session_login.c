@@ -49,8 +49,6 @@ static void login_refuse(struct session *s, const char *sqlstate,
 	session_fatal(s, sqlstate, message, detail, hint);
 }
 
-/* --- the client's leg --------------------------------------------------- */
-
 static SSL_CTX *login_client_context(const struct session *s)
 {
 	const struct tls_setup *t = s->worker->tls;
@@ -300,8 +298,6 @@ size_t login_client_data(struct session *s, uint8_t *bytes, size_t len)
 		conn_pause(s->client);
 	return used;
 }
-
-/* --- the server's leg --------------------------------------------------- */
 
 /* The start-up packet, at last: from here on the server answers the client. */
 static void login_talk(struct session *s)

@@ -39,8 +39,6 @@ static struct problem *problem_copy(const struct problem *from)
 	return p;
 }
 
-/* --- what names mean here ------------------------------------------------ */
-
 /* FNV-1a. */
 static uint64_t text_hash(const char *s)
 {
@@ -153,8 +151,6 @@ static enum verdict plan_know_names(struct session *s,
 	return VERDICT_WAIT;
 }
 
-/* --- plans ---------------------------------------------------------------- */
-
 /* A session is on one side of every percentage for its whole life. */
 static bool plan_reads_new(const struct session *s)
 {
@@ -263,9 +259,6 @@ enum verdict plan_text(struct session *s, const char *sql, size_t len,
 	return plan_decide(s, planned, &ret->refusal);
 }
 
-/* --- when a plan may run ---------------------------------------------------
- */
-
 static struct problem *lease_problem(void)
 {
 	struct problem *p = problem_create("57P03");
@@ -341,9 +334,6 @@ enum verdict plan_admit(struct session *s, const struct plan *plan,
 	}
 	return VERDICT_PASS;
 }
-
-/* --- who uses what ----------------------------------------------------------
- */
 
 static uint64_t wall_ms(void)
 {

@@ -41,8 +41,6 @@ static void server_malformed(struct session *s, const struct frame *f)
 		      NULL);
 }
 
-/* --- entries that leave the queue ---------------------------------------- */
-
 /* A Parse or Close that did not happen: the table is as it was before. */
 static void statement_undo(struct session *s, struct reply *r, bool failed)
 {
@@ -87,8 +85,6 @@ void reply_left(void *arg, struct reply *r, bool done, bool failed)
 	if (r->fate == FATE_PROBE && r->last && s->state == SESSION_READY)
 		probe_over(s, done);
 }
-
-/* --- errors -------------------------------------------------------------- */
 
 /* Our own reason in place of the server's complaint about the poison. */
 static void put_refusal(struct session *s, const struct problem *p)
@@ -275,8 +271,6 @@ static enum handled server_error(struct session *s, const struct frame *f)
 	return HANDLED;
 }
 
-/* --- rows of edited statements -------------------------------------------- */
-
 static void store_u16(uint8_t *p, uint16_t v)
 {
 	p[0] = (uint8_t)(v >> 8);
@@ -332,8 +326,6 @@ static void server_tag(struct session *s, const struct frame *f,
 						strlen(head->statement->name)));
 	}
 }
-
-/* --- one message ---------------------------------------------------------- */
 
 /* NoData in place of a RowDescription that the client must not see. */
 static void put_no_data(struct session *s)
@@ -476,7 +468,7 @@ static enum handled server_message(struct session *s, const struct frame *f,
 		return f->size > WHOLE_MAX ? HANDLED_BAD : HANDLED_MORE;
 	if (step == STEP_ERROR)
 		return server_error(s, f);
-	if (step == STEP_LAST && head->again) {
+	if (step == STEP_LAST && head != NULL && head->again) {
 		server_send_again(s, head);
 		return HANDLED;
 	}

@@ -11,8 +11,6 @@
 static void on_wake(uv_async_t *async);
 static void on_tick(uv_timer_t *timer);
 
-/* --- life --------------------------------------------------------------- */
-
 static void *worker_memory(size_t n, size_t size)
 {
 	void *m = calloc(n, size);
@@ -114,8 +112,6 @@ void worker_free(struct worker *w)
 	free(w->cipher);
 }
 
-/* --- mailbox ------------------------------------------------------------ */
-
 void worker_post(struct worker *w, struct task *task)
 {
 	task->next = NULL;
@@ -141,8 +137,6 @@ static void on_wake(uv_async_t *async)
 		task->run(w, task->arg);
 	}
 }
-
-/* --- snapshots ---------------------------------------------------------- */
 
 static void worker_note_oldest(struct worker *w)
 {
@@ -187,8 +181,6 @@ void worker_adopt(struct worker *w, struct snapshot *next,
 		session_snapshot_changed(s);
 	}
 }
-
-/* --- all sessions ------------------------------------------------------- */
 
 void worker_pause(struct worker *w, bool paused)
 {
@@ -240,8 +232,6 @@ void worker_session_gone(struct worker *w, struct session *s)
 	session_unlink(s);
 	worker_end_if_empty(w);
 }
-
-/* --- deadlines ---------------------------------------------------------- */
 
 void worker_set_deadline(struct worker *w, struct session *s, uint64_t at)
 {

@@ -1,0 +1,506 @@
+/*
+ * The extended query protocol from the client: Parse, Bind, Describe, Execute,
+ * Close.
+ *
+ * Every statement's text is remembered as the client gave it.  When one is
+ * used under a snapshot in which its text would be another, it is closed and
+ * prepared again before the message goes out, unseen.
+ */
+#include "daemon/net/session_client.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rewrite/cache.h"
+
+static const char poison_name[] = "pgtandem.refused";
+
+/* Fails the client's extended-protocol sequence at this place. */
+static void inject_poison(struct session *s, struct problem *refusal)
+{
+	struct gather *g = &s->worker->to_server;
+
+	msg_put_parse(gather_made(g), poison_name, client_poison,
+		      strlen(client_poison), 0, NULL);
+	gather_made_done(g);
+	client_note_refused(
+	    s, replies_push(&s->replies, REPLY_PARSE, FATE_SWALLOW), refusal);
+}
+
+static struct portal *portal_find(const struct session *s, struct mstr name)
+{
+	struct portal *p = s->portals;
+
+	while (p != NULL && (strlen(p->name) != name.len ||
+			     memcmp(p->name, name.s, name.len) != 0))
+		p = p->next;
+	return p;
+}
+
+static void portal_forget(struct session *s, struct mstr name)
+{
+	struct portal *p = portal_find(s, name), **at = &s->portals;
+
+	if (p == NULL)
+		return;
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	if (p->planned != NULL)
+		planned_unref(p->planned);
+	statement_unref(p->deallocates);
+	free(p->name);
+	free(p);
+}
+
+static void portal_remember(struct session *s, struct mstr name,
+			    struct planned *planned, struct statement *target)
+{
+	struct portal *p;
+
+	portal_forget(s, name);
+	if (planned == NULL && target == NULL)
+		return;
+	p = calloc(1, sizeof(*p));
+	if (p == NULL)
+		abort();
+	p->name = strndup(name.s, name.len);
+	if (planned != NULL)
+		p->planned = planned_ref(planned);
+	if (target != NULL)
+		p->deallocates = statement_ref(target);
+	p->next = s->portals;
+	s->portals = p;
+}
+
+static void parse_expect(struct session *s, struct statement *st,
+			 struct problem *refusal, struct planned *planned)
+{
+	struct reply *r = replies_push(&s->replies, REPLY_PARSE, FATE_FORWARD);
+
+	if (refusal != NULL)
+		client_note_refused(s, r, refusal);
+	if (r == NULL) {
+		statement_unref(st);
+		return;
+	}
+	if (planned != NULL)
+		r->planned = planned_ref(planned);
+	r->statement = statement_ref(st);
+	r->before = statements_put(&s->statements, st);
+}
+
+static void put_parse(struct session *s, const struct statement *st,
+		      const char *sql, size_t len)
+{
+	struct gather *g = &s->worker->to_server;
+
+	msg_put_parse(gather_made(g), st->name, sql, len, st->n_types,
+		      st->types);
+	gather_made_done(g);
+}
+
+/* Takes over the outcome's plan. */
+static void statement_plan(struct session *s, struct statement *st,
+			   const struct outcome *o)
+{
+	if (st->now != NULL)
+		planned_unref(st->now);
+	st->now = o->planned;
+	st->mentions = o->mentions;
+	st->serial = s->db == NULL ? 0 : s->db->rules->serial;
+	st->hidden = s->hidden;
+}
+
+static enum handled parse_with_rules(struct session *s, const struct frame *f,
+				     uint8_t *at, const struct msg_parse *m)
+{
+	struct outcome o;
+	enum verdict v = client_text_verdict(s, m->sql, &o);
+	struct statement *st;
+
+	if (v == VERDICT_WAIT)
+		return HANDLED_WAIT;
+	v = client_refusal_unless_moot(s, m->sql, v, &o);
+	st = statement_create(m->name.s, m->name.len, m->sql.s, m->sql.len,
+			      m->n_types, m->types);
+	st->changes_names = sql_may_change_names(m->sql.s, m->sql.len);
+	statement_plan(s, st, &o);
+	if (v == VERDICT_EDIT) {
+		st->sent = planned_ref(o.planned);
+		put_parse(s, st, o.planned->plan->text, o.planned->plan->len);
+	} else if (v == VERDICT_REFUSE) {
+		if (o.planned != NULL)
+			plan_count_use(s, o.planned->plan, true);
+		put_parse(s, st, client_poison, strlen(client_poison));
+	} else {
+		gather_ref(&s->worker->to_server, at, f->size);
+	}
+	parse_expect(s, st, o.refusal, o.planned);
+	return HANDLED;
+}
+
+/* A text that is too long to be kept; its name may be all that is known. */
+static enum handled parse_long(struct session *s, const struct frame *f,
+			       uint8_t *at, size_t have)
+{
+	const char *name = (const char *)f->body;
+	size_t body = have - CLIENT_HEADER;
+	size_t len = strnlen(name, body);
+	struct statement *st;
+
+	if (len == body)
+		return HANDLED_BAD;
+	st = statement_create(name, len, NULL, 0, 0, NULL);
+	if (s->db != NULL)
+		st->names_hash = plan_names_hash(s);
+	parse_expect(s, st, NULL, NULL);
+	return s->db != NULL ? client_scan(s, f, at)
+			     : client_forward(s, f, at, have);
+}
+
+enum handled client_parse(struct session *s, const struct frame *f, uint8_t *at,
+			  size_t have)
+{
+	struct msg_parse m;
+
+	if (client_is_unheard(s)) {
+		replies_push(&s->replies, REPLY_PARSE, FATE_FORWARD);
+		return client_forward(s, f, at, have);
+	}
+	if (client_text_is_long(s, f))
+		return have < f->size && have < CLIENT_SMALL
+			   ? HANDLED_MORE
+			   : parse_long(s, f, at, have);
+	if (have < f->size)
+		return HANDLED_MORE;
+	if (!msg_parse_decode(f, &m)) {
+		replies_push(&s->replies, REPLY_PARSE, FATE_FORWARD);
+		return client_forward(s, f, at, have);
+	}
+	if (s->db != NULL)
+		return parse_with_rules(s, f, at, &m);
+	parse_expect(s,
+		     statement_create(m.name.s, m.name.len, m.sql.s, m.sql.len,
+				      m.n_types, m.types),
+		     NULL, NULL);
+	return client_forward(s, f, at, have);
+}
+
+static struct problem *unknown_text_problem(void)
+{
+	struct problem *p = problem_create("0A000");
+
+	problem_set(p, "0A000",
+		    "pgtandem: a prepared statement cannot be carried over a "
+		    "change of migrations");
+	problem_detail(p, "Its text was too long to be kept, and it may name a "
+			  "relation under migration.");
+	problem_hint(p, "Prepare the statement again.");
+	return p;
+}
+
+static bool statement_is_current(const struct session *s,
+				 const struct statement *st)
+{
+	return st->serial == s->db->rules->serial && !s->sql_prepared &&
+	       (!st->mentions || (s->hidden_known && st->hidden == s->hidden));
+}
+
+/* The statement's plan under the pinned snapshot, in st->now. */
+static enum verdict statement_look(struct session *s, struct statement *st,
+				   struct problem **ret_refusal)
+{
+	struct outcome o = {0};
+	enum verdict v;
+
+	if (s->db == NULL) {
+		statement_plan(s, st, &o);
+		return VERDICT_PASS;
+	}
+	if (st->sql == NULL) {
+		if (st->names_hash == plan_names_hash(s))
+			return VERDICT_PASS;
+		*ret_refusal = unknown_text_problem();
+		return VERDICT_REFUSE;
+	}
+	if (statement_is_current(s, st))
+		return VERDICT_PASS;
+	v = plan_text(s, st->sql, st->len, &o);
+	*ret_refusal = o.refusal;
+	if (v == VERDICT_PASS || v == VERDICT_EDIT)
+		statement_plan(s, st, &o);
+	else if (o.planned != NULL)
+		planned_unref(o.planned);
+	return v == VERDICT_EDIT ? VERDICT_PASS : v;
+}
+
+static bool statement_text_differs(const struct statement *st)
+{
+	const struct plan *now = st->now == NULL ? NULL : st->now->plan;
+	const struct plan *sent = st->sent == NULL ? NULL : st->sent->plan;
+
+	if (now != NULL && now->kind != PLAN_EDIT)
+		now = NULL;
+	if (now == NULL || sent == NULL)
+		return now != sent;
+	return now->len != sent->len ||
+	       memcmp(now->text, sent->text, now->len) != 0;
+}
+
+/* Closes it and parses the text of today under the same name, unseen. */
+static void statement_prepare_again(struct session *s, struct statement *st)
+{
+	struct gather *g = &s->worker->to_server;
+	bool edit = st->now != NULL && st->now->plan->kind == PLAN_EDIT;
+	struct reply *r;
+
+	msg_put_close(gather_made(g), 'S', st->name);
+	gather_made_done(g);
+	replies_push(&s->replies, REPLY_CLOSE, FATE_SWALLOW);
+	put_parse(s, st, edit ? st->now->plan->text : st->sql,
+		  edit ? st->now->plan->len : st->len);
+	r = replies_push(&s->replies, REPLY_PARSE, FATE_SWALLOW);
+	if (r != NULL)
+		r->statement = statement_ref(st);
+	if (r != NULL && edit)
+		r->planned = planned_ref(st->now);
+	if (st->sent != NULL)
+		planned_unref(st->sent);
+	st->sent = edit ? planned_ref(st->now) : NULL;
+	st->lost = false;
+	counter_add(&s->worker->count.reprepared, 1);
+}
+
+/* May the statement run now?  PASS; WAIT with nothing sent; or REFUSE, then
+ * the client_poison has been sent. */
+static enum verdict statement_check(struct session *s, struct statement *st)
+{
+	struct problem *refusal = NULL;
+	enum verdict v = statement_look(s, st, &refusal);
+
+	if (v == VERDICT_PASS && st->now != NULL)
+		v = plan_admit(s, st->now->plan, &refusal);
+	if (v == VERDICT_REFUSE)
+		inject_poison(s, refusal);
+	return v;
+}
+
+/* The names at the front of a Bind, of which not all may be there. */
+static bool bind_names(const struct frame *f, size_t have, struct mstr *portal,
+		       struct mstr *name)
+{
+	const char *at = (const char *)f->body;
+	size_t len = have - CLIENT_HEADER < f->body_len ? have - CLIENT_HEADER
+							: f->body_len;
+	const char *end = at + len, *nul;
+
+	nul = memchr(at, '\0', len);
+	if (nul == NULL)
+		return false;
+	*portal = (struct mstr){at, (uint32_t)(nul - at)};
+	at = nul + 1;
+	nul = memchr(at, '\0', (size_t)(end - at));
+	if (nul == NULL)
+		return false;
+	*name = (struct mstr){at, (uint32_t)(nul - at)};
+	return true;
+}
+
+/* The same Bind with result formats that fit the server's columns. */
+static void put_bind(struct session *s, const struct frame *f,
+		     const struct msg_bind *m, const struct plan_stmt *stmt)
+{
+	struct gather *g = &s->worker->to_server;
+	struct buf *b = gather_made(g);
+	size_t mark = buf_message_begin(b, 'B');
+	unsigned n = stmt->silent ? 0 : m->n_result_formats;
+	unsigned more = n < 2 ? 0 : stmt->hidden;
+
+	buf_put(b, f->body, m->formats_at);
+	buf_put_u16(b, (uint16_t)(n + more));
+	buf_put(b, m->result_formats, (size_t)n * 2);
+	for (unsigned i = 0; i < more; i++)
+		buf_put_u16(b, 0);
+	buf_message_end(b, mark);
+	gather_made_done(g);
+}
+
+static struct reply *bind_expect(struct session *s, const struct statement *st)
+{
+	struct reply *r = replies_push(&s->replies, REPLY_BIND, FATE_FORWARD);
+
+	if (r != NULL && st != NULL && st->now != NULL)
+		r->planned = planned_ref(st->now);
+	return r;
+}
+
+/* The statement that a portal of this one will deallocate, borrowed. */
+static struct statement *bind_deallocates(const struct session *s,
+					  const struct statement *st)
+{
+	return st->sql == NULL ? NULL : client_deallocated(s, st->sql, st->len);
+}
+
+static enum handled bind_statement(struct session *s, const struct frame *f,
+				   uint8_t *at, size_t have,
+				   struct statement *st, struct mstr portal)
+{
+	const struct plan_stmt *first;
+	struct msg_bind m;
+	enum verdict v;
+
+	/* An edited statement's Bind is written anew: all of it is needed,
+	 * and that is known before anything is sent. */
+	if (have < f->size && have < CLIENT_SMALL)
+		return HANDLED_MORE;
+	v = statement_check(s, st);
+	if (v == VERDICT_WAIT)
+		return HANDLED_WAIT;
+	if (v == VERDICT_REFUSE) {
+		portal_forget(s, portal);
+		bind_expect(s, NULL);
+		return client_forward(s, f, at, have);
+	}
+	first = client_plan_first(st->now);
+	if ((first->silent || first->hidden > 0) && have < f->size)
+		return HANDLED_MORE;
+	if (st->lost || statement_text_differs(st))
+		statement_prepare_again(s, st);
+	if (st->changes_names && s->db != NULL)
+		plan_names_changed(s);
+	portal_remember(s, portal, st->now, bind_deallocates(s, st));
+	bind_expect(s, st);
+	if ((!first->silent && first->hidden == 0) || !msg_bind_decode(f, &m))
+		return client_forward(s, f, at, have);
+	put_bind(s, f, &m, first);
+	return HANDLED;
+}
+
+enum handled client_bind(struct session *s, const struct frame *f, uint8_t *at,
+			 size_t have)
+{
+	struct mstr portal, name;
+	struct statement *st;
+
+	if (client_is_unheard(s)) {
+		replies_push(&s->replies, REPLY_BIND, FATE_FORWARD);
+		return client_forward(s, f, at, have);
+	}
+	if (!bind_names(f, have, &portal, &name)) {
+		if (have < f->size && have < CLIENT_SMALL)
+			return HANDLED_MORE;
+		return HANDLED_BAD;
+	}
+	st = statements_find(&s->statements, name.s, name.len);
+	if (st != NULL)
+		return bind_statement(s, f, at, have, st, portal);
+	portal_forget(s, portal);
+	replies_push(&s->replies, REPLY_BIND, FATE_FORWARD);
+	return client_forward(s, f, at, have);
+}
+
+static enum handled describe_statement(struct session *s, const struct frame *f,
+				       uint8_t *at, struct mstr name)
+{
+	struct statement *st =
+	    statements_find(&s->statements, name.s, name.len);
+	enum verdict v = st == NULL ? VERDICT_PASS : statement_check(s, st);
+	struct reply *r;
+
+	if (v == VERDICT_WAIT)
+		return HANDLED_WAIT;
+	if (v == VERDICT_PASS && st != NULL &&
+	    (st->lost || statement_text_differs(st)))
+		statement_prepare_again(s, st);
+	r = replies_push(&s->replies, REPLY_DESCRIBE_STATEMENT, FATE_FORWARD);
+	if (v == VERDICT_PASS && st != NULL && st->now != NULL)
+		client_reply_plan(r, planned_ref(st->now));
+	gather_ref(&s->worker->to_server, at, f->size);
+	return HANDLED;
+}
+
+enum handled client_describe(struct session *s, const struct frame *f,
+			     uint8_t *at, size_t have)
+{
+	struct msg_target m;
+	struct portal *p;
+	struct reply *r;
+
+	if (have < f->size && f->size < CLIENT_SMALL)
+		return HANDLED_MORE;
+	if (have < f->size || !msg_target_decode(f, &m))
+		return HANDLED_BAD;
+	if (m.kind == 'S' && !client_is_unheard(s))
+		return describe_statement(s, f, at, m.name);
+	r = replies_push(
+	    &s->replies,
+	    m.kind == 'S' ? REPLY_DESCRIBE_STATEMENT : REPLY_DESCRIBE_PORTAL,
+	    FATE_FORWARD);
+	p = m.kind == 'P' ? portal_find(s, m.name) : NULL;
+	if (p != NULL && p->planned != NULL)
+		client_reply_plan(r, planned_ref(p->planned));
+	return client_forward(s, f, at, have);
+}
+
+/* Runs a portal of an edited statement; true if the message was written
+ * anew. */
+static bool execute_portal(struct session *s, const struct portal *p,
+			   const struct msg_execute *m, struct reply *r)
+{
+	struct gather *g = &s->worker->to_server;
+	bool silent;
+
+	if (p->deallocates != NULL && r != NULL)
+		r->statement = statement_ref(p->deallocates);
+	if (p->planned == NULL)
+		return false;
+	silent = client_plan_first(p->planned)->silent;
+	plan_count_use(s, p->planned->plan, false);
+	client_reply_plan(r, planned_ref(p->planned));
+	if (!silent || m->max_rows == 0)
+		return false;
+	/* The client's limit is on rows that it does not see. */
+	msg_put_execute(gather_made(g), p->name, 0);
+	gather_made_done(g);
+	return true;
+}
+
+enum handled client_execute(struct session *s, const struct frame *f,
+			    uint8_t *at, size_t have)
+{
+	struct msg_execute m;
+	struct portal *p;
+	struct reply *r;
+
+	if (have < f->size && f->size < CLIENT_SMALL)
+		return HANDLED_MORE;
+	if (have < f->size || !msg_execute_decode(f, &m))
+		return HANDLED_BAD;
+	client_note_statement(s);
+	r = replies_push(&s->replies, REPLY_EXECUTE, FATE_FORWARD);
+	p = portal_find(s, m.portal);
+	if (p != NULL && execute_portal(s, p, &m, r))
+		return HANDLED;
+	return client_forward(s, f, at, have);
+}
+
+enum handled client_close(struct session *s, const struct frame *f, uint8_t *at,
+			  size_t have)
+{
+	struct msg_target m;
+	struct reply *r;
+
+	if (have < f->size && f->size < CLIENT_SMALL)
+		return HANDLED_MORE;
+	if (have < f->size || !msg_target_decode(f, &m))
+		return HANDLED_BAD;
+	r = replies_push(&s->replies, REPLY_CLOSE, FATE_FORWARD);
+	if (m.kind == 'P')
+		portal_forget(s, m.name);
+	else if (r != NULL)
+		r->statement =
+		    statements_take(&s->statements, m.name.s, m.name.len);
+	return client_forward(s, f, at, have);
+}
