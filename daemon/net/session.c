@@ -43,7 +43,7 @@ enum { CLOSING_MS = 5000 }; /* to take what is queued, then cut off */
 #define TO(state) (1u << (state))
 
 static const char *const state_names[] = {[SESSION_NONE] = "none",
-#define X(id, name) [id] = name,
+#define X(id, name) [id] = (name),
 					  SESSION_STATES(X)
 #undef X
 };

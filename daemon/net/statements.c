@@ -99,7 +99,7 @@ static void statements_grow(struct statements *t)
 	struct statements bigger = *t;
 
 	bigger.n_buckets = t->n_buckets == 0 ? BUCKETS_SMALL : t->n_buckets * 2;
-	bigger.buckets = calloc(bigger.n_buckets, sizeof(*bigger.buckets));
+	bigger.buckets = calloc(bigger.n_buckets, sizeof(struct statement *));
 	if (bigger.buckets == NULL)
 		abort();
 	for (size_t i = 0; i < t->n_buckets; i++) {

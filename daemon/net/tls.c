@@ -146,7 +146,7 @@ bool tls_setup_create(const struct settings *settings, struct tls_setup **ret,
 		abort();
 	atomic_init(&t->refs, 1);
 	t->n_listen = settings->n_listen;
-	t->listen = calloc(t->n_listen + 1, sizeof(*t->listen));
+	t->listen = calloc(t->n_listen + 1, sizeof(SSL_CTX *));
 	if (t->listen == NULL)
 		abort();
 	for (size_t i = 0; ok && i < t->n_listen; i++)
