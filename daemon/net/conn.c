@@ -45,6 +45,12 @@ struct conn *conn_create(struct worker *w, bool is_pipe,
 	return c;
 }
 
+bool conn_open(struct conn *c, int fd)
+{
+	return (c->is_pipe ? uv_pipe_open(&c->h.pipe, fd)
+			   : uv_tcp_open(&c->h.tcp, fd)) == 0;
+}
+
 void conn_tune(struct conn *c, unsigned keepalive_s)
 {
 	if (c->is_pipe)

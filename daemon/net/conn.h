@@ -78,6 +78,8 @@ enum {
 /* Life.  The handle is initialised, not connected. */
 struct conn *conn_create(struct worker *w, bool is_pipe,
 			 const struct conn_ops *ops, void *owner);
+/* Takes over an accepted socket; on failure it stays the caller's. */
+bool conn_open(struct conn *c, int fd) __attribute__((warn_unused_result));
 void conn_tune(struct conn *c, unsigned keepalive_s); /* TCP options */
 void conn_close(struct conn *c);  /* at once; drops what is queued */
 void conn_finish(struct conn *c); /* once what is queued is written */

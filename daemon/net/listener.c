@@ -14,7 +14,11 @@
 #include "daemon/net/session.h"
 #include "daemon/net/worker.h"
 
-enum { LISTEN_BACKLOG = 1024 };
+enum {
+	LISTEN_BACKLOG = 1024,
+	ACCEPT_AT_ONCE = 8, /* clients per wake-up: the others wait, too */
+	REST_MS = 100,
+};
 
 union address {
 	struct sockaddr any;
@@ -126,15 +130,42 @@ bool listener_bind(const struct listen_setting *l, int *ret_fd,
 				 : bind_tcp(l, ret_fd, p);
 }
 
-static void on_connection(uv_stream_t *stream, int status)
-{
-	struct listener *l = stream->data;
+static void on_readable(uv_poll_t *h, int status, int events);
 
-	if (status < 0) {
-		log_warn("cannot accept a client: %s", uv_strerror(status));
+static void on_rested(uv_timer_t *h)
+{
+	struct listener *l = h->data;
+
+	uv_poll_start(&l->poll, UV_READABLE, on_readable);
+}
+
+/* Out of descriptors, a client that cannot be accepted would wake the loop
+ * without end. */
+static void rest(struct listener *l)
+{
+	log_warn("cannot accept a client: %s; trying again in %d ms. Raise "
+		 "the limit on open files (LimitNOFILE)",
+		 strerror(errno), REST_MS);
+	uv_poll_stop(&l->poll);
+	uv_timer_start(&l->rest, on_rested, REST_MS, 0);
+}
+
+static void on_readable(uv_poll_t *h, int status, int events)
+{
+	struct listener *l = h->data;
+	int fd;
+
+	for (int i = 0; i < ACCEPT_AT_ONCE && status == 0; i++) {
+		fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0) {
+			session_accept(l->worker, l, fd);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+		    errno == ENOMEM)
+			rest(l);
 		return;
 	}
-	session_accept(l->worker, l);
 }
 
 bool listener_open(struct listener *l, struct worker *w, size_t index, int fd,
@@ -145,20 +176,27 @@ bool listener_open(struct listener *l, struct worker *w, size_t index, int fd,
 	l->worker = w;
 	l->index = index;
 	l->is_pipe = is_pipe;
-	if (is_pipe) {
-		uv_pipe_init(&w->loop, &l->h.pipe, 0);
-		rc = uv_pipe_open(&l->h.pipe, fd);
-	} else {
-		uv_tcp_init(&w->loop, &l->h.tcp);
-		rc = uv_tcp_open(&l->h.tcp, fd);
-	}
-	l->h.handle.data = l;
+	l->fd = fd;
+	if (listen(fd, LISTEN_BACKLOG) != 0)
+		return problem_set(p, "58000", "cannot listen: %s",
+				   strerror(errno));
+	rc = uv_poll_init(&w->loop, &l->poll, fd);
+	if (rc != 0)
+		return problem_set(p, "58000", "cannot listen: %s",
+				   uv_strerror(rc));
+	uv_timer_init(&w->loop, &l->rest);
+	l->poll.data = l;
+	l->rest.data = l;
 	l->open = true;
-	if (rc == 0)
-		rc = uv_listen(&l->h.stream, LISTEN_BACKLOG, on_connection);
-	if (rc == 0)
-		return true;
-	return problem_set(p, "58000", "cannot listen: %s", uv_strerror(rc));
+	uv_poll_start(&l->poll, UV_READABLE, on_readable);
+	return true;
+}
+
+static void on_poll_closed(uv_handle_t *h)
+{
+	struct listener *l = h->data;
+
+	close(l->fd);
 }
 
 void listener_close(struct listener *l)
@@ -166,5 +204,7 @@ void listener_close(struct listener *l)
 	if (!l->open)
 		return;
 	l->open = false;
-	uv_close(&l->h.handle, NULL);
+	uv_poll_stop(&l->poll);
+	uv_close((uv_handle_t *)&l->poll, on_poll_closed);
+	uv_close((uv_handle_t *)&l->rest, NULL);
 }

@@ -18,12 +18,9 @@
 struct worker;
 
 struct listener {
-	union {
-		uv_handle_t handle;
-		uv_stream_t stream;
-		uv_tcp_t tcp;
-		uv_pipe_t pipe;
-	} h;
+	uv_poll_t poll;
+	uv_timer_t rest;       /* while there are no descriptors left */
+	int fd;		       /* owned */
 	struct worker *worker; /* borrowed */
 	size_t index;	       /* into settings->listen */
 	bool is_pipe;

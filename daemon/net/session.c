@@ -220,7 +220,7 @@ static uint64_t wall_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-void session_accept(struct worker *w, struct listener *l)
+void session_accept(struct worker *w, struct listener *l, int fd)
 {
 	struct session *s = calloc(1, sizeof(*s));
 
@@ -239,7 +239,8 @@ void session_accept(struct worker *w, struct listener *l)
 	counter_add(&w->count.clients_total, 1);
 	s->client = conn_create(w, l->is_pipe, &session_client_ops, s);
 	login_begin(s);
-	if (uv_accept(&l->h.stream, &s->client->h.stream) != 0) {
+	if (!conn_open(s->client, fd)) {
+		close(fd);
 		session_close(s);
 		return;
 	}

@@ -146,7 +146,7 @@ struct session {
 };
 
 /* Life (for listener.c). */
-void session_accept(struct worker *w, struct listener *l);
+void session_accept(struct worker *w, struct listener *l, int fd);
 
 /* What a worker asks of its sessions. */
 void session_snapshot_changed(struct session *s);

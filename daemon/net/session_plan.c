@@ -174,6 +174,16 @@ static void plan_count_cache(struct session *s)
 	counter_set(&c->cache_entries, stats.entries);
 }
 
+static bool plan_has_moved(const struct session *s)
+{
+	const struct ruleset *rules = s->db->rules;
+
+	for (size_t i = 0; i < rules->n_migrations; i++)
+		if (rules->migrations[i].phase != PHASE_PLANNED)
+			return true;
+	return false;
+}
+
 /*
  * SQL's PREPARE keeps its text in the server, out of reach: it is let through
  * while a migration is planned, so its EXECUTE must not run in a later phase.
@@ -182,11 +192,8 @@ static bool runs_sql_prepared(const struct session *s, const char *sql,
 			      size_t len)
 {
 	static const char word[] = "execute";
-	const struct ruleset *rules = s->db->rules;
-	bool moved = false;
+	bool moved = plan_has_moved(s);
 
-	for (size_t i = 0; i < rules->n_migrations; i++)
-		moved |= rules->migrations[i].phase != PHASE_PLANNED;
 	for (size_t i = 0; moved && i + sizeof(word) - 1 < len; i++)
 		if (strncasecmp(sql + i, word, sizeof(word) - 1) == 0)
 			return true;
@@ -224,6 +231,31 @@ static enum verdict plan_decide(struct session *s, struct planned *planned,
 	return VERDICT_REFUSE;
 }
 
+/*
+ * "SET search_path = x; SELECT ... FROM inovices" as one text: the names were
+ * looked up before the first statement, and mean something else in the second.
+ */
+static bool names_change_within(const struct session *s, const char *sql,
+				size_t len, const struct plan *plan)
+{
+	return plan->n_stmts > 1 && plan_has_moved(s) &&
+	       sql_may_change_names(sql, len);
+}
+
+static struct problem *names_change_problem(void)
+{
+	struct problem *p = problem_create("0A000");
+
+	problem_set(p, "0A000",
+		    "pgtandem: one text both names a relation under migration "
+		    "and may change what names mean");
+	problem_detail(p, "A statement in it may set search_path or the role, "
+			  "or make or drop a temporary relation.");
+	problem_hint(p, "Send the statements one by one, or qualify the "
+			"relation's name and leave the setting out.");
+	return p;
+}
+
 enum verdict plan_text(struct session *s, const char *sql, size_t len,
 		       struct outcome *ret)
 {
@@ -250,6 +282,11 @@ enum verdict plan_text(struct session *s, const char *sql, size_t len,
 	req.read_new = plan_reads_new(s);
 	planned = cache_get(s->worker->cache, &req);
 	plan_count_cache(s);
+	if (names_change_within(s, sql, len, planned->plan)) {
+		planned_unref(planned);
+		ret->refusal = names_change_problem();
+		return VERDICT_REFUSE;
+	}
 	if (planned->plan->kind == PLAN_PASS &&
 	    planned->plan->migrations == 0) {
 		planned_unref(planned);

@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import pwd
+import resource
 import shutil
 import signal
 import socket
@@ -152,7 +153,8 @@ class Proxy:
     to the configuration (YAML flow texts)."""
 
     def __init__(self, postgres, specs=None, top='', listen='', server=None,
-                 binary=None, start=True):
+                 binary=None, start=True, control='user=postgres',
+                 descriptors=None):
         self.postgres = postgres
         self.binary = binary or os.environ.get('PGTANDEM') or (
             SANITIZED if SANITIZED.exists() else PLAIN)
@@ -160,6 +162,7 @@ class Proxy:
         self.port, self.admin_port = free_port(), free_port()
         self.log_path = self.dir / 'log'
         self.process = None
+        self.descriptors = descriptors
         (self.dir / 'migrations').mkdir()
         for name, text in (specs or {}).items():
             (self.dir / 'migrations' / name).write_text(text)
@@ -171,7 +174,7 @@ listen:
   - {{address: 127.0.0.1, port: {self.port}{listen}}}
 server: {server}
 admin: {{address: 127.0.0.1, port: {self.admin_port}, socket: {self.dir}}}
-control: "user=postgres"
+control: "{control}"
 workers: 2
 migrations: migrations/*.yaml
 {top}
@@ -184,7 +187,9 @@ migrations: migrations/*.yaml
         self.process = subprocess.Popen(
             [self.binary, 'serve', '-c', self.config], stderr=log, stdout=log,
             env={**os.environ, 'ASAN_OPTIONS': 'detect_leaks=1',
-                 'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1'})
+                 'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1'},
+            preexec_fn=self.descriptors and (lambda: resource.setrlimit(
+                resource.RLIMIT_NOFILE, (self.descriptors,) * 2)))
         log.close()
 
         def ready():
@@ -260,12 +265,12 @@ migrations: migrations/*.yaml
                 return row['phase']
         raise AssertionError(f'no migration {migration}')
 
-    def advance(self, migration, *phases):
+    def advance(self, migration, *phases, seconds=120):
         for phase in phases:
             force = f' FORCE {migration}' if phase == 'contracted' else ''
             self.console(f'ADVANCE {migration} TO {phase}{force}')
             if phase == 'dual_write':
-                self.walked(migration)
+                self.walked(migration, seconds)
 
     def rollback(self, migration):
         self.console(f'ROLLBACK {migration}')
@@ -282,6 +287,13 @@ migrations: migrations/*.yaml
         """VERIFY's row with the counts as numbers."""
         row = self.console(f'VERIFY {migration}')[0]
         return {k: int(v) for k, v in row.items()}
+
+    def cpu_s(self):
+        """CPU seconds used so far, by all threads."""
+        stat = pathlib.Path(f'/proc/{self.process.pid}/stat').read_text()
+        fields = stat.rsplit(')')[1].split()
+        return ((int(fields[11]) + int(fields[12])) /
+                os.sysconf('SC_CLK_TCK'))
 
     def memory_kb(self):
         for line in open(f'/proc/{self.process.pid}/status'):

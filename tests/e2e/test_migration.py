@@ -560,3 +560,110 @@ def test_unsupported_statements_are_refused_before_anything_is_sent(
         c.commit()
     assert postgres.execute('SELECT count(*) FROM payments',
                             'refused') == [(20,)]
+
+
+def test_one_text_that_changes_what_names_mean_is_refused(postgres,
+                                                          start_proxy):
+    shop.make(postgres, 'mixed')
+    postgres.execute('CREATE SCHEMA other; CREATE TABLE other.inovices '
+                     "(id integer); INSERT INTO other.inovices VALUES (1)",
+                     'mixed')
+    proxy = start_proxy(postgres, shop.spec('mixed'))
+    text = 'SET search_path = other, public; SELECT * FROM inovices'
+    with proxy.connect('mixed') as c:
+        c.execute(text)                         # nothing to rewrite yet
+    proxy.advance('inovices_typo', 'expanded', 'dual_write', 'read_new')
+    with proxy.connect('mixed') as c:
+        with pytest.raises(psycopg.errors.FeatureNotSupported,
+                           match='pgtandem'):
+            c.execute(text)
+        c.execute('SET search_path = other, public')
+        assert c.execute('SELECT * FROM inovices').fetchall() == [(1,)]
+
+
+def reads_new(connection):
+    """Does this session read from the new table?"""
+    plan = connection.execute('EXPLAIN SELECT * FROM inovices').fetchall()
+    return 'on invoices' in plan[0][0]
+
+
+def test_a_share_of_the_sessions_reads_new(postgres, start_proxy):
+    shop.make(postgres, 'share')
+    proxy = start_proxy(postgres, shop.spec('share'))
+    proxy.advance('inovices_typo', 'expanded', 'dual_write', 'read_new')
+
+    def share():
+        connections = [proxy.connect('share') for _ in range(60)]
+        try:
+            first = [reads_new(c) for c in connections]
+            assert [reads_new(c) for c in connections] == first
+            return sum(first)
+        finally:
+            for c in connections:
+                c.close()
+    for percent, low, high in ((0, 0, 0), (50, 12, 48), (100, 60, 60)):
+        proxy.console(f'SET inovices_typo.read_percent = {percent}')
+        harness.wait_for(f'{percent} percent',
+                         lambda: low <= share() <= high, 5)
+
+
+def test_statements_are_refused_when_the_phase_cannot_be_confirmed(
+        own_postgres, start_proxy):
+    """The control connection is kept out; clients' connections live on."""
+    shop.make(own_postgres, 'lease')
+    own_postgres.execute('DROP ROLE IF EXISTS control; '
+                         'CREATE ROLE control LOGIN SUPERUSER')
+    proxy = start_proxy(own_postgres, shop.spec('lease'), top='lease: 1s',
+                        control='user=control')
+    proxy.advance('inovices_typo', 'expanded', 'dual_write')
+    with proxy.connect('lease') as c:
+        c.execute('UPDATE inovices SET amount = 5 WHERE id = 5')
+        own_postgres.execute(
+            'ALTER ROLE control NOLOGIN; SELECT pg_terminate_backend(pid) '
+            "FROM pg_stat_activity WHERE usename = 'control'")
+
+        def refused():
+            try:
+                c.execute('UPDATE inovices SET amount = 6 WHERE id = 5')
+            except psycopg.errors.CannotConnectNow as e:
+                return 'pgtandem' in e.diag.message_primary
+        harness.wait_for('the refusal', refused)
+        assert c.execute('SELECT count(*) FROM payments').fetchone() == (20,)
+        own_postgres.execute('ALTER ROLE control LOGIN')
+        harness.wait_for('the way back', lambda: not refused())
+    clean(proxy)
+
+
+def test_statements_wait_while_ddl_runs_and_then_go_on(postgres, start_proxy):
+    """A long transaction on the old table keeps DDL from its lock; meanwhile
+    statements of others wait at the proxy for a bounded time only."""
+    shop.make(postgres, 'held')
+    proxy = start_proxy(postgres, shop.spec('held'))
+    proxy.advance('inovices_typo', 'expanded')
+    blocker = postgres.connect('held', autocommit=False)
+    blocker.execute('UPDATE inovices SET amount = 1 WHERE id = 1')
+    slowest, stop, errors = [0.0], threading.Event(), []
+
+    def work():
+        try:
+            with proxy.connect('held') as c:
+                while not stop.is_set():
+                    began = time.monotonic()
+                    c.execute('UPDATE inovices SET amount = amount + 1 '
+                              'WHERE id = 2')
+                    slowest[0] = max(slowest[0], time.monotonic() - began)
+                    time.sleep(0.01)
+        except psycopg.Error as e:
+            errors.append(e)
+    worker = threading.Thread(target=work)
+    worker.start()
+    moving = in_background(
+        lambda: proxy.console('ADVANCE inovices_typo TO dual_write'))
+    time.sleep(4)
+    assert not moving.done()
+    blocker.rollback()
+    moving.result(30)
+    stop.set()
+    worker.join()
+    assert not errors
+    assert 0.05 < slowest[0] < 3, slowest

@@ -26,6 +26,10 @@ lenses:
 '''
 MODES = ('simple', 'extended', 'prepared')
 SCALE = 10
+# Transactions a second of each client program: the machine has other things
+# to do as well, three walks over a million rows among them.
+RATE = '120'
+WALK_S = 400
 
 
 def start_clients(proxy, folder):
@@ -34,7 +38,7 @@ def start_clients(proxy, folder):
         out = open(folder / f'{mode}.out', 'w')
         clients[mode] = subprocess.Popen(
             [harness.PGBIN / 'pgbench', '-n', '-c', '8', '-j', '1', '-M', mode,
-             '-T', '3600', '-P', '5', '-h', '127.0.0.1', '-p', str(proxy.port),
+             '-T', '3600', '-P', '5', '-R', RATE, '-h', '127.0.0.1', '-p', str(proxy.port),
              '-U', 'postgres', 'tpcb'], stdout=out, stderr=out)
         out.close()
     return clients
@@ -95,9 +99,9 @@ def test_accounts_are_migrated_under_tpcb_with_a_rollback_from_each_phase(
                 proxy.rollback('accounts')
                 assert proxy.phase('accounts') != was
                 if was == 'new_only':
-                    proxy.walked('accounts')
+                    proxy.walked('accounts', WALK_S)
             else:
-                proxy.advance('accounts', move)
+                proxy.advance('accounts', move, seconds=WALK_S)
                 assert proxy.phase('accounts') == move
             check_clients(clients, tmp_path)
         seen = progressed(tmp_path)
