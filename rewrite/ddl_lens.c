@@ -81,9 +81,10 @@ static void add_shape(struct ddl_build *b)
 				    value);
 	}
 	sqltext_put(&t,
-		    "CREATE TRIGGER keep_row INSTEAD OF INSERT ON %s"
+		    "CREATE TRIGGER keep_row INSTEAD OF INSERT OR UPDATE"
+		    " ON %s"
 		    " FOR EACH ROW EXECUTE FUNCTION pgtandem.keep_row();\n"
-		    "GRANT SELECT, INSERT ON %s TO PUBLIC",
+		    "GRANT SELECT, INSERT, UPDATE ON %s TO PUBLIC",
 		    l->shape_ref, l->shape_ref);
 	ddl_add(b, DDL_NO_LOCK, t.s, "create view %s", l->shape_ref);
 }

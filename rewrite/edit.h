@@ -17,7 +17,8 @@
 struct edit {
 	uint32_t from, removed;
 	uint32_t order;	  /* insertions at one place: as they were made */
-	const char *text; /* borrowed from the arena */
+	const char *text; /* borrowed from the arena; NULL: a copy */
+	uint32_t copy_from, copy_to;
 };
 
 struct edits {
@@ -30,6 +31,9 @@ void edits_init(struct edits *e, struct arena *a);
 void edit_insert(struct edits *e, uint32_t at, const char *text);
 void edit_replace(struct edits *e, uint32_t from, uint32_t to,
 		  const char *text);
+/* Inserts the text of [from, to), with what is edited inside it, at `at`,
+ * which is not inside it. */
+void edit_copy(struct edits *e, uint32_t at, uint32_t from, uint32_t to);
 
 /* Fills text, len, edits and n_edits of the plan.  False when two edits
  * overlap: then nothing is written. */

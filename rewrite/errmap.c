@@ -27,6 +27,16 @@ static uint32_t character_of_byte(const char *s, size_t at)
 	return position;
 }
 
+/* Of a byte that an edit added. */
+static uint32_t position_in(const struct plan_edit *e, const char *sql,
+			    size_t at)
+{
+	if (e->source == PLAN_OURS)
+		return 0;
+	return character_of_byte(sql,
+				 e->source + (e->verbatim ? at - e->at : 0));
+}
+
 uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
 			   uint32_t position)
 {
@@ -42,8 +52,7 @@ uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
 		if (at < e->at)
 			break;
 		if (at < (size_t)e->at + e->added)
-			return e->removed > 0 ? character_of_byte(sql, e->from)
-					      : 0;
+			return position_in(e, sql, at);
 		back = at - e->at - e->added + e->from + e->removed;
 	}
 	return back <= len ? character_of_byte(sql, back) : 0;

@@ -11,7 +11,8 @@
  *              reads no table.  An INSTEAD OF trigger hands each row back, so
  *              INSERT ... RETURNING * gives the client's row after
  *              PostgreSQL's own name resolution, type inference, assignment
- *              casts and defaults, and writes nothing.
+ *              casts and defaults, and writes nothing.  An UPDATE of it, which
+ *              finds no row, checks the client's SET list in the same way.
  *   L_lens     view over the new relation, automatically updatable: the old
  *              columns, in order, then each converted new column as
  *              "new.<column>", so that an UPDATE can set it.

@@ -12,7 +12,8 @@
  *   synced write   RETURNING ..., pgtandem.L_to_new(epoch, key) appended
  *   lens insert    WITH r AS (INSERT INTO L_shape ... RETURNING *)
  *                  INSERT INTO L_lens ... SELECT forward(r) FROM r ...
- *   lens update    UPDATE L_lens AS old SET "new.x" = forward(...) ...
+ *   lens update    [WITH c AS (UPDATE L_shape SET ... WHERE false)]
+ *                  UPDATE L_lens AS old SET "new.x" = forward(...) ...
  *   lens delete    DELETE FROM L_lens AS old ...
  */
 #ifndef REWRITE_REWRITE_H
@@ -32,6 +33,16 @@ struct rewrite_request {
 	const struct ruleset *rules;
 	uint64_t hidden;	/* names that mean something else here */
 	bool read_new;		/* this session is in read_percent */
+	unsigned flags;		/* of enum request_flag */
+};
+
+/* What the text alone does not say. */
+enum request_flag {
+	REQUEST_BACKSLASHES = 1, /* standard_conforming_strings is off */
+	REQUEST_WIDE = 2,	 /* client_encoding has characters that hold
+				  * ASCII bytes */
+	REQUEST_TYPED = 4,	 /* Parse gives a parameter a type */
+	REQUEST_TYPED_OTHER = 8, /* one that is not a number's */
 };
 
 enum plan_kind {
@@ -47,10 +58,15 @@ struct plan_stmt {
 				 * NoData on Describe, no row limit to the server */
 };
 
+enum { PLAN_OURS = UINT32_MAX };	/* no byte of the client's text */
+
 /* sent[at, at + added) stands where text[from, from + removed) stood. */
 struct plan_edit {
 	uint32_t from, removed;		/* bytes of the client's text */
 	uint32_t at, added;		/* bytes of the sent text */
+	uint32_t source;		/* the client's byte that it stands for,
+					 * or PLAN_OURS */
+	bool verbatim;			/* it is a copy of text[source, ...) */
 };
 
 struct plan {
@@ -79,8 +95,8 @@ const struct plan *rewrite_plan(const struct rewrite_request *req,
 	__attribute__((returns_nonnull));
 
 /* Position of an error in the sent text, in characters from 1, as a position
- * in the client's text: of what was replaced, if it lies in a replacement; 0
- * if it lies in text that was only added.
+ * in the client's text: of what was replaced, if it lies in a replacement; of
+ * what was copied; 0 if it lies in text that was only added.
  * `sql` is the client's text. */
 uint32_t plan_map_position(const struct plan *plan, const char *sql,
 			   size_t len, uint32_t position);

@@ -105,11 +105,17 @@ bool write_sync_by_trigger(const struct statement *st,
 /* Refuses an upsert whose key cannot be followed. */
 bool write_check_upsert(struct statement *st, const struct ref *target);
 
-/* write_lens.c, write_set.c */
+/* write_lens.c, write_set.c, write_check.c */
 bool write_lens(struct statement *st, const struct ref *target);
+/* Where a WITH query can be put, and what it needs around it there. */
+struct check_place {
+	uint32_t at;
+	const char *before, *behind;
+};
 /* The SET list `targets` of a write on L_lens; `list` are its tokens. */
 bool write_set(struct statement *st, const struct ref *target,
-	       const List *targets, struct span list);
+	       const List *targets, struct span list,
+	       const struct check_place *check);
 bool lens_is_converted(const struct lens *l); /* any column is */
 /* The index of an old column, or -1. */
 int lens_find_old(const struct lens *l, const char *name);

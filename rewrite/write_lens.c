@@ -256,9 +256,12 @@ static struct span set_list(const struct statement *st, const List *targets)
 static bool lens_update(struct statement *st, const struct ref *target)
 {
 	const UpdateStmt *update = (const UpdateStmt *)st->node;
+	size_t word = span_of_relation(st, target->var).first - 1;
+	const struct check_place check = {
+	    st->tokens->v[word].from, update->withClause ? ", " : "WITH ", " "};
 
 	return write_set(st, target, update->targetList,
-			 set_list(st, update->targetList)) &&
+			 set_list(st, update->targetList), &check) &&
 	       replace_target(st, target) && finish(st, target);
 }
 
@@ -405,15 +408,18 @@ static bool lens_infer(struct statement *st, const struct ref *target,
 	return true;
 }
 
+/* `source` is the token that the client's row ends with. */
 static bool lens_on_conflict(struct statement *st, const struct ref *target,
-			     const OnConflictClause *clause)
+			     const OnConflictClause *clause, size_t source)
 {
+	const struct check_place check = {st->tokens->v[source].to, ", ", ""};
+
 	if (clause == NULL)
 		return true;
 	return lens_infer(st, target, clause->infer) &&
 	       (clause->targetList == NIL ||
 		write_set(st, target, clause->targetList,
-			  set_list(st, clause->targetList)));
+			  set_list(st, clause->targetList), &check));
 }
 
 static bool is_own(const struct lens *l, unsigned new)
@@ -480,7 +486,7 @@ static const char *row_insert(const struct statement *st,
 			     lens_forward(l, i, "r.", st->a));
 	}
 	return arena_fmt(st->a,
-			 " RETURNING *) INSERT INTO %s (%s)%s SELECT "
+			 " INSERT INTO %s (%s)%s SELECT "
 			 "%s FROM \"pgtandem.row\" AS r%s",
 			 lens_as_alias(st, target), names.s,
 			 always ? " OVERRIDING SYSTEM VALUE" : "", values.s,
@@ -592,10 +598,12 @@ static bool lens_insert(struct statement *st, const struct ref *target)
 	const InsertStmt *insert = (const InsertStmt *)st->node;
 	const struct lens *l = statement_lens(st, target->name);
 	struct span span = insert_target(st, target);
+	size_t source = source_last(st, insert, span.end);
 
 	if (is_plain_insert(l) && !locks_old(st, target)) {
 		statement_replace(st, span, lens_as_alias(st, target));
-		return lens_on_conflict(st, target, insert->onConflictClause) &&
+		return lens_on_conflict(st, target, insert->onConflictClause,
+					source) &&
 		       finish(st, target);
 	}
 	if (!take_overriding(st, target, insert, span.end) ||
@@ -606,10 +614,11 @@ static bool lens_insert(struct statement *st, const struct ref *target)
 				    ? ", \"pgtandem.row\" AS ("
 				    : "WITH \"pgtandem.row\" AS (");
 	statement_replace(st, span, l->shape_ref);
-	statement_insert_after(st, source_last(st, insert, span.end),
-			       row_insert(st, target));
-	return lens_on_conflict(st, target, insert->onConflictClause) &&
-	       finish(st, target);
+	statement_insert_after(st, source, " RETURNING *)");
+	if (!lens_on_conflict(st, target, insert->onConflictClause, source))
+		return false;
+	statement_insert_after(st, source, row_insert(st, target));
+	return finish(st, target);
 }
 
 bool write_lens(struct statement *st, const struct ref *target)

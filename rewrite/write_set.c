@@ -14,8 +14,10 @@
  * Where assigned columns share a new one, the whole list becomes one
  *   (targets) = (SELECT mappings FROM (SELECT values) AS r)
  * so that each value is computed once and the client's text keeps its order.
+ *
+ * A cast is not an assignment: see write_check.c.
  */
-#include "rewrite/statement.h"
+#include "rewrite/write_set.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,34 +26,6 @@
 #include "rewrite/template.h"
 
 enum { UNKNOWN = -1, MOST_ASSIGNMENTS = 1600 }; /* a relation's columns */
-
-struct assignment {
-	const ResTarget *target;
-	int old;	/* column, or UNKNOWN */
-	int new;	/* the one converted column it feeds */
-	size_t n_feeds; /* how many converted columns */
-	bool carried;
-	bool shared;	   /* a column it feeds has another feeder */
-	struct span value; /* its tokens */
-};
-
-/* One `a = X` or `(a, b) = ...` of the list. */
-struct item {
-	size_t first_assignment, n;
-	struct span all, names, value; /* tokens */
-	bool row;		       /* = (X, Y) or ROW(X, Y) */
-	bool subselect;		       /* = (SELECT ...) */
-};
-
-struct set {
-	struct statement *st;
-	const struct ref *target;
-	const struct lens *l;
-	size_t n;
-	struct assignment *v;
-	size_t n_items;
-	struct item *items;
-};
 
 static bool refuse(struct set *s, const char *clause, const char *hint)
 {
@@ -218,7 +192,7 @@ static void find_sharing(struct set *s)
 	}
 }
 
-static bool is_default(const struct set *s, const struct assignment *a)
+bool set_is_default(const struct set *s, const struct assignment *a)
 {
 	return a->value.end == a->value.first + 1 &&
 	       token_is(s->st->tokens, a->value.first, "default");
@@ -234,7 +208,7 @@ static bool check_generated(struct set *s, const struct assignment *a)
 
 	if (o->column->identity != 'a' && o->column->generated == 0)
 		return true;
-	if (is_default(s, a))
+	if (set_is_default(s, a))
 		return (o->column->generated == 0 &&
 			(new == NULL || new->identity != 'a')) ||
 		       refuse(s, "SET of a generated column", "Leave it out.");
@@ -247,12 +221,23 @@ static bool check_generated(struct set *s, const struct assignment *a)
 	return false;
 }
 
+/* Two values for one new column would be computed, and one assigned. */
+static bool check_twice(struct set *s, const struct assignment *a)
+{
+	if (a->n_feeds == 0 || find_assignment(s, (unsigned)a->old) == a)
+		return true;
+	problem_set(&s->st->plan->refusal, "42601",
+		    "multiple assignments to same column \"%s\"",
+		    a->target->name);
+	return false;
+}
+
 static bool check_assignments(struct set *s)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		const struct assignment *a = &s->v[i];
 
-		if (!check_generated(s, a))
+		if (!check_generated(s, a) || !check_twice(s, a))
 			return false;
 		if (a->n_feeds == 0 && a->carried)
 			continue;
@@ -355,8 +340,7 @@ static const char *cast_close(const struct set *s, unsigned old)
 /* DEFAULT means the old column's. */
 static void replace_default(const struct set *s, const struct assignment *a)
 {
-	if (a->value.end == a->value.first + 1 &&
-	    token_is(s->st->tokens, a->value.first, "default"))
+	if (set_is_default(s, a))
 		statement_replace(
 		    s->st, a->value,
 		    old_default(s->l, (unsigned)a->old, s->st->a));
@@ -683,7 +667,8 @@ static bool find_columns(struct set *s, const List *targets)
 }
 
 bool write_set(struct statement *st, const struct ref *target,
-	       const List *targets, struct span list)
+	       const List *targets, struct span list,
+	       const struct check_place *check)
 {
 	struct set s = {
 	    .st = st, .target = target, .l = statement_lens(st, target->name)};
@@ -702,5 +687,6 @@ bool write_set(struct statement *st, const struct ref *target,
 		edit_group(&s, list);
 	else
 		edit_items(&s);
+	write_check(&s, check);
 	return true;
 }

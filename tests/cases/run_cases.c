@@ -154,20 +154,27 @@ static bool unedited_maps(const struct test_case *t, size_t from, size_t at,
 	return true;
 }
 
-/* What stands for something of the client's leads to its first byte, what
- * was inserted nowhere. */
+/* What stands for something of the client's leads to its first byte, a copy
+ * to what it copies, what was inserted nowhere. */
 static bool added_maps(const struct test_case *t, const struct plan_edit *e)
 {
-	uint32_t client =
-	    e->removed == 0 ? 0 : count_chars(t->sql, e->from) + 1;
+	for (size_t i = 0; i < e->added; i++) {
+		const char *sent = t->plan->text + e->at + i;
+		size_t source = e->source + (e->verbatim ? i : 0);
+		uint32_t client = e->source == PLAN_OURS
+				      ? 0
+				      : count_chars(t->sql, source) + 1;
 
-	for (size_t i = e->at; i < e->at + e->added; i++)
-		if ((t->plan->text[i] & 0xc0) != 0x80 &&
-		    plan_map_position(t->plan, t->sql, t->req.len,
-				      count_chars(t->plan->text, i) + 1) !=
-			client)
+		if (e->verbatim && *sent != t->sql[source])
 			return false;
-	return true;
+		if ((*sent & 0xc0) != 0x80 &&
+		    plan_map_position(
+			t->plan, t->sql, t->req.len,
+			count_chars(t->plan->text, e->at + i) + 1) != client)
+			return false;
+	}
+	return e->source == PLAN_OURS || e->verbatim || e->source == e->from ||
+	       e->removed == 0;
 }
 
 static const char *positions_lead_back(const struct test_case *t)

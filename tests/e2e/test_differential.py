@@ -100,6 +100,12 @@ SCRIPTS = [
     ["UPDATE inovices SET amount = 3.5 WHERE id = 17 RETURNING amount"],
     ["UPDATE inovices SET amount = 'words' WHERE id = 17"],
     ["UPDATE inovices SET amount = now() WHERE id = 17"],
+    ["UPDATE inovices SET amount = true WHERE id = 17"],
+    ["UPDATE inovices SET note = 'x', amount =  customr WHERE id = 17"],
+    ["UPDATE inovices SET amount = 1.5 * length(customr) WHERE id = 17"
+     " RETURNING amount"],
+    ["INSERT INTO inovices (id, customr, amount) VALUES (17, 'x', 1)"
+     " ON CONFLICT (id) DO UPDATE SET amount = inovices.customr"],
     ["UPDATE inovices SET note = 'far too long for it' WHERE id = 17"],
     ["UPDATE inovices SET id = 1 WHERE id = 18"],
     ["UPDATE inovices SET customr = NULL WHERE id = 18"],

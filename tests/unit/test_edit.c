@@ -51,6 +51,34 @@ static void the_map_says_what_stands_where(void **state)
 	arena_free(&a);
 }
 
+static void a_copy_holds_what_is_edited_inside_it(void **state)
+{
+	static const char text[] = "SET a = b + (t) WHERE c";
+	struct arena a;
+	struct edits e;
+	struct plan plan = {0};
+
+	arena_init(&a);
+	edits_init(&e, &a);
+	edit_insert(&e, 0, "CHECK ");
+	edit_copy(&e, 0, 8, 15);
+	edit_insert(&e, 0, "; ");
+	edit_insert(&e, 8, "CAST(");
+	edit_replace(&e, 13, 14, "new");
+	edit_insert(&e, 14, " x");
+	edit_insert(&e, 15, " AS int)");
+	assert_true(edits_apply(&e, text, strlen(text), &plan));
+	assert_string_equal(plan.text,
+			    "CHECK b + (new x); SET a = CAST(b + (new x) AS "
+			    "int) WHERE c");
+	assert_int_equal(plan.edits[1].source, 8);
+	assert_true(plan.edits[1].verbatim);
+	assert_int_equal(plan.edits[2].source, 13);
+	assert_false(plan.edits[2].verbatim);
+	assert_int_equal(plan.edits[3].source, PLAN_OURS);
+	arena_free(&a);
+}
+
 static void overlapping_edits_are_refused(void **state)
 {
 	struct plan plan = {0};
@@ -95,6 +123,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(edits_are_applied_in_the_order_of_the_text),
 	    cmocka_unit_test(the_map_says_what_stands_where),
+	    cmocka_unit_test(a_copy_holds_what_is_edited_inside_it),
 	    cmocka_unit_test(overlapping_edits_are_refused),
 	    cmocka_unit_test(many_edits_keep_everything_between_them),
 	};

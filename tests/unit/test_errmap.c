@@ -170,8 +170,8 @@ static void positions_count_characters(void **state)
 	/* é is two bytes: "é FROM t WHERE" -> "é FROM (xx) WHERE ü" */
 	static const char sql[] = "\303\251 FROM t WHERE";
 	static const struct plan_edit edits[] = {
-	    {.from = 8, .removed = 1, .at = 8, .added = 4},
-	    {.from = 15, .removed = 0, .at = 18, .added = 3},
+	    {.from = 8, .removed = 1, .at = 8, .added = 4, .source = 8},
+	    {.from = 15, .at = 18, .added = 3, .source = PLAN_OURS},
 	};
 	static const struct plan plan = {
 	    .kind = PLAN_EDIT,

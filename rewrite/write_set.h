@@ -1,0 +1,48 @@
+/*
+ * A SET list through the lens, cut into its assignments; known to write_set.c
+ * and write_check.c alone.
+ */
+#ifndef REWRITE_WRITE_SET_H
+#define REWRITE_WRITE_SET_H
+
+#include "rewrite/statement.h"
+
+struct assignment {
+	const ResTarget *target;
+	int old;	/* column, or -1 */
+	int new;	/* the one converted column it feeds */
+	size_t n_feeds; /* how many converted columns */
+	bool carried;
+	bool shared;	   /* a column it feeds has another feeder */
+	struct span value; /* its tokens */
+};
+
+/* One `a = X` or `(a, b) = ...` of the list. */
+struct item {
+	size_t first_assignment, n;
+	struct span all, names, value; /* tokens */
+	bool row;		       /* = (X, Y) or ROW(X, Y) */
+	bool subselect;		       /* = (SELECT ...) */
+};
+
+struct set {
+	struct statement *st;
+	const struct ref *target;
+	const struct lens *l;
+	size_t n;
+	struct assignment *v;
+	size_t n_items;
+	struct item *items;
+};
+
+/* Is the value the word DEFAULT? */
+bool set_is_default(const struct set *s, const struct assignment *a);
+
+/*
+ * write_check.c: where an explicit cast could accept what an assignment
+ * refuses, puts the client's own assignments, on L_shape and never run, into
+ * a WITH query at that place.
+ */
+void write_check(const struct set *s, const struct check_place *place);
+
+#endif
