@@ -14,6 +14,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <assert.h>
 #include <string.h>
 
 #include "rewrite/template.h"
@@ -268,6 +269,7 @@ static bool derive_at(const struct compile *c, const struct column *at,
 {
 	const char *name = carried_name(c, at->name);
 
+	assert(at->name != NULL);
 	if (name != NULL) {
 		carry(c, at, name, &columns[*n]);
 		return derive_generated(c, &columns[(*n)++]);

@@ -117,7 +117,7 @@ static void list_columns(const struct walk *w, struct problem *p)
 		size_t len = strlen(name);
 
 		if (used + len + 6 > sizeof(names)) {
-			strcpy(names + used, ", ...");
+			memcpy(names + used, ", ...", sizeof(", ..."));
 			break;
 		}
 		if (used > 0)
@@ -335,7 +335,7 @@ const char *template_join(const struct template *t,
 	out = text = arena_alloc(a, len + 1);
 	for (size_t i = 0; i < t->n; i++)
 		out = stpcpy(stpcpy(out, t->text[i]), replacement[i]);
-	strcpy(out, t->text[t->n]);
+	memcpy(out, t->text[t->n], strlen(t->text[t->n]) + 1);
 	return text;
 }
 
@@ -360,10 +360,12 @@ static bool type_parse(const char *text, struct parse *ret,
 	char sql[256];
 	size_t len = strlen(text);
 
-	if (len + sizeof(before) + 1 > sizeof(sql))
-		return problem_set(p, "42601",
-				   "this type name is too long: %.200s", text);
-	strcpy(stpcpy(stpcpy(sql, before), text), ")");
+	if (len + sizeof(before) + 1 > sizeof(sql)) {
+		problem_set(p, "42601", "this type name is too long: %.200s",
+			    text);
+		return false;
+	}
+	memcpy(stpcpy(stpcpy(sql, before), text), ")", sizeof(")"));
 	if (!parse_begin(sql, ret, p)) {
 		problem_detail(p, "In the type name %.200s", text);
 		return false;

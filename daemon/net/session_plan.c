@@ -174,14 +174,15 @@ static void plan_count_cache(struct session *s)
 	counter_set(&c->cache_entries, stats.entries);
 }
 
-static bool plan_has_moved(const struct session *s)
+/* A migration whose statements are rewritten, or NULL. */
+static const struct rule_migration *plan_has_moved(const struct session *s)
 {
 	const struct ruleset *rules = s->db->rules;
 
 	for (size_t i = 0; i < rules->n_migrations; i++)
 		if (rules->migrations[i].phase != PHASE_PLANNED)
-			return true;
-	return false;
+			return &rules->migrations[i];
+	return NULL;
 }
 
 /*
@@ -192,7 +193,7 @@ static bool runs_sql_prepared(const struct session *s, const char *sql,
 			      size_t len)
 {
 	static const char word[] = "execute";
-	bool moved = plan_has_moved(s);
+	bool moved = plan_has_moved(s) != NULL;
 
 	for (size_t i = 0; moved && i + sizeof(word) - 1 < len; i++)
 		if (strncasecmp(sql + i, word, sizeof(word) - 1) == 0)
@@ -238,17 +239,18 @@ static enum verdict plan_decide(struct session *s, struct planned *planned,
 static bool names_change_within(const struct session *s, const char *sql,
 				size_t len, const struct plan *plan)
 {
-	return plan->n_stmts > 1 && plan_has_moved(s) &&
-	       sql_may_change_names(sql, len);
+	return plan->kind != PLAN_REFUSE && plan->n_stmts > 1 &&
+	       plan_has_moved(s) != NULL && sql_may_change_names(sql, len);
 }
 
-static struct problem *names_change_problem(void)
+static struct problem *names_change_problem(const struct rule_migration *m)
 {
 	struct problem *p = problem_create("0A000");
 
 	problem_set(p, "0A000",
-		    "pgtandem: one text both names a relation under migration "
-		    "and may change what names mean");
+		    "pgtandem: migration %s (phase %s): one text both names a "
+		    "relation under migration and may change what names mean",
+		    m->spec->name, phase_name(m->phase));
 	problem_detail(p, "A statement in it may set search_path or the role, "
 			  "or make or drop a temporary relation.");
 	problem_hint(p, "Send the statements one by one, or qualify the "
@@ -256,13 +258,64 @@ static struct problem *names_change_problem(void)
 	return p;
 }
 
+void plan_note_parameter(struct session *s, const char *name, const char *value)
+{
+	/* Those whose characters may have ASCII bytes behind their first. */
+	static const char *const wide[] = {
+	    "SJIS", "SHIFT_JIS_2004", "BIG5", "GBK", "UHC", "GB18030", "JOHAB",
+	};
+	unsigned flag = 0;
+	bool on = false;
+
+	if (strcmp(name, "standard_conforming_strings") == 0) {
+		flag = REQUEST_BACKSLASHES;
+		on = strcmp(value, "off") == 0;
+	} else if (strcmp(name, "client_encoding") == 0) {
+		flag = REQUEST_WIDE;
+		for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); i++)
+			on |= strcmp(value, wide[i]) == 0;
+	}
+	s->lexing = on ? s->lexing | flag : s->lexing & ~flag;
+}
+
+static bool is_number_oid(uint32_t oid)
+{
+	static const uint32_t oids[] = {
+	    20 /* int8 */,    21 /* int2 */,	23 /* int4 */,
+	    700 /* float4 */, 701 /* float8 */, 1700 /* numeric */,
+	};
+
+	for (size_t i = 0; i < sizeof(oids) / sizeof(oids[0]); i++)
+		if (oid == oids[i])
+			return true;
+	return false;
+}
+
+unsigned plan_type_flags(uint16_t n, const uint8_t *types)
+{
+	unsigned flags = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *t = types + 4 * i;
+		uint32_t oid = (uint32_t)t[0] << 24 | (uint32_t)t[1] << 16 |
+			       (uint32_t)t[2] << 8 | t[3];
+
+		if (oid != 0)
+			flags |= is_number_oid(oid)
+				     ? REQUEST_TYPED
+				     : REQUEST_TYPED | REQUEST_TYPED_OTHER;
+	}
+	return flags;
+}
+
 enum verdict plan_text(struct session *s, const char *sql, size_t len,
-		       struct outcome *ret)
+		       unsigned flags, struct outcome *ret)
 {
 	struct rewrite_request req = {
 	    .sql = sql,
 	    .len = len,
 	    .rules = s->db->rules,
+	    .flags = s->lexing | flags,
 	};
 	struct planned *planned;
 	enum verdict v;
@@ -284,7 +337,7 @@ enum verdict plan_text(struct session *s, const char *sql, size_t len,
 	plan_count_cache(s);
 	if (names_change_within(s, sql, len, planned->plan)) {
 		planned_unref(planned);
-		ret->refusal = names_change_problem();
+		ret->refusal = names_change_problem(plan_has_moved(s));
 		return VERDICT_REFUSE;
 	}
 	if (planned->plan->kind == PLAN_PASS &&
