@@ -23,6 +23,7 @@ struct entry {
 	unsigned refs;
 	uint64_t hash;
 	uint64_t hidden;
+	unsigned flags;
 	bool read_new;
 	size_t bytes;
 	struct entry *same_bucket;
@@ -106,7 +107,7 @@ static bool entry_matches(const struct entry *e, uint64_t hash,
 {
 	return e->hash == hash && e->planned.len == req->len &&
 	       e->planned.serial == req->rules->serial &&
-	       e->hidden == req->hidden &&
+	       e->hidden == req->hidden && e->flags == req->flags &&
 	       (!e->planned.plan->reads_new || e->read_new == req->read_new) &&
 	       memcmp(e->planned.sql, req->sql, req->len) == 0;
 }
@@ -182,6 +183,7 @@ static struct entry *plan_entry(const struct rewrite_request *req,
 	e->planned.plan = rewrite_plan(req, &arena);
 	e->hash = hash;
 	e->hidden = req->hidden;
+	e->flags = req->flags;
 	e->read_new = req->read_new;
 	e->refs = 1;
 	e->bytes = arena.used;

@@ -1,6 +1,6 @@
 /*
- * The statement cache of one worker: the same text, ruleset, hidden names and
- * read side are planned once.
+ * The statement cache of one worker: the same text, ruleset, hidden names,
+ * flags and read side are planned once.
  *
  * Owns its entries, each with its own arena; bounded by a count and by bytes
  * (64 MiB), the least recently used goes first.  An entry that a session holds

@@ -369,6 +369,91 @@ static void refuse_unparsed(struct text *t, const PgQueryError *error)
 	}
 }
 
+static bool is_name_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') || c == '_' || c == '$';
+}
+
+/* Anywhere, strings and comments too: where they end is not known. */
+static bool spells(const char *sql, const char *name)
+{
+	size_t len = strlen(name);
+	const char *at = sql;
+
+	for (; (at = strcasestr(at, name)) != NULL; at++)
+		if ((at == sql || !is_name_byte(at[-1])) &&
+		    !is_name_byte(at[len]))
+			return true;
+	return false;
+}
+
+/* Where the text may name something that has to be rewritten: the name that
+ * it spells, or, as escapes may spell it, any. */
+static const struct rule_name *rewritten_name(const struct text *t)
+{
+	const struct ruleset *rules = t->req->rules;
+	const struct rule_name *any = NULL;
+
+	for (unsigned i = 0; i < rules->n_names; i++) {
+		const struct rule_name *n = &rules->names[i];
+
+		enum phase phase = rules->migrations[n->migration].phase;
+
+		if (!policy_needs_rewriting(phase, n->shape) ||
+		    (n->shape == SHAPE_NEW && phase < PHASE_WRITE_NEW))
+			continue;
+		if (spells(t->sql, n->name))
+			return n;
+		if (strpbrk(n->name, "\"") || strcasestr(t->sql, "u&\""))
+			any = n;
+	}
+	return any;
+}
+
+static const char *find_wide(const char *s)
+{
+	while (*s != '\0' && (unsigned char)*s < 0x80)
+		s++;
+	return *s != '\0' ? s : NULL;
+}
+
+/* Where strings and characters end depends on settings of the session, for
+ * which neither our lexer nor the parser has a place. */
+static bool refuse_unreadable(struct text *t)
+{
+	struct problem *p = &t->plan->refusal;
+	bool backslash = (t->req->flags & REQUEST_BACKSLASHES) != 0 &&
+			 strchr(t->sql, '\\') != NULL;
+	bool wide =
+	    (t->req->flags & REQUEST_WIDE) != 0 && find_wide(t->sql) != NULL;
+	const struct rule_name *name;
+
+	if ((!backslash && !wide) || (name = rewritten_name(t)) == NULL)
+		return false;
+	t->plan->kind = PLAN_REFUSE;
+	problem_set(p, "0A000",
+		    backslash ? "pgtandem: a statement with a backslash "
+				"cannot be read while "
+				"standard_conforming_strings is off"
+			      : "pgtandem: a statement with characters "
+				"outside ASCII cannot be read in this "
+				"client_encoding");
+	problem_detail(p,
+		       "It mentions relation \"%s\", which is under "
+		       "migration \"%s\", and has to be read to be "
+		       "rewritten.",
+		       name->name,
+		       t->req->rules->migrations[name->migration].spec->name);
+	problem_hint(p, backslash
+			    ? "SET standard_conforming_strings = on and write "
+			      "E'...' where a backslash is an escape, or pass "
+			      "the value as a parameter."
+			    : "SET client_encoding = UTF8, or pass the value "
+			      "as a parameter.");
+	return true;
+}
+
 static void plan_text(struct text *t)
 {
 	struct parse parse;
@@ -392,6 +477,11 @@ const struct plan *rewrite_plan(const struct rewrite_request *req,
 	t.len = strnlen(req->sql, req->len);
 	if (!ruleset_mentions(req->rules, req->sql, t.len))
 		return plan;
+	if (req->flags & (REQUEST_BACKSLASHES | REQUEST_WIDE)) {
+		t.sql = arena_dup(a, req->sql, t.len);
+		if (refuse_unreadable(&t))
+			return plan;
+	}
 	limits_scan(req->sql, t.len, req->rules, &t.limits);
 	if (t.limits.named == 0 && !t.limits.unicode &&
 	    (t.limits.over || !t.limits.strings))

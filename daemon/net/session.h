@@ -136,6 +136,8 @@ struct session {
 	uint64_t hidden_hash; /* of the probe that said so */
 	bool hidden_known;
 	bool names_change; /* the transaction may change them */
+	unsigned lexing;   /* settings that change how a text is
+			    * read: of enum request_flag */
 	bool hold_expired;
 	struct problem *probe_failed; /* owned: why, to be told */
 	unsigned read_share;	      /* 0..99, against read_percent */
@@ -210,9 +212,16 @@ struct outcome {
 	struct problem *refusal; /* owned, or NULL */
 	bool mentions;		 /* depends on what names mean here */
 };
-/* What becomes of a text now; only `mentions` is set with WAIT. */
+/* What becomes of a text now; only `mentions` is set with WAIT.  `flags` are
+ * of its parameters. */
 enum verdict plan_text(struct session *s, const char *sql, size_t len,
-		       struct outcome *ret) __attribute__((warn_unused_result));
+		       unsigned flags, struct outcome *ret)
+    __attribute__((warn_unused_result));
+/* What the engine is told of a Parse's parameter types. */
+unsigned plan_type_flags(uint16_t n, const uint8_t *types);
+/* A ParameterStatus came. */
+void plan_note_parameter(struct session *s, const char *name,
+			 const char *value);
 /* May a plan run now: lease, hold.  PASS, REFUSE or WAIT. */
 enum verdict plan_admit(struct session *s, const struct plan *plan,
 			struct problem **ret_refusal)

@@ -288,9 +288,9 @@ void client_reply_plan(struct reply *r, struct planned *planned)
 
 /* The plan of a text and whether it may run now. */
 enum verdict client_text_verdict(struct session *s, struct mstr sql,
-				 struct outcome *ret)
+				 unsigned flags, struct outcome *ret)
 {
-	enum verdict v = plan_text(s, sql.s, sql.len, ret), admit;
+	enum verdict v = plan_text(s, sql.s, sql.len, flags, ret), admit;
 
 	if (ret->planned == NULL || v == VERDICT_WAIT || v == VERDICT_REFUSE)
 		return v;
@@ -327,7 +327,7 @@ static enum handled query_with_rules(struct session *s, const struct frame *f,
 {
 	struct gather *g = &s->worker->to_server;
 	struct outcome o;
-	enum verdict v = client_text_verdict(s, sql, &o);
+	enum verdict v = client_text_verdict(s, sql, 0, &o);
 	struct reply *r;
 
 	if (v == VERDICT_WAIT)

@@ -38,7 +38,7 @@ bool client_is_unheard(const struct session *s);
 
 /* The plan of a text and whether it may run now. */
 enum verdict client_text_verdict(struct session *s, struct mstr sql,
-				 struct outcome *ret);
+				 unsigned flags, struct outcome *ret);
 /* PASS instead of REFUSE where the server will refuse by itself. */
 enum verdict client_refusal_unless_moot(const struct session *s,
 					struct mstr sql, enum verdict v,

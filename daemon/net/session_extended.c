@@ -117,7 +117,8 @@ static enum handled parse_with_rules(struct session *s, const struct frame *f,
 				     uint8_t *at, const struct msg_parse *m)
 {
 	struct outcome o;
-	enum verdict v = client_text_verdict(s, m->sql, &o);
+	enum verdict v = client_text_verdict(
+	    s, m->sql, plan_type_flags(m->n_types, m->types), &o);
 	struct statement *st;
 
 	if (v == VERDICT_WAIT)
@@ -227,7 +228,8 @@ static enum verdict statement_look(struct session *s, struct statement *st,
 	}
 	if (statement_is_current(s, st))
 		return VERDICT_PASS;
-	v = plan_text(s, st->sql, st->len, &o);
+	v = plan_text(s, st->sql, st->len,
+		      plan_type_flags(st->n_types, st->types), &o);
 	*ret_refusal = o.refusal;
 	if (v == VERDICT_PASS || v == VERDICT_EDIT)
 		statement_plan(s, st, &o);

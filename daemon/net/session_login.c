@@ -482,8 +482,10 @@ static void login_parameter(struct session *s, const struct frame *f)
 {
 	struct mstr name, value;
 
-	if (!msg_parameter_decode(f, &name, &value) ||
-	    strcmp(name.s, "application_name") != 0)
+	if (!msg_parameter_decode(f, &name, &value))
+		return;
+	plan_note_parameter(s, name.s, value.s);
+	if (strcmp(name.s, "application_name") != 0)
 		return;
 	free(s->application);
 	s->application = login_copy(value);

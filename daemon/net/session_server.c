@@ -397,6 +397,7 @@ static void server_parameter(struct session *s, const struct frame *f)
 	} else if (strcmp(name.s, "search_path") == 0) {
 		s->hidden_known = false;
 	}
+	plan_note_parameter(s, name.s, value.s);
 }
 
 /* Forwards, drops or changes a message for the client. */

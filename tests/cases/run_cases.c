@@ -7,7 +7,8 @@
  *
  *	-- schema: FILE			relative to this file (model.h)
  *	-- phase: read_new dual_write	what follows holds in each of these
- *	-- session: hides NAME | reads_old | prelock	until the next phase
+ *	-- session: hides NAME | reads_old | prelock | backslashes | wide |
+ *		typed | typed_other	until the next phase
  *	-- note: anything
  *	-- case: a sentence
  *	the client's text
@@ -58,6 +59,7 @@ struct run {
 	const struct model *model;
 	const char *phases;
 	bool reads_old, prelock;
+	unsigned flags;
 	const char *hides; /* names, or "" */
 	unsigned count, failed;
 	FILE *updated; /* --update */
@@ -353,7 +355,8 @@ static void run_in_phase(struct run *r, struct test_case *t, enum phase phase,
 					  .len = strlen(t->sql),
 					  .rules = rules,
 					  .hidden = hidden_mask(r, rules),
-					  .read_new = !r->reads_old};
+					  .read_new = !r->reads_old,
+					  .flags = r->flags};
 	t->plan = rewrite_plan(&t->req, a);
 	t->actual = render(t->plan, a);
 	if (r->mode == MODE_TEST)
@@ -424,6 +427,30 @@ static const char *read_case(struct run *r, const char *line, const char *name)
 	return end;
 }
 
+/* clang-format off */
+static const struct {
+	const char *name;
+	unsigned flag;
+} session_flags[] = {
+	{"backslashes", REQUEST_BACKSLASHES},
+	{"wide",        REQUEST_WIDE},
+	{"typed",       REQUEST_TYPED},
+	{"typed_other", REQUEST_TYPED | REQUEST_TYPED_OTHER},
+};
+/* clang-format on */
+
+static bool read_flag(struct run *r, const char *rest)
+{
+	for (size_t i = 0; i < sizeof(session_flags) / sizeof(*session_flags);
+	     i++) {
+		if (strcmp(rest, session_flags[i].name) != 0)
+			continue;
+		r->flags |= session_flags[i].flag;
+		return true;
+	}
+	return false;
+}
+
 static void read_session(struct run *r, const char *rest)
 {
 	if (strncmp(rest, "hides ", 6) == 0)
@@ -432,7 +459,7 @@ static void read_session(struct run *r, const char *rest)
 		r->reads_old = true;
 	else if (strcmp(rest, "prelock") == 0)
 		r->prelock = true;
-	else
+	else if (!read_flag(r, rest))
 		errx(1, "%s: session: %s", r->path, rest);
 }
 
@@ -455,6 +482,7 @@ static void read_line(struct run *r, const char *line)
 	if ((rest = directive(line, "phase", a)) != NULL) {
 		r->phases = rest;
 		r->reads_old = r->prelock = false;
+		r->flags = 0;
 		r->hides = "";
 	}
 	if ((rest = directive(line, "session", a)) != NULL)

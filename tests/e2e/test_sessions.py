@@ -1,10 +1,12 @@
 """What a session remembers for its client: prepared statements that vanish,
 texts out of reach, statements too long to be rewritten, pauses, idle memory."""
 
+import os
 import threading
 import time
 
 import psycopg
+import psycopg.types.string
 import pytest
 
 import harness
@@ -161,7 +163,7 @@ def test_an_idle_client_costs_little(dual):
     each = (dual.memory_kb() - before) / 100
     for c in clients:
         c.close()
-    sanitized = 'asan' in str(dual.binary.resolve())
+    sanitized = 'asan' in os.path.realpath(dual.binary)
     assert each < (200 if sanitized else 16), f'{each} kB'
 
 
@@ -186,3 +188,52 @@ def test_a_deadlock_that_only_the_sync_met_is_not_the_clients(postgres, dual):
     assert got == ['UPDATE 1']
     assert postgres.execute('SELECT amount_cents FROM invoices WHERE id = 9',
                             'sessions') == [(99900,)]
+
+
+@pytest.mark.parametrize('setting, value, text', [
+    ('standard_conforming_strings', 'off', r"'it\'s'"),
+    ('client_encoding', 'SJIS', "'表'")])
+def test_a_text_that_a_setting_makes_unreadable_is_refused(
+        dual, setting, value, text):
+    write = f'INSERT INTO inovices (customr, amount) VALUES ({text}, 1)'
+    parameter = ('INSERT INTO inovices (customr, amount) VALUES (%s, 1) '
+                 'RETURNING customr')
+    with dual.connect('sessions', options=f'-c {setting}={value}') as c:
+        fails(c, write, '0A000', setting)
+        assert c.execute(f'SELECT {text}').fetchone()
+        assert c.execute(parameter, ['表']).fetchone() == ('表',)
+        c.execute(f'SET {setting} = DEFAULT')
+        fails(c, write, '0A000', setting)
+        c.execute(f"SET {setting} = "
+                  f"{'on' if value == 'off' else 'UTF8'}")
+        assert c.execute(SELECT).fetchone()
+        c.execute(f'SET {setting} = {value}')
+        fails(c, write, '0A000', setting)
+        c.execute(f'BEGIN; SET LOCAL {setting} = '
+                  f"{'on' if value == 'off' else 'UTF8'}")
+        assert c.execute(write.replace(text, "'plain'")).rowcount == 1
+        c.execute('ROLLBACK')
+        fails(c, write, '0A000', setting)
+
+
+@pytest.mark.parametrize('value', [True, 'x'])
+def test_a_declared_parameter_is_assigned_as_its_type(
+        postgres, dual, value):
+    """A boolean, or a text (declared), for a number."""
+    kind = {bool: 'boolean', str: 'text'}[type(value)]
+    sql = 'UPDATE inovices SET amount = %s WHERE id = 4'
+    dual.advance('inovices_typo', 'read_new', 'write_new')
+    try:
+        for place in postgres, dual:
+            with place.connect('sessions') as c:
+                if kind == 'text':
+                    c.adapters.register_dumper(
+                        str, psycopg.types.string.StrDumper)
+                with pytest.raises(psycopg.errors.DatatypeMismatch) as e:
+                    c.execute(sql, [value])
+                assert f'is of type integer but expression is of type {kind}'\
+                    in str(e.value)
+                c.execute(sql, [5])
+    finally:
+        dual.console('ROLLBACK inovices_typo')
+        dual.console('ROLLBACK inovices_typo')

@@ -41,6 +41,17 @@ static struct planned *get(struct cache *c, const char *sql,
 	return cache_get(c, &req);
 }
 
+static struct planned *get_flags(struct cache *c, const char *sql,
+				 unsigned flags)
+{
+	const struct rewrite_request req = {.sql = sql,
+					    .len = strlen(sql),
+					    .rules = &rules,
+					    .flags = flags};
+
+	return cache_get(c, &req);
+}
+
 /* How many plans these make in a fresh cache. */
 static void a_text_is_planned_once_per_key(void **state)
 {
@@ -53,6 +64,7 @@ static void a_text_is_planned_once_per_key(void **state)
 	    get(c, "SELECT 1", &rules, 1, false),
 	    get(c, "read", &rules, 0, false),
 	    get(c, "read", &rules, 0, true),
+	    get_flags(c, "SELECT 1", REQUEST_WIDE),
 	};
 	struct cache_stats stats;
 
@@ -67,8 +79,8 @@ static void a_text_is_planned_once_per_key(void **state)
 	planned_unref(get(c, "read", &rules, 0, false));
 	cache_get_stats(c, &stats);
 	assert_int_equal(stats.hits, 2);
-	assert_int_equal(stats.misses, 6);
-	assert_int_equal(stats.entries, 6);
+	assert_int_equal(stats.misses, 7);
+	assert_int_equal(stats.entries, 7);
 	planned_unref(first);
 	planned_unref(again);
 	cache_free(c);
