@@ -52,6 +52,7 @@ struct snapshot_database {
 	struct usage **usage;  /* n_migrations; borrowed, process lifetime */
 	struct lease *lease;   /* borrowed, process lifetime */
 	const char *probe_sql; /* ruleset_probe_sql, or NULL */
+	uint64_t probe_hash;   /* of probe_sql; 1 if there is none */
 };
 
 struct snapshot {

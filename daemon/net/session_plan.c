@@ -39,16 +39,6 @@ static struct problem *problem_copy(const struct problem *from)
 	return p;
 }
 
-/* FNV-1a. */
-static uint64_t text_hash(const char *s)
-{
-	uint64_t h = 0xcbf29ce484222325;
-
-	for (; *s != '\0'; s++)
-		h = (h ^ (unsigned char)*s) * 0x100000001b3;
-	return h;
-}
-
 /* The mask's bits are positions in the ruleset's names: another list of names
  * is another question. */
 void plan_snapshot_pinned(struct session *s)
@@ -72,7 +62,7 @@ void plan_names_changed(struct session *s)
 
 uint64_t plan_names_hash(const struct session *s)
 {
-	return s->db->probe_sql == NULL ? 1 : text_hash(s->db->probe_sql);
+	return s->db->probe_hash;
 }
 
 static struct reply *probe_expect(struct session *s, enum reply_kind kind)

@@ -54,6 +54,16 @@ void rule_fill(const struct spec *spec, const struct state_row *row,
 	};
 }
 
+/* FNV-1a. */
+static uint64_t text_hash(const char *s)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (; *s != '\0'; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3;
+	return h;
+}
+
 static bool database_fill(struct database *d, struct snapshot *s,
 			  struct snapshot_database *ret, struct problem *p)
 {
@@ -88,6 +98,7 @@ static bool database_fill(struct database *d, struct snapshot *s,
 	if (!ruleset_build(&in, a, &ret->rules, p))
 		return false;
 	ret->probe_sql = ruleset_probe_sql(ret->rules, a);
+	ret->probe_hash = ret->probe_sql ? text_hash(ret->probe_sql) : 1;
 	return true;
 }
 
