@@ -17,4 +17,21 @@ finish() {
 	echo "1..$number"
 	[ "$number" -gt 0 ] && [ "$bad" = 0 ]
 }
-sources() { git ls-files -co --exclude-standard "$@"; }
+# sources [PATTERN...]: the tree's files, without what .gitignore names.  A `*`
+# matches slashes too.  By find and not by git, so that a tree without history
+# is checked as well.
+sources() {
+	local skip=(-name .git) pattern
+	while read -r pattern; do
+		pattern=${pattern#/}
+		skip+=(-o -name "${pattern%/}")
+	done <.gitignore
+	find . -type d \( "${skip[@]}" \) -prune -o -type f -printf '%P\n' |
+		sort | while read -r file; do
+		[ $# -gt 0 ] || echo "$file"
+		for pattern in "$@"; do
+			# shellcheck disable=SC2254
+			case "$file" in $pattern) echo "$file" ;; esac
+		done
+	done
+}
