@@ -76,19 +76,22 @@ static bool load_old(struct view *v, unsigned i, struct problem *p)
 {
 	const struct spec_lens *l = &v->spec->lenses[i];
 	char **ret = &v->sources[i].old_json;
+	char *expressions = catalog_expressions(l);
+	bool ok = true;
 
-	if (v->state.phase != PHASE_PLANNED &&
-	    !state_description(v->db, v->spec->name, i + 1, ret, p))
-		return false;
-	if (!*ret && !catalog_load(v->db, l->old.schema, l->old.name, ret, p))
-		return false;
-	if (!*ret)
+	if (v->state.phase != PHASE_PLANNED)
+		ok = state_description(v->db, v->spec->name, i + 1, ret, p);
+	if (ok && !*ret)
+		ok = catalog_load(v->db, l->old.schema, l->old.name,
+				  expressions, ret, p);
+	free(expressions);
+	if (ok && !*ret)
 		return problem_set(p, "42P01",
 				   "%s:%u: relation %s.%s does not exist in "
 				   "database %s",
 				   v->spec->file, l->line, l->old.schema,
 				   l->old.name, v->spec->database);
-	return true;
+	return ok;
 }
 
 static bool load(struct view *v, struct problem *p)
@@ -102,7 +105,7 @@ static bool load(struct view *v, struct problem *p)
 		const struct spec_lens *l = &v->spec->lenses[i];
 
 		if (!load_old(v, i, p) ||
-		    !catalog_load(v->db, l->new.schema, l->new.name,
+		    !catalog_load(v->db, l->new.schema, l->new.name, NULL,
 				  &v->sources[i].new_json, p))
 			return false;
 	}

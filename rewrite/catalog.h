@@ -67,6 +67,17 @@ struct grant {		     /* one row of aclexplode */
 	const char *column; /* NULL: the table */
 };
 
+/* A name in pg_catalog or, if there is none there, beside the relation. */
+struct known_name {
+	const char *name, *schema;
+};
+
+/* The functions and types that the specification's expressions may mean. */
+struct known_names {
+	size_t n_functions, n_types;
+	const struct known_name *functions, *types;
+};
+
 struct relation {
 	const char *schema;
 	const char *name;
@@ -85,6 +96,7 @@ struct relation {
 	const struct index *indexes;
 	size_t n_grants;
 	const struct grant *grants;
+	const struct known_names *known; /* NULL: nobody asked */
 };
 
 /* NULL if there is none. */

@@ -182,7 +182,7 @@ static bool derive_converted(const struct compile *c,
 		template_of_column((unsigned)(old - c->old->columns), c->a,
 				   &forward);
 	else if (!template_parse(e->forward, c->old->columns, c->old->n_columns,
-				 c->a, &forward, c->p))
+				 c->old->known, c->a, &forward, c->p))
 		return fail_again(c, e->line);
 	new->default_expr = map_default(c, &forward);
 	return true;
@@ -244,7 +244,7 @@ static bool derive_generated(const struct compile *c, struct column *new)
 	if (!new->generated)
 		return true;
 	if (!template_parse(new->default_expr, c->old->columns,
-			    c->old->n_columns, c->a, &t, c->p))
+			    c->old->n_columns, NULL, c->a, &t, c->p))
 		return fail_again(c, c->in->line);
 	names = arena_alloc(c->a, (t.n + 1) * sizeof(*names));
 	for (size_t i = 0; i < t.n; i++) {
@@ -369,7 +369,7 @@ static bool map_reverse(const struct compile *c, const struct spec_column *e,
 		return fail(c, e->line, "column \"%s\" has two ways back",
 			    e->old[i]);
 	if (!template_parse(e->reverse[i], c->new->columns, c->new->n_columns,
-			    c->a, &o->reverse, c->p))
+			    c->old->known, c->a, &o->reverse, c->p))
 		return fail_again(c, e->line);
 	if (e->bijective && !names_only(&o->reverse, new))
 		return fail(c, e->line,
@@ -396,7 +396,7 @@ static bool map_entry(const struct compile *c, const struct spec_column *e,
 	if (e->forward == NULL)
 		template_of_column(old, c->a, &n->forward);
 	else if (!template_parse(e->forward, c->old->columns, c->old->n_columns,
-				 c->a, &n->forward, c->p))
+				 c->old->known, c->a, &n->forward, c->p))
 		return fail_again(c, e->line);
 	if (e->bijective && !names_only(&n->forward, old))
 		return fail(c, e->line,

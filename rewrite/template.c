@@ -9,6 +9,8 @@
 #include <nodes/nodeFuncs.h>
 #include <nodes/parsenodes.h>
 
+#include "rewrite/sqltext.h"
+
 /* One parse: the tree lives in the parser's memory until parse_end. */
 struct parse {
 	MemoryContext context;
@@ -61,10 +63,12 @@ static Node *sole_expression(const List *tree)
 								  : NULL;
 }
 
-/* A column's place in the expression, in bytes. */
+/* A column's place in the expression, in bytes, or that of a name which gets
+ * its schema there. */
 struct cut {
 	size_t from, to;
 	unsigned column;
+	const char *schema; /* NULL: a column */
 };
 
 enum { MAX_CUTS = TEMPLATE_MAX_BYTES / 2 };
@@ -74,7 +78,8 @@ struct walk {
 	int offset; /* of the expression in the parsed text */
 	const struct column *columns;
 	size_t n_columns;
-	struct cut *cuts; /* MAX_CUTS */
+	const struct known_names *known; /* or NULL */
+	struct cut *cuts;		 /* MAX_CUTS */
 	size_t n_cuts;
 	unsigned depth;
 	struct problem *problem;
@@ -137,10 +142,28 @@ static bool refuse(struct walk *w, const char *what)
 	return true;
 }
 
+/* The identifier at a place in the parsed text. */
+static bool take_name(struct walk *w, int location, unsigned column,
+		      const char *schema)
+{
+	struct cut *cut = &w->cuts[w->n_cuts];
+
+	if (w->n_cuts == MAX_CUTS)
+		return refuse(w, "so many names");
+	assert(location >= w->offset);
+	cut->column = column;
+	cut->schema = schema;
+	cut->from = (size_t)(location - w->offset);
+	cut->to = identifier_end(w->expression, cut->from);
+	if (cut->to == cut->from)
+		return refuse(w, "a name with Unicode escapes (U&\"\")");
+	w->n_cuts++;
+	return false;
+}
+
 static bool take_column(struct walk *w, const ColumnRef *ref)
 {
 	Node *field = linitial(ref->fields);
-	struct cut *cut = &w->cuts[w->n_cuts];
 	unsigned i;
 
 	if (IsA(field, A_Star) || IsA(llast(ref->fields), A_Star))
@@ -157,16 +180,56 @@ static bool take_column(struct walk *w, const ColumnRef *ref)
 		list_columns(w, w->problem);
 		return true;
 	}
-	if (w->n_cuts == MAX_CUTS)
-		return refuse(w, "so many columns");
-	assert(ref->location >= w->offset);
-	cut->column = i;
-	cut->from = (size_t)(ref->location - w->offset);
-	cut->to = identifier_end(w->expression, cut->from);
-	if (cut->to == cut->from)
-		return refuse(w, "a name with Unicode escapes (U&\"\")");
-	w->n_cuts++;
-	return false;
+	return take_name(w, ref->location, i, NULL);
+}
+
+static const char *find_schema(const struct known_name *names, size_t n,
+			       const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(names[i].name, name) == 0)
+			return names[i].schema;
+	return NULL;
+}
+
+static bool take_known(struct walk *w, const char *schema, const char *name,
+		       int location, const char *sqlstate, const char *what)
+{
+	if (schema != NULL)
+		return take_name(w, location, 0, schema);
+	problem_set(w->problem, sqlstate,
+		    "%s \"%s\" is neither in pg_catalog nor in the old "
+		    "relation's schema (write its schema in front of it): "
+		    "%.200s",
+		    what, name, w->expression);
+	return true;
+}
+
+static bool take_type(struct walk *w, const TypeName *type)
+{
+	const struct known_names *k = w->known;
+	const char *name;
+
+	if (k == NULL || list_length(type->names) != 1)
+		return false; /* keywords such as integer have their schema */
+	name = strVal(linitial(type->names));
+	return take_known(w, find_schema(k->types, k->n_types, name), name,
+			  type->location, "42704", "type");
+}
+
+/* A type's name may be called like a function. */
+static bool take_function(struct walk *w, const FuncCall *call)
+{
+	const struct known_names *k = w->known;
+	const char *name, *schema;
+
+	if (k == NULL || list_length(call->funcname) != 1)
+		return false; /* nor need those of SQL's own syntax anything */
+	name = strVal(linitial(call->funcname));
+	schema = find_schema(k->functions, k->n_functions, name);
+	if (schema == NULL)
+		schema = find_schema(k->types, k->n_types, name);
+	return take_known(w, schema, name, call->location, "42883", "function");
 }
 
 static bool check_call(struct walk *w, const FuncCall *call)
@@ -206,7 +269,10 @@ static bool visit(Node *node, struct walk *w)
 	if (IsA(node, ColumnRef))
 		return take_column(w, (const ColumnRef *)node);
 	if (IsA(node, FuncCall))
-		stop = check_call(w, (const FuncCall *)node);
+		stop = check_call(w, (const FuncCall *)node) ||
+		       take_function(w, (const FuncCall *)node);
+	if (IsA(node, TypeName))
+		stop = take_type(w, (const TypeName *)node);
 	if (++w->depth > TEMPLATE_MAX_DEPTH)
 		stop = refuse(w, "such deep nesting");
 	if (!stop)
@@ -220,6 +286,35 @@ static int compare_cuts(const void *left, const void *right)
 	const struct cut *l = left, *r = right;
 
 	return (l->from > r->from) - (l->from < r->from);
+}
+
+/* Puts the schemas into the expression; only the columns' cuts are left. */
+static void qualify(struct walk *w, struct arena *a)
+{
+	size_t n = 0, done = 0;
+	struct sqltext t;
+
+	qsort(w->cuts, w->n_cuts, sizeof(*w->cuts), compare_cuts);
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < w->n_cuts; i++) {
+		struct cut cut = w->cuts[i];
+
+		sqltext_put(&t, "%.*s", (int)(cut.from - done),
+			    w->expression + done);
+		if (cut.schema != NULL)
+			sqltext_put(&t, "%s.", quote_name(cut.schema, a));
+		else
+			w->cuts[n++] =
+			    (struct cut){.from = t.len,
+					 .to = t.len + cut.to - cut.from,
+					 .column = cut.column};
+		sqltext_put(&t, "%.*s", (int)(cut.to - cut.from),
+			    w->expression + cut.from);
+		done = cut.to;
+	}
+	sqltext_put(&t, "%s", w->expression + done);
+	w->expression = t.s;
+	w->n_cuts = n;
 }
 
 /* A quoted name may touch a word ("x"AND); its replacement must not. */
@@ -239,7 +334,6 @@ static void cut_text(struct walk *w, struct arena *a, struct template *ret)
 	const char **text = arena_alloc(a, (n + 1) * sizeof(*text));
 	unsigned *column = arena_alloc(a, (n + 1) * sizeof(*column));
 
-	qsort(w->cuts, n, sizeof(*w->cuts), compare_cuts);
 	for (size_t i = 0; i < n; i++) {
 		text[i] =
 		    piece(w->expression, at, w->cuts[i].from, i == 0, false, a);
@@ -272,14 +366,15 @@ static const char *trim(const char *s, struct arena *a)
 }
 
 bool template_parse(const char *expression, const struct column *columns,
-		    size_t n_columns, struct arena *a, struct template *ret,
-		    struct problem *p)
+		    size_t n_columns, const struct known_names *known,
+		    struct arena *a, struct template *ret, struct problem *p)
 {
 	static const char before[] = "SELECT (";
 	struct walk w = {.expression = trim(expression, a),
 			 .offset = sizeof(before) - 1,
 			 .columns = columns,
 			 .n_columns = n_columns,
+			 .known = known,
 			 .problem = p};
 	struct parse parse;
 	Node *node;
@@ -308,8 +403,10 @@ bool template_parse(const char *expression, const struct column *columns,
 		abort();
 	ok = !visit(node, &w);
 	parse_end(&parse);
-	if (ok)
+	if (ok) {
+		qualify(&w, a);
 		cut_text(&w, a, ret);
+	}
 	free(w.cuts);
 	return ok;
 }

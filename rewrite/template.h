@@ -25,10 +25,15 @@ enum { TEMPLATE_MAX_BYTES = 16384, TEMPLATE_MAX_DEPTH = 1000 };
  * parse as one expression, a column that is not among these (the message
  * lists the known ones), qualified names, subqueries, `*`, parameters,
  * DEFAULT, window functions and what only an aggregate can have.
+ *
+ * The text may stand in a client's statement, under the client's search_path:
+ * with `known`, functions and types get their schemas, and those that are not
+ * known are refused.  NULL leaves them as they are.
  */
 bool template_parse(const char *expression, const struct column *columns,
-		    size_t n_columns, struct arena *a, struct template *ret,
-		    struct problem *p) __attribute__((warn_unused_result));
+		    size_t n_columns, const struct known_names *known,
+		    struct arena *a, struct template *ret, struct problem *p)
+    __attribute__((warn_unused_result));
 
 /* The template of one column alone. */
 void template_of_column(unsigned column, struct arena *a, struct template *ret);

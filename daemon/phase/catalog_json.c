@@ -138,6 +138,39 @@ static void grants_read(const json_t *o, struct arena *a, struct relation *r)
 	r->grants = all;
 }
 
+/* Pairs of a name and its schema. */
+static const struct known_name *pairs_read(const json_t *o, const char *key,
+					   struct arena *a, size_t *ret_n)
+{
+	const json_t *list = json_object_get(o, key);
+	size_t n = json_array_size(list);
+	struct known_name *all = arena_alloc(a, (n + 1) * sizeof(*all));
+
+	for (size_t i = 0; i < n; i++) {
+		const json_t *pair = json_array_get(list, i);
+		const char *name = json_string_value(json_array_get(pair, 0));
+		const char *schema = json_string_value(json_array_get(pair, 1));
+
+		all[i].name = arena_str(a, name ? name : "");
+		all[i].schema = arena_str(a, schema ? schema : "");
+	}
+	*ret_n = n;
+	return all;
+}
+
+static void known_read(const json_t *o, struct arena *a, struct relation *r)
+{
+	const json_t *known = json_object_get(o, "known");
+	struct known_names *names = arena_alloc(a, sizeof(*names));
+
+	if (!json_is_object(known))
+		return;
+	names->functions =
+	    pairs_read(known, "functions", a, &names->n_functions);
+	names->types = pairs_read(known, "types", a, &names->n_types);
+	r->known = names;
+}
+
 bool catalog_json_read(const char *json, struct arena *a,
 		       const struct relation **ret, struct problem *p)
 {
@@ -163,6 +196,7 @@ bool catalog_json_read(const char *json, struct arena *a,
 	constraints_read(o, a, r);
 	indexes_read(o, a, r);
 	grants_read(o, a, r);
+	known_read(o, a, r);
 	json_decref(o);
 	if (!r->schema || !r->name || r->n_columns == 0)
 		return problem_set(p, "XX001",

@@ -1,5 +1,6 @@
 #include "daemon/phase/catalog_load.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,10 +83,49 @@ static const char grants_sql[] =
     "  WHERE a.attrelid = c.oid AND a.attnum > 0"
     "  AND NOT a.attisdropped) g)";
 
-bool catalog_load(PGconn *db, const char *schema, const char *name, char **ret,
-		  struct problem *p)
+/* Names that the expressions, $3, hold in any way: a few too many, but not the
+ * thousands that there are. */
+static const char known_sql[] =
+    "CASE WHEN $3::text IS NOT NULL THEN json_build_object('functions',"
+    " (SELECT json_agg(json_build_array(f.name, f.schema)) FROM ("
+    "SELECT p.proname AS name,"
+    "  CASE WHEN bool_or(p.pronamespace = 'pg_catalog'::regnamespace)"
+    "  THEN 'pg_catalog' ELSE n.nspname END AS schema FROM pg_proc p"
+    "  WHERE p.pronamespace IN (n.oid, 'pg_catalog'::regnamespace)"
+    "  AND p.prokind = 'f' AND strpos(lower($3), lower(p.proname)) > 0"
+    "  GROUP BY p.proname) f),"
+    "'types', (SELECT json_agg(json_build_array(f.name, f.schema)) FROM ("
+    "SELECT t.typname AS name,"
+    "  CASE WHEN bool_or(t.typnamespace = 'pg_catalog'::regnamespace)"
+    "  THEN 'pg_catalog' ELSE n.nspname END AS schema FROM pg_type t"
+    "  WHERE t.typnamespace IN (n.oid, 'pg_catalog'::regnamespace)"
+    "  AND strpos(lower($3), lower(t.typname)) > 0"
+    "  GROUP BY t.typname) f)) END";
+
+char *catalog_expressions(const struct spec_lens *l)
 {
-	const char *const params[] = {schema, name};
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		abort();
+	for (size_t i = 0; i < l->n_columns; i++) {
+		const struct spec_column *c = &l->columns[i];
+
+		fprintf(out, "%s ", c->forward ? c->forward : "");
+		for (size_t k = 0; c->reverse && k < c->n_old; k++)
+			fprintf(out, "%s ", c->reverse[k]);
+	}
+	if (fclose(out) != 0)
+		abort();
+	return text;
+}
+
+bool catalog_load(PGconn *db, const char *schema, const char *name,
+		  const char *expressions, char **ret, struct problem *p)
+{
+	const char *const params[] = {schema, name, expressions};
 	char *sql = NULL;
 	PGresult *r;
 
@@ -99,12 +139,13 @@ bool catalog_load(PGconn *db, const char *schema, const char *name, char **ret,
 		     "'row_security', c.relrowsecurity,"
 		     "'rows', c.reltuples,"
 		     "'columns', %s, 'constraints', %s, 'indexes', %s,"
-		     "'grants', %s)::text FROM pg_class c"
+		     "'grants', %s, 'known', %s)::text FROM pg_class c"
 		     " JOIN pg_namespace n ON n.oid = c.relnamespace"
 		     " WHERE n.nspname = $1 AND c.relname = $2",
-		     columns_sql, constraints_sql, indexes_sql, grants_sql) < 0)
+		     columns_sql, constraints_sql, indexes_sql, grants_sql,
+		     known_sql) < 0)
 		abort();
-	r = db_query(db, p, sql, 2, params);
+	r = db_query(db, p, sql, 3, params);
 	free(sql);
 	if (!r)
 		return false;

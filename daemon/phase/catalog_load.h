@@ -8,10 +8,18 @@
 #include <stdbool.h>
 
 #include "config/problem.h"
+#include "config/spec.h"
 
-/* The caller frees *ret, which is NULL when there is no such relation. */
-bool catalog_load(PGconn *db, const char *schema, const char *name, char **ret,
-		  struct problem *p) __attribute__((warn_unused_result));
+/*
+ * The caller frees *ret, which is NULL when there is no such relation.  With
+ * `expressions` (or NULL) it says where the functions and types are that they
+ * may name.
+ */
+bool catalog_load(PGconn *db, const char *schema, const char *name,
+		  const char *expressions, char **ret, struct problem *p)
+    __attribute__((warn_unused_result));
+/* All mapping expressions of a lens; the caller frees them. */
+char *catalog_expressions(const struct spec_lens *l);
 
 /* A short text that changes whenever catalog_load's may have changed, but for
  * the estimated number of rows; cheap enough for every second.  The caller

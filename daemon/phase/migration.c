@@ -121,6 +121,17 @@ static char *copied(const char *s)
 	return s ? strdup(s) : NULL;
 }
 
+static bool old_load(PGconn *db, const struct spec_lens *l, char **ret,
+		     struct problem *p)
+{
+	char *expressions = catalog_expressions(l);
+	bool ok =
+	    catalog_load(db, l->old.schema, l->old.name, expressions, ret, p);
+
+	free(expressions);
+	return ok;
+}
+
 /* Where the old relation is gone, the state has its last description. */
 static bool source_load(PGconn *db, const struct spec *spec, unsigned i,
 			bool contracted, struct lens_source *ret,
@@ -128,14 +139,14 @@ static bool source_load(PGconn *db, const struct spec *spec, unsigned i,
 {
 	const struct spec_lens *l = &spec->lenses[i];
 
-	if (!contracted &&
-	    !catalog_load(db, l->old.schema, l->old.name, &ret->old_json, p))
+	if (!contracted && !old_load(db, l, &ret->old_json, p))
 		return false;
 	if (!ret->old_json &&
 	    !state_description(db, spec->name, i + 1, &ret->old_json, p))
 		return false;
 	return l->kind == LENS_COLUMNS ||
-	       catalog_load(db, l->new.schema, l->new.name, &ret->new_json, p);
+	       catalog_load(db, l->new.schema, l->new.name, NULL,
+			    &ret->new_json, p);
 }
 
 static bool source_fingerprint(PGconn *db, const struct spec_lens *l,

@@ -667,3 +667,50 @@ def test_statements_wait_while_ddl_runs_and_then_go_on(postgres, start_proxy):
     worker.join()
     assert not errors
     assert 0.05 < slowest[0] < 3, slowest
+
+
+def test_functions_of_a_mapping_are_found_under_any_search_path(
+        postgres, start_proxy):
+    """And what a client puts in front of them is not."""
+    shop.make(postgres, 'mapped', 20)
+    postgres.execute('''
+        CREATE FUNCTION cents(integer) RETURNS bigint IMMUTABLE LANGUAGE sql
+            AS 'SELECT $1::bigint * 100';
+        CREATE DOMAIN dollars AS integer;
+        CREATE SCHEMA evil;
+        CREATE FUNCTION evil.cents(integer) RETURNS bigint LANGUAGE sql
+            AS 'SELECT 0::bigint';
+        CREATE FUNCTION evil.replace(text, text, text) RETURNS text
+            LANGUAGE sql AS $$SELECT 'evil'$$;
+        CREATE FUNCTION evil.substr(text, integer) RETURNS text
+            LANGUAGE sql AS $$SELECT 'evil'$$;
+        CREATE DOMAIN evil.dollars AS text''', 'mapped')
+    spec = shop.SPEC.format(database='mapped')
+    spec = spec.replace('(amount * 100)::bigint', 'cents(amount)')
+    spec = spec.replace('100)::integer', '100)::dollars')
+    proxy = start_proxy(postgres, {'inovices_typo.yaml': spec})
+    proxy.advance('inovices_typo', *shop.PHASES[1:4])
+    amount = 6
+    for phase in None, 'write_new', 'new_only':
+        if phase:
+            proxy.advance('inovices_typo', phase)
+        for path in 'evil, pg_catalog', 'evil', 'public':
+            amount += 1
+            with proxy.connect('mapped',
+                               options=f'-c search_path={path}'.replace(
+                                   ', ', ',')) as c:
+                c.execute("UPDATE public.inovices SET amount = %s, "
+                          "phone = '555-12345' WHERE id = 3", [amount])
+                assert c.execute('SELECT amount, phone FROM public.inovices '
+                                 'WHERE id = 3').fetchall() == \
+                    [(amount, '555-12345')]
+    assert postgres.execute('SELECT amount_cents, phone_digits FROM invoices '
+                            'WHERE id = 3', 'mapped') == [(1500, '55512345')]
+
+
+def test_a_mapping_function_that_is_nowhere_is_refused(postgres):
+    shop.make(postgres, 'unmapped', 20)
+    spec = shop.SPEC.format(database='unmapped').replace('replace(', 'repl(')
+    with pytest.raises(AssertionError) as e:
+        harness.Proxy(postgres, {'inovices_typo.yaml': spec})
+    assert 'function "repl" is neither in pg_catalog' in str(e.value)

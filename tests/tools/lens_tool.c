@@ -50,7 +50,7 @@ static const struct relation *load(PGconn *db, const struct spec_name *name,
 	struct problem p;
 	char *json;
 
-	if (!catalog_load(db, name->schema, name->name, &json, &p) ||
+	if (!catalog_load(db, name->schema, name->name, NULL, &json, &p) ||
 	    (json != NULL && !catalog_json_read(json, a, &r, &p)))
 		stop(&p);
 	free(json);

@@ -338,8 +338,8 @@ static void expressions_are_cut_at_their_columns(void **state)
 	     i++) {
 		const char *values[8], *text = expressions[i].expression;
 		struct template t;
-		bool ok = template_parse(text, old_columns, 5, &f->arena, &t,
-					 &f->problem);
+		bool ok = template_parse(text, old_columns, 5, NULL, &f->arena,
+					 &t, &f->problem);
 
 		if (ok != (expressions[i].refusal == NULL))
 			fail_msg("%s: %s", text,
@@ -355,6 +355,66 @@ static void expressions_are_cut_at_their_columns(void **state)
 	}
 }
 
+/* clang-format off */
+static const struct known_name known_functions[] = {
+	{"substr", "pg_catalog"}, {"to cents", "Shop"}, {"left", "pg_catalog"},
+};
+static const struct known_name known_types[] = {
+	{"text", "pg_catalog"}, {"money", "pg_catalog"}, {"cents", "Shop"},
+	{"date", "pg_catalog"},
+};
+static const struct known_names known = {
+	3, 4, known_functions, known_types,
+};
+
+static const struct {
+	const char *expression, *joined; /* NULL: refused */
+} known_expressions[] = {
+	{"substr(customr, 3)", "pg_catalog.substr(<customr>, 3)"},
+	{"SUBSTR (customr, 3)::text[]",
+	 "pg_catalog.SUBSTR (<customr>, 3)::pg_catalog.text[]"},
+	{"\"to cents\"(amount+left('1',1)::int)",
+	 "\"Shop\".\"to cents\"(<amount>+pg_catalog.left('1',1)::int)"},
+	{"CAST(amount AS cents)", "CAST(<amount> AS \"Shop\".cents)"},
+	{"money(amount)", "pg_catalog.money(<amount>)"},
+	{"date '2024-01-01' + amount",
+	 "pg_catalog.date '2024-01-01' + <amount>"},
+	{"other.f(amount)::other.t", "other.f(<amount>)::other.t"},
+	{"substring(customr FROM 1) || trim(customr)",
+	 "substring(<customr> FROM 1) || trim(<customr>)"},
+	{"extract(year FROM now_of(1))", NULL},
+	{"coalesce(amount, 0)::numeric(8, 2)",
+	 "coalesce(<amount>, 0)::numeric(8, 2)"},
+	{"amount::dollars", NULL},
+	{"\"Substr\"(customr, 1)", NULL},
+};
+/* clang-format on */
+
+static void functions_and_types_get_their_schemas(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const names[] = {"<id>", "<customr>", "<amount>",
+					    "<Phone No>", "<order>"};
+
+	for (size_t i = 0;
+	     i < sizeof(known_expressions) / sizeof(*known_expressions); i++) {
+		const char *values[8], *text = known_expressions[i].expression;
+		struct template t;
+		bool ok = template_parse(text, old_columns, 5, &known,
+					 &f->arena, &t, &f->problem);
+
+		if (ok != (known_expressions[i].joined != NULL))
+			fail_msg("%s: %s", text,
+				 ok ? "not refused" : f->problem.message);
+		for (size_t j = 0; ok && j < t.n; j++)
+			values[j] = names[t.column[j]];
+		if (ok)
+			assert_string_equal(
+			    template_join(&t, values, &f->arena),
+			    known_expressions[i].joined);
+	}
+}
+
 static void deep_expressions_are_refused_not_followed(void **state)
 {
 	struct fixture *f = *state;
@@ -363,8 +423,8 @@ static void deep_expressions_are_refused_not_followed(void **state)
 
 	for (size_t i = 1; i + 2 < TEMPLATE_MAX_BYTES; i += 2)
 		memcpy(text + i, "+1", 3);
-	assert_false(
-	    template_parse(text, old_columns, 5, &f->arena, &t, &f->problem));
+	assert_false(template_parse(text, old_columns, 5, NULL, &f->arena, &t,
+				    &f->problem));
 	assert_non_null(strstr(f->problem.message, "deep"));
 }
 
@@ -456,6 +516,7 @@ int main(void)
 	    TEST(a_key_may_be_renamed),
 	    TEST(several_old_columns_make_one_new),
 	    TEST(expressions_are_cut_at_their_columns),
+	    TEST(functions_and_types_get_their_schemas),
 	    TEST(deep_expressions_are_refused_not_followed),
 	    TEST(types_are_the_same_by_meaning),
 	    TEST(names_are_quoted_as_the_server_does),
