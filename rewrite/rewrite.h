@@ -28,12 +28,12 @@
 #include "rewrite/ruleset.h"
 
 struct rewrite_request {
-	const char *sql;		/* need not be NUL-terminated */
+	const char *sql; /* need not be NUL-terminated */
 	size_t len;
 	const struct ruleset *rules;
-	uint64_t hidden;	/* names that mean something else here */
-	bool read_new;		/* this session is in read_percent */
-	unsigned flags;		/* of enum request_flag */
+	uint64_t hidden; /* names that mean something else here */
+	bool read_new;	 /* this session is in read_percent */
+	unsigned flags;	 /* of enum request_flag */
 };
 
 /* What the text alone does not say. */
@@ -46,43 +46,43 @@ enum request_flag {
 };
 
 enum plan_kind {
-	PLAN_PASS = 1,		/* send the client's text */
-	PLAN_EDIT,		/* send plan->text */
-	PLAN_REFUSE,		/* send nothing of it; plan->refusal says why */
+	PLAN_PASS = 1, /* send the client's text */
+	PLAN_EDIT,     /* send plan->text */
+	PLAN_REFUSE,   /* send nothing of it; plan->refusal says why */
 };
 
 /* One statement of the text; statements are separated as the parser does. */
 struct plan_stmt {
-	uint8_t hidden;		/* trailing result columns to cut */
-	bool silent;		/* the client asked for no rows: show none,
-				 * NoData on Describe, no row limit to the server */
+	uint8_t hidden; /* trailing result columns to cut */
+	bool silent;	/* the client asked for no rows: show none,
+			 * NoData on Describe, no row limit to the server */
 };
 
-enum { PLAN_OURS = UINT32_MAX };	/* no byte of the client's text */
+enum { PLAN_OURS = UINT32_MAX }; /* no byte of the client's text */
 
 /* sent[at, at + added) stands where text[from, from + removed) stood. */
 struct plan_edit {
-	uint32_t from, removed;		/* bytes of the client's text */
-	uint32_t at, added;		/* bytes of the sent text */
-	uint32_t source;		/* the client's byte that it stands for,
-					 * or PLAN_OURS */
-	bool verbatim;			/* it is a copy of text[source, ...) */
+	uint32_t from, removed; /* bytes of the client's text */
+	uint32_t at, added;	/* bytes of the sent text */
+	uint32_t source;	/* the client's byte that it stands for,
+				 * or PLAN_OURS */
+	bool verbatim;		/* it is a copy of text[source, ...) */
 };
 
 struct plan {
 	enum plan_kind kind;
-	const char *text;		/* PLAN_EDIT: NUL-terminated */
+	const char *text; /* PLAN_EDIT: NUL-terminated */
 	size_t len;
-	size_t n_stmts;			/* also for PLAN_PASS when it was parsed */
+	size_t n_stmts; /* also for PLAN_PASS when it was parsed */
 	const struct plan_stmt *stmts;
 	size_t n_edits;
-	const struct plan_edit *edits;	/* in order of the text */
-	uint64_t migrations;		/* bit i: touches rules->migrations[i] */
-	uint64_t old_shape;		/* bit i: with its old shape */
-	uint64_t writes;		/* bit i: writes it */
-	bool reads_new;			/* depends on request->read_new */
-	uint64_t epoch_sum;		/* of the epochs of `migrations` */
-	struct problem refusal;		/* PLAN_REFUSE */
+	const struct plan_edit *edits; /* in order of the text */
+	uint64_t migrations;	       /* bit i: touches rules->migrations[i] */
+	uint64_t old_shape;	       /* bit i: with its old shape */
+	uint64_t writes;	       /* bit i: writes it */
+	bool reads_new;		       /* depends on request->read_new */
+	uint64_t epoch_sum;	       /* of the epochs of `migrations` */
+	struct problem refusal;	       /* PLAN_REFUSE */
 };
 
 /*
@@ -92,14 +92,14 @@ struct plan {
  */
 const struct plan *rewrite_plan(const struct rewrite_request *req,
 				struct arena *a)
-	__attribute__((returns_nonnull));
+    __attribute__((returns_nonnull));
 
 /* Position of an error in the sent text, in characters from 1, as a position
  * in the client's text: of what was replaced, if it lies in a replacement; of
  * what was copied; 0 if it lies in text that was only added.
  * `sql` is the client's text. */
-uint32_t plan_map_position(const struct plan *plan, const char *sql,
-			   size_t len, uint32_t position);
+uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
+			   uint32_t position);
 
 /*
  * Errors that name the new model, told in the old one's words (for old-shape

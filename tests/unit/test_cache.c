@@ -44,10 +44,8 @@ static struct planned *get(struct cache *c, const char *sql,
 static struct planned *get_flags(struct cache *c, const char *sql,
 				 unsigned flags)
 {
-	const struct rewrite_request req = {.sql = sql,
-					    .len = strlen(sql),
-					    .rules = &rules,
-					    .flags = flags};
+	const struct rewrite_request req = {
+	    .sql = sql, .len = strlen(sql), .rules = &rules, .flags = flags};
 
 	return cache_get(c, &req);
 }
