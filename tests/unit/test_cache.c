@@ -69,7 +69,7 @@ static void a_text_is_planned_once_per_key(void **state)
 	assert_ptr_equal(first, again);
 	assert_string_equal(first->sql, "SELECT 1");
 	assert_int_equal(first->serial, 1);
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
 		assert_ptr_not_equal(first, others[i]);
 		planned_unref(others[i]);
 	}
