@@ -127,7 +127,7 @@ static void the_server_answers_in_order(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
-		print_message("%s: %s\n", scripts[i].what, scripts[i].steps);
+		print_message("# %s: %s\n", scripts[i].what, scripts[i].steps);
 		run_script(&scripts[i]);
 	}
 }
