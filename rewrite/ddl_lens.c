@@ -299,8 +299,10 @@ static const char *is_lenient(const struct mapping *m)
 }
 
 /*
- * The sync stands twice, because a block that catches errors is a
- * subtransaction, which costs too much where nothing is to be caught.
+ * ON CONFLICT arbitrates by the key alone: while the walker inserts the same
+ * row, another unique index of the target may refuse it first.  A fresh
+ * snapshot then sees the walker's row, so the sync is tried again; a real
+ * violation stays one.
  */
 static void add_sync(struct ddl_build *b, enum walk_direction d,
 		     const char *ref)
@@ -328,8 +330,11 @@ static void add_sync(struct ddl_build *b, enum walk_direction d,
 		" pg_catalog.format('pgtandem: migration %%s is at epoch %%s,"
 		" this statement was made at %%s', %s, v_epoch, $1),"
 		" HINT = 'Run the transaction again.';\n\tEND IF;\n"
-		"\tIF v_lenient IS NOT TRUE THEN\n\t%s\n"
-		"\tRETURN NULL;\n\tEND IF;\n"
+		"\tFOR v_try IN 1 .. 5 LOOP\n"
+		"\tEXIT WHEN v_lenient IS TRUE;\n\tBEGIN\n\t%s\n"
+		"\tRETURN NULL;\n\tEXCEPTION WHEN unique_violation THEN\n"
+		"\tIF v_try = 5 THEN\n\tRAISE;\n\tEND IF;\n"
+		"\tEND;\n\tEND LOOP;\n"
 		"\tBEGIN\n\t%s\n"
 		"\tEXCEPTION WHEN integrity_constraint_violation OR"
 		" data_exception OR raise_exception THEN\n"
