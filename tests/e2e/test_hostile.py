@@ -279,6 +279,17 @@ def test_a_server_that_answers_with_malformed_messages(
     server.close()
 
 
+def refuses_login(postgres, start_proxy, serve, tls):
+    """A login through a proxy whose server misbehaves fails, and no more."""
+    server = Malicious(serve)
+    proxy = start_proxy(postgres, server=(
+        f'{{host: 127.0.0.1, port: {server.port}, tls: {{mode: {tls}}}}}'))
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(proxy.conninfo(connect_timeout=5))
+    assert proxy.alive()
+    server.close()
+
+
 LOGINS = {
     'an error without fields': harness.message('E', b'\0'),
     'an unknown authentication': harness.message('R', b'\0\0\0\x63'),
@@ -295,13 +306,7 @@ def test_a_server_that_answers_a_login_with_nonsense(postgres, start_proxy,
         peer.recv(4096)
         peer.sendall(LOGINS[name])
         time.sleep(0.3)
-    server = Malicious(serve)
-    proxy = start_proxy(postgres, server=(
-        f'{{host: 127.0.0.1, port: {server.port}, tls: {{mode: disable}}}}'))
-    with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(proxy.conninfo(connect_timeout=5))
-    assert proxy.alive()
-    server.close()
+    refuses_login(postgres, start_proxy, serve, 'disable')
 
 
 def test_bytes_stuffed_behind_the_servers_answer_to_ssl(postgres,
@@ -311,13 +316,7 @@ def test_bytes_stuffed_behind_the_servers_answer_to_ssl(postgres,
             peer.sendall(b'S' + harness.message('R', struct.pack('!I', 0)) +
                          harness.message('Z', b'I'))
         time.sleep(0.3)
-    server = Malicious(serve)
-    proxy = start_proxy(postgres, server=(
-        f'{{host: 127.0.0.1, port: {server.port}, tls: {{mode: require}}}}'))
-    with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(proxy.conninfo(connect_timeout=5))
-    assert proxy.alive()
-    server.close()
+    refuses_login(postgres, start_proxy, serve, 'require')
 
 
 def test_a_login_that_never_ends_is_cut_off(proxy):
