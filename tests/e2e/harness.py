@@ -154,7 +154,7 @@ class Proxy:
 
     def __init__(self, postgres, specs=None, top='', listen='', server=None,
                  binary=None, start=True, control='user=postgres',
-                 descriptors=None):
+                 descriptors=None, workers=2):
         self.postgres = postgres
         self.binary = binary or os.environ.get('PGTANDEM') or (
             SANITIZED if SANITIZED.exists() else PLAIN)
@@ -175,7 +175,7 @@ listen:
 server: {server}
 admin: {{address: 127.0.0.1, port: {self.admin_port}, socket: {self.dir}}}
 control: "{control}"
-workers: 2
+workers: {workers}
 migrations: migrations/*.yaml
 {top}
 ''')
