@@ -1,6 +1,6 @@
 /*
- * The policy of the phases, for relations that a lens of kind `table` maps
- * (design sections 3, 5, 7, 8).  One row per phase, one column per use.
+ * The policy of the phases (design sections 3, 5, 7, 8): one table per kind of
+ * lens, one row per phase, one column per use.
  */
 #include "rewrite/policy.h"
 
@@ -27,7 +27,9 @@ enum { /* short names, so that the table can be read */
 	  [USE_LOCK_TABLE] = (lockt), [USE_MAINTAIN] = (maint), [USE_VIEW] = (view), \
 	  [USE_CODE] = (code), [USE_DDL] = (ddl) }
 
-static const unsigned char policy[PHASE_COUNT][SHAPE_COUNT][USE_COUNT] = {
+typedef unsigned char policy_table[PHASE_COUNT][SHAPE_COUNT][USE_COUNT];
+
+static const policy_table table_policy = {
 	/*                        read   beside lock  write cte   merge copy  trunc  prep  lockt maint view  code  ddl */
 	[PHASE_PLANNED] = {
 		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS, PASS, PASS, PASS, PASS),
@@ -59,6 +61,10 @@ static const unsigned char policy[PHASE_COUNT][SHAPE_COUNT][USE_COUNT] = {
 	},
 };
 
+static const policy_table *const policies[] = {
+	[LENS_TABLE] = &table_policy,
+};
+
 static const char *const whats[USE_COUNT] = {
 #define X(id, what) [id] = (what),
 	USES(X)
@@ -66,9 +72,10 @@ static const char *const whats[USE_COUNT] = {
 };
 /* clang-format on */
 
-enum action policy_action(enum phase p, enum shape s, enum use u)
+enum action policy_action(enum lens_kind k, enum phase p, enum shape s,
+			  enum use u)
 {
-	enum action action = policy[p][s][u];
+	enum action action = (*policies[k])[p][s][u];
 
 	assert(action != ACT_UNSET);
 	return action;
@@ -79,8 +86,8 @@ const char *use_what(enum use u)
 	return whats[u];
 }
 
-bool policy_needs_rewriting(enum phase p, enum shape s)
+bool policy_needs_rewriting(enum lens_kind k, enum phase p, enum shape s)
 {
-	return policy[p][s][USE_READ] != ACT_PASS ||
-	       policy[p][s][USE_WRITE] != ACT_PASS;
+	return policy_action(k, p, s, USE_READ) != ACT_PASS ||
+	       policy_action(k, p, s, USE_WRITE) != ACT_PASS;
 }

@@ -1,5 +1,5 @@
 /*
- * What each phase does to each use of each shape: one table.
+ * What each phase does to each use of each shape: one table per kind of lens.
  *
  * Knows nothing of SQL; the uses are found by rewrite/walk.c and
  * rewrite/utility.c, the actions are carried out by rewrite/read.c,
@@ -50,10 +50,11 @@ enum action {
 	ACT_REFUSE,
 };
 
-enum action policy_action(enum phase p, enum shape s, enum use u);
+enum action policy_action(enum lens_kind k, enum phase p, enum shape s,
+			  enum use u);
 /* "a read that locks rows", for messages. */
 const char *use_what(enum use u);
 /* Does any statement of this shape need more than to be carried? */
-bool policy_needs_rewriting(enum phase p, enum shape s);
+bool policy_needs_rewriting(enum lens_kind k, enum phase p, enum shape s);
 
 #endif

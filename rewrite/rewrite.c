@@ -67,7 +67,7 @@ static bool ref_decide(struct statement *st, struct ref *ref)
 	const struct rule_migration *m = statement_migration(st, ref->name);
 	enum shape shape = statement_name(st, ref->name)->shape;
 
-	ref->action = policy_action(m->phase, shape, ref->use);
+	ref->action = statement_action(st, ref->name, ref->use);
 	if (ref->action == ACT_REFUSE)
 		return statement_refuse_use(st, ref->name, ref->use);
 	if (shape == SHAPE_OLD && m->phase >= PHASE_NEW_ONLY &&
@@ -354,7 +354,8 @@ static void refuse_unparsed(struct text *t, const PgQueryError *error)
 		    &t->req->rules->migrations[n->migration];
 
 		if ((named(t) >> i & 1) == 0 || n->shape != SHAPE_OLD ||
-		    !policy_needs_rewriting(m->phase, n->shape))
+		    !policy_needs_rewriting(m->lenses[n->lens]->kind, m->phase,
+					    n->shape))
 			continue;
 		t->plan->kind = PLAN_REFUSE;
 		problem_set(p, "42601", "%s", error->message);
@@ -397,11 +398,12 @@ static const struct rule_name *rewritten_name(const struct text *t)
 
 	for (unsigned i = 0; i < rules->n_names; i++) {
 		const struct rule_name *n = &rules->names[i];
+		const struct rule_migration *m =
+		    &rules->migrations[n->migration];
 
-		enum phase phase = rules->migrations[n->migration].phase;
-
-		if (!policy_needs_rewriting(phase, n->shape) ||
-		    (n->shape == SHAPE_NEW && phase < PHASE_WRITE_NEW))
+		if (!policy_needs_rewriting(m->lenses[n->lens]->kind, m->phase,
+					    n->shape) ||
+		    (n->shape == SHAPE_NEW && m->phase < PHASE_WRITE_NEW))
 			continue;
 		if (spells(t->sql, n->name))
 			return n;

@@ -24,6 +24,14 @@ const struct lens *statement_lens(const struct statement *st, unsigned name)
 	    ->lenses[statement_name(st, name)->lens];
 }
 
+enum action statement_action(const struct statement *st, unsigned name,
+			     enum use use)
+{
+	return policy_action(statement_lens(st, name)->kind,
+			     statement_migration(st, name)->phase,
+			     statement_name(st, name)->shape, use);
+}
+
 void statement_note(struct statement *st, unsigned name, bool writes)
 {
 	const struct rule_name *n = statement_name(st, name);

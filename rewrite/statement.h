@@ -46,6 +46,10 @@ const struct rule_migration *statement_migration(const struct statement *st,
 						 unsigned name);
 const struct lens *statement_lens(const struct statement *st, unsigned name);
 
+/* What the phase makes of this use of it. */
+enum action statement_action(const struct statement *st, unsigned name,
+			     enum use use);
+
 /* Notes in the plan that the statement uses this name. */
 void statement_note(struct statement *st, unsigned name, bool writes);
 

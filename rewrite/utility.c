@@ -68,9 +68,7 @@ static bool check_created(struct statement *st, const RangeVar *var)
 		return true;
 	name = walk_match(st->req, var);
 	if (name < 0 ||
-	    policy_action(statement_migration(st, (unsigned)name)->phase,
-			  statement_name(st, (unsigned)name)->shape,
-			  USE_DDL) == ACT_PASS)
+	    statement_action(st, (unsigned)name, USE_DDL) == ACT_PASS)
 		return true;
 	statement_note(st, (unsigned)name, true);
 	return statement_refuse_use(st, (unsigned)name, USE_DDL);
@@ -187,8 +185,7 @@ static bool plan_copy(struct statement *st)
 	if (name < 0)
 		return true;
 	statement_note(st, (unsigned)name, copy->is_from);
-	action = policy_action(statement_migration(st, (unsigned)name)->phase,
-			       statement_name(st, (unsigned)name)->shape, use);
+	action = statement_action(st, (unsigned)name, use);
 	if (action == ACT_REFUSE)
 		return statement_refuse_use(st, (unsigned)name, use);
 	st->plan->reads_new |= action == ACT_THROUGH_SHARE;
@@ -224,8 +221,7 @@ static bool truncate_one(struct statement *st, const RangeVar *var)
 	if (match < 0)
 		return true;
 	statement_note(st, name, true);
-	action = policy_action(statement_migration(st, name)->phase,
-			       statement_name(st, name)->shape, USE_TRUNCATE);
+	action = statement_action(st, name, USE_TRUNCATE);
 	if (action == ACT_REFUSE)
 		return statement_refuse_use(st, name, USE_TRUNCATE);
 	if (action == ACT_OTHER && restarts_old(st, name))
@@ -318,13 +314,10 @@ static bool is_temporary(const Node *node)
 static bool plan_mentions(struct statement *st, enum use use)
 {
 	for (unsigned i = 0; i < st->req->rules->n_names; i++) {
-		const struct rule_migration *m = statement_migration(st, i);
-
 		if (!statement_mentions(st, i, use == USE_CODE))
 			continue;
 		statement_note(st, i, use != USE_LOCK_TABLE);
-		if (policy_action(m->phase, statement_name(st, i)->shape,
-				  use) == ACT_REFUSE)
+		if (statement_action(st, i, use) == ACT_REFUSE)
 			return statement_refuse_use(st, i, use);
 	}
 	return true;

@@ -11,8 +11,9 @@ static void every_policy_cell_is_decided(void **state)
 	for (unsigned p = 0; p < PHASE_COUNT; p++)
 		for (unsigned s = 0; s < SHAPE_COUNT; s++)
 			for (unsigned u = 0; u < USE_COUNT; u++)
-				assert_int_not_equal(policy_action(p, s, u),
-						     ACT_UNSET);
+				assert_int_not_equal(
+				    policy_action(LENS_TABLE, p, s, u),
+				    ACT_UNSET);
 }
 
 static void every_use_has_words(void **state)
@@ -24,10 +25,13 @@ static void every_use_has_words(void **state)
 static void planned_carries_the_old_shape_as_it_is(void **state)
 {
 	for (unsigned u = 0; u < USE_COUNT; u++)
-		assert_int_equal(policy_action(PHASE_PLANNED, SHAPE_OLD, u),
-				 ACT_PASS);
-	assert_false(policy_needs_rewriting(PHASE_PLANNED, SHAPE_OLD));
-	assert_true(policy_needs_rewriting(PHASE_DUAL_WRITE, SHAPE_OLD));
+		assert_int_equal(
+		    policy_action(LENS_TABLE, PHASE_PLANNED, SHAPE_OLD, u),
+		    ACT_PASS);
+	assert_false(
+	    policy_needs_rewriting(LENS_TABLE, PHASE_PLANNED, SHAPE_OLD));
+	assert_true(
+	    policy_needs_rewriting(LENS_TABLE, PHASE_DUAL_WRITE, SHAPE_OLD));
 }
 
 /* A write that is neither synced nor on the only model loses data. */
@@ -42,19 +46,24 @@ static void no_write_passes_while_both_models_are_kept(void **state)
 			for (size_t i = 0; i < sizeof(writes) / sizeof(*writes);
 			     i++)
 				assert_int_not_equal(
-				    policy_action(p, s, writes[i]), ACT_PASS);
+				    policy_action(LENS_TABLE, p, s, writes[i]),
+				    ACT_PASS);
 }
 
 static void reads_move_before_writes(void **state)
 {
-	assert_int_equal(policy_action(PHASE_READ_NEW, SHAPE_OLD, USE_READ),
-			 ACT_THROUGH_SHARE);
-	assert_int_equal(policy_action(PHASE_READ_NEW, SHAPE_OLD, USE_LOCK),
-			 ACT_PASS);
-	assert_int_equal(policy_action(PHASE_READ_NEW, SHAPE_OLD, USE_WRITE),
-			 ACT_SYNC);
-	assert_int_equal(policy_action(PHASE_WRITE_NEW, SHAPE_OLD, USE_WRITE),
-			 ACT_LENS_SYNC);
+	assert_int_equal(
+	    policy_action(LENS_TABLE, PHASE_READ_NEW, SHAPE_OLD, USE_READ),
+	    ACT_THROUGH_SHARE);
+	assert_int_equal(
+	    policy_action(LENS_TABLE, PHASE_READ_NEW, SHAPE_OLD, USE_LOCK),
+	    ACT_PASS);
+	assert_int_equal(
+	    policy_action(LENS_TABLE, PHASE_READ_NEW, SHAPE_OLD, USE_WRITE),
+	    ACT_SYNC);
+	assert_int_equal(
+	    policy_action(LENS_TABLE, PHASE_WRITE_NEW, SHAPE_OLD, USE_WRITE),
+	    ACT_LENS_SYNC);
 }
 
 int main(void)
