@@ -14,50 +14,51 @@ enum { /* short names, so that the table can be read */
        LENS = ACT_LENS,
        LSYN = ACT_LENS_SYNC,
        BOTH = ACT_BOTH,
+       NBOTH = ACT_BOTH_BEFORE,
        OTHER = ACT_OTHER,
        NO = ACT_REFUSE,
 };
 
 /* clang-format off */
-#define COLUMNS(read, beside, lock, write, cte, merge, copy, trunc, prep, \
-		lockt, maint, view, code, ddl) \
+#define COLUMNS(read, beside, lock, write, cte, merge, copy, trunc, tend, \
+		lockt, maint, view, code, ddl, grant) \
 	{ [USE_READ] = (read), [USE_BESIDE] = (beside), [USE_LOCK] = (lock), \
 	  [USE_WRITE] = (write), [USE_CTE_WRITE] = (cte), [USE_MERGE] = (merge), \
-	  [USE_COPY_IN] = (copy), [USE_TRUNCATE] = (trunc), [USE_PREPARE] = (prep), \
+	  [USE_COPY_IN] = (copy), [USE_TRUNCATE] = (trunc), [USE_TEND] = (tend), \
 	  [USE_LOCK_TABLE] = (lockt), [USE_MAINTAIN] = (maint), [USE_VIEW] = (view), \
-	  [USE_CODE] = (code), [USE_DDL] = (ddl) }
+	  [USE_CODE] = (code), [USE_DDL] = (ddl), [USE_GRANT] = (grant) }
 
 typedef unsigned char policy_table[PHASE_COUNT][SHAPE_COUNT][USE_COUNT];
 
 static const policy_table table_policy = {
-	/*                        read   beside lock  write cte   merge copy  trunc  prep  lockt maint view  code  ddl */
+	/*                        read   beside lock  write cte   merge copy  trunc  tend  lockt  maint  view  code  ddl   grant */
 	[PHASE_PLANNED] = {
-		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS, PASS, PASS, PASS, PASS),
-		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    NO,   NO,   PASS, NO,   PASS, PASS),
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, PASS, PASS),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, PASS, PASS),
 	},
 	[PHASE_EXPANDED] = {
-		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  NO,   PASS, PASS, NO,   PASS, NO),
-		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    NO,   NO,   PASS, NO,   PASS, NO),
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  NO,   PASS, NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
 	},
 	[PHASE_DUAL_WRITE] = {
-		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  NO,   PASS, PASS, NO,   NO,   NO),
-		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    NO,   NO,   PASS, NO,   PASS, NO),
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  PASS, BOTH,  BOTH,  NO,   NO,   NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
 	},
 	[PHASE_READ_NEW] = {
-		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  NO,   PASS, PASS, NO,   NO,   NO),
-		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    NO,   NO,   PASS, NO,   PASS, NO),
+		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  PASS, BOTH,  BOTH,  NO,   NO,   NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
 	},
 	[PHASE_WRITE_NEW] = {
-		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LSYN, NO,   NO,   NO,   BOTH , NO,   NO,   NO,   NO,   NO,   NO),
-		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  NO,   PASS, PASS, NO,   NO,   NO),
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LSYN, NO,   NO,   NO,   BOTH,  PASS, NBOTH, BOTH,  NO,   NO,   NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
 	},
 	[PHASE_NEW_ONLY] = {
-		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, NO,   NO,   NO,   OTHER, NO,   NO,   NO,   NO,   NO,   NO),
-		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  NO,   PASS, PASS, PASS, PASS, NO),
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, NO,   NO,   NO,   OTHER, PASS, OTHER, OTHER, NO,   NO,   NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, NO,   PASS),
 	},
 	[PHASE_CONTRACTED] = {
-		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, NO,   NO,   NO,   OTHER, NO,   NO,   NO,   NO,   NO,   NO),
-		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS, PASS, PASS, PASS, PASS),
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, NO,   NO,   NO,   OTHER, NO,   OTHER, OTHER, NO,   NO,   NO,   OTHER),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, PASS, PASS),
 	},
 };
 

@@ -22,12 +22,13 @@
 	X(USE_MERGE,     "MERGE") \
 	X(USE_COPY_IN,   "COPY FROM") \
 	X(USE_TRUNCATE,  "TRUNCATE") \
-	X(USE_PREPARE,   "SQL-level PREPARE") \
+	X(USE_TEND,      "REINDEX, CLUSTER or COMMENT") \
 	X(USE_LOCK_TABLE, "LOCK TABLE") \
-	X(USE_MAINTAIN,  "a maintenance or privilege command") \
+	X(USE_MAINTAIN,  "VACUUM or ANALYZE") \
 	X(USE_VIEW,      "the definition of a view") \
 	X(USE_CODE,      "a function body or DO block") \
-	X(USE_DDL,       "a change of the data definition")
+	X(USE_DDL,       "a change of the data definition") \
+	X(USE_GRANT,     "GRANT or REVOKE")
 /* clang-format on */
 
 enum use {
@@ -45,8 +46,9 @@ enum action {
 	ACT_THROUGH_SHARE, /* where the session is in read_percent */
 	ACT_LENS,	   /* write through the lens */
 	ACT_LENS_SYNC,	   /* and sync to old */
-	ACT_BOTH,	   /* TRUNCATE: the other relation too */
-	ACT_OTHER,	   /* TRUNCATE: the new relation instead */
+	ACT_BOTH,	   /* the other relation too, behind it */
+	ACT_BOTH_BEFORE,   /* the other relation too, before it */
+	ACT_OTHER,	   /* the other relation instead */
 	ACT_REFUSE,
 };
 

@@ -53,26 +53,10 @@ static uint64_t strong_uses(const struct statement *st)
 	return strong;
 }
 
-static bool refuse_old_use(struct statement *st, const struct ref *ref)
-{
-	return statement_refuse(
-	    st, ref->name, use_what(ref->use),
-	    "The specification says old_use: error: the old shape is no "
-	    "longer served.",
-	    "Name the new relation.");
-}
-
 static bool ref_decide(struct statement *st, struct ref *ref)
 {
-	const struct rule_migration *m = statement_migration(st, ref->name);
-	enum shape shape = statement_name(st, ref->name)->shape;
-
-	ref->action = statement_action(st, ref->name, ref->use);
-	if (ref->action == ACT_REFUSE)
-		return statement_refuse_use(st, ref->name, ref->use);
-	if (shape == SHAPE_OLD && m->phase >= PHASE_NEW_ONLY &&
-	    m->spec->old_use == OLD_USE_ERROR)
-		return refuse_old_use(st, ref);
+	if (!statement_decide(st, ref->name, ref->use, &ref->action))
+		return false;
 	if (ref->action == ACT_THROUGH_SHARE) {
 		st->plan->reads_new = true;
 		ref->action = st->req->read_new ? ACT_THROUGH : ACT_PASS;
@@ -113,7 +97,8 @@ static bool ref_edit(struct statement *st, const struct ref *ref)
 		return write_lens(st, ref);
 	case ACT_UNSET:
 	case ACT_THROUGH_SHARE: /* decided */
-	case ACT_BOTH:		/* of TRUNCATE */
+	case ACT_BOTH:		/* of relations in a list */
+	case ACT_BOTH_BEFORE:
 	case ACT_OTHER:
 	case ACT_REFUSE:
 		break;
@@ -250,6 +235,7 @@ static bool plan_statement(struct text *t, const RawStmt *raw, size_t number)
 	    .plan = t->plan,
 	    .result = &results[number],
 	    .node = raw->stmt,
+	    .flags = t->req->flags,
 	    .forced = USE_COUNT,
 	};
 

@@ -75,15 +75,12 @@ static const struct {
 	[USE_COPY_IN] = {
 		"COPY FROM cannot return the rows that it writes, so that they could not be kept equal in both models.",
 		"Use INSERT, or COPY into a temporary table and INSERT ... SELECT from it."},
-	[USE_PREPARE] = {
-		"A statement prepared in SQL would keep today's text in later phases.",
-		"Prepare it with the protocol's Parse message (a driver's prepared statement), or run it directly."},
+	[USE_TEND] = {
+		"The old relation is gone, and what it had may have no counterpart.",
+		"Name the new relation."},
 	[USE_LOCK_TABLE] = {
 		"The old relation is no longer the one that is written.",
 		"Lock the rows with SELECT ... FOR UPDATE, or use an advisory lock."},
-	[USE_MAINTAIN] = {
-		"The old relation is no longer the one that is in use.",
-		"Name the new relation."},
 	[USE_VIEW] = {
 		"A view would keep today's text in later phases.",
 		"Create it before the migration starts, or over the new relation once the phase is new_only."},
@@ -111,6 +108,29 @@ bool statement_refuse_use(struct statement *st, unsigned name, enum use use)
 	    st, name, use_what(use),
 	    use_texts[use].detail ? use_texts[use].detail : "",
 	    use_texts[use].hint ? use_texts[use].hint : "");
+}
+
+static bool refuse_old_use(struct statement *st, unsigned name, enum use use)
+{
+	return statement_refuse(
+	    st, name, use_what(use),
+	    "The specification says old_use: error: the old shape is no "
+	    "longer served.",
+	    "Name the new relation.");
+}
+
+bool statement_decide(struct statement *st, unsigned name, enum use use,
+		      enum action *ret)
+{
+	const struct rule_migration *m = statement_migration(st, name);
+
+	*ret = statement_action(st, name, use);
+	if (*ret == ACT_REFUSE)
+		return statement_refuse_use(st, name, use);
+	if (statement_name(st, name)->shape == SHAPE_OLD &&
+	    m->phase >= PHASE_NEW_ONLY && m->spec->old_use == OLD_USE_ERROR)
+		return refuse_old_use(st, name, use);
+	return true;
 }
 
 size_t span_name_end(const struct statement *st, size_t i)

@@ -27,10 +27,12 @@ struct statement {
 	struct plan *plan;
 	struct plan_stmt *result;
 	Node *node;	 /* without EXPLAIN, COPY, CTAS, ... */
+	unsigned flags;	 /* of enum request_flag: the request's, and what
+			  * PREPARE says of its parameters */
 	bool explained;	 /* its result rows are a plan's text */
 	bool nested;	 /* COPY (...): no write can be synced */
 	enum use forced; /* USE_COUNT, or what every reference in
-			  * it counts as (PREPARE, CREATE VIEW) */
+			  * it counts as (CREATE VIEW) */
 	struct found found;
 };
 
@@ -49,6 +51,10 @@ const struct lens *statement_lens(const struct statement *st, unsigned name);
 /* What the phase makes of this use of it. */
 enum action statement_action(const struct statement *st, unsigned name,
 			     enum use use);
+
+/* The same, or false: the policy, or `old_use: error`, refuses it. */
+bool statement_decide(struct statement *st, unsigned name, enum use use,
+		      enum action *ret);
 
 /* Notes in the plan that the statement uses this name. */
 void statement_note(struct statement *st, unsigned name, bool writes);
@@ -123,6 +129,8 @@ bool write_set(struct statement *st, const struct ref *target,
 bool lens_is_converted(const struct lens *l); /* any column is */
 /* The index of an old column, or -1. */
 int lens_find_old(const struct lens *l, const char *name);
+/* write_check.c */
+bool type_is_number(const TypeName *type);
 /* What DEFAULT means for an old column: its default's text, or NULL. */
 const char *old_default(const struct lens *l, unsigned old, struct arena *a);
 
@@ -130,6 +138,9 @@ const char *old_default(const struct lens *l, unsigned old, struct arena *a);
  * the statement inside EXPLAIN, COPY, DECLARE and such. */
 bool utility_plan(struct statement *st);
 bool utility_unwrap(struct statement *st);
+/* utility_list.c: TRUNCATE, LOCK, VACUUM, ANALYZE, GRANT and REVOKE. */
+bool utility_lists_relations(const Node *node);
+bool utility_plan_list(struct statement *st);
 
 /* rewrite.c: SELECT and writes, after utility_unwrap. */
 bool statement_plan_query(struct statement *st);

@@ -2,10 +2,11 @@
  * Everything that is not SELECT, INSERT, UPDATE, DELETE or MERGE.
  *
  * Some utility statements hold a query, which is planned as if it stood alone
- * (EXPLAIN, COPY (...), DECLARE, CREATE TABLE AS) or counted as one use
- * (PREPARE, CREATE VIEW).  In the others only the names matter: the parser's
- * tree has a shape for each of them, so their tokens are searched instead,
- * and a table says what a mention counts as.
+ * (EXPLAIN, PREPARE, COPY (...), DECLARE, CREATE TABLE AS) or counted as one
+ * use (CREATE VIEW).  Some hold a list of relations (utility_list.c).  In the
+ * others only the names matter: the parser's tree has a shape for each of
+ * them, so their tokens are searched instead, and a table says what a mention
+ * counts as.
  */
 #include "rewrite/statement.h"
 
@@ -35,17 +36,12 @@ static const struct {
 	{T_LoadStmt, USE_COUNT},
 	{T_ConstraintsSetStmt, USE_COUNT},
 	{T_CallStmt, USE_COUNT},
-	{T_LockStmt, USE_LOCK_TABLE},
-	{T_TruncateStmt, USE_TRUNCATE},
-	{T_VacuumStmt, USE_MAINTAIN},		/* and ANALYZE */
-	{T_ReindexStmt, USE_MAINTAIN},
-	{T_ClusterStmt, USE_MAINTAIN},
-	{T_GrantStmt, USE_MAINTAIN},
-	{T_CommentStmt, USE_MAINTAIN},
-	{T_SecLabelStmt, USE_MAINTAIN},
+	{T_GrantRoleStmt, USE_COUNT},
+	{T_ReindexStmt, USE_TEND},
+	{T_ClusterStmt, USE_TEND},
+	{T_CommentStmt, USE_TEND},
 	{T_DoStmt, USE_CODE},
 	{T_CreateFunctionStmt, USE_CODE},
-	{T_PrepareStmt, USE_PREPARE},
 	{T_ViewStmt, USE_VIEW},
 };
 /* clang-format on */
@@ -56,6 +52,19 @@ static enum use utility_use(const Node *node)
 		if (uses[i].tag == nodeTag(node))
 			return uses[i].use;
 	return USE_DDL;
+}
+
+/* PREPARE p (text): what Parse says with a message. */
+static void unwrap_prepare(struct statement *st)
+{
+	const PrepareStmt *s = (const PrepareStmt *)st->node;
+	ListCell *cell;
+
+	foreach (cell, s->argtypes)
+		st->flags |= type_is_number(lfirst(cell))
+				 ? REQUEST_TYPED
+				 : REQUEST_TYPED | REQUEST_TYPED_OTHER;
+	st->node = s->query;
 }
 
 /* A relation that a statement makes: nothing, unless it is named like one
@@ -106,8 +115,7 @@ bool utility_unwrap(struct statement *st)
 		} else if (IsA(st->node, DeclareCursorStmt)) {
 			st->node = ((const DeclareCursorStmt *)st->node)->query;
 		} else if (IsA(st->node, PrepareStmt)) {
-			st->forced = USE_PREPARE;
-			st->node = ((const PrepareStmt *)st->node)->query;
+			unwrap_prepare(st);
 		} else if (IsA(st->node, CopyStmt) &&
 			   ((const CopyStmt *)st->node)->query != NULL) {
 			st->nested = true;
@@ -185,70 +193,12 @@ static bool plan_copy(struct statement *st)
 	if (name < 0)
 		return true;
 	statement_note(st, (unsigned)name, copy->is_from);
-	action = statement_action(st, (unsigned)name, use);
-	if (action == ACT_REFUSE)
-		return statement_refuse_use(st, (unsigned)name, use);
+	if (!statement_decide(st, (unsigned)name, use, &action))
+		return false;
 	st->plan->reads_new |= action == ACT_THROUGH_SHARE;
 	if (action == ACT_THROUGH ||
 	    (action == ACT_THROUGH_SHARE && st->req->read_new))
 		return copy_through(st, copy, (unsigned)name);
-	return true;
-}
-
-/* RESTART IDENTITY restarts the sequences that a relation owns: an identity's
- * is the old relation's until `contracted`. */
-static bool restarts_old(const struct statement *st, unsigned name)
-{
-	const struct lens *l = statement_lens(st, name);
-	bool identity = false;
-
-	for (size_t i = 0; i < l->n_old; i++)
-		identity |= l->olds[i].column->identity != 0;
-	return identity &&
-	       statement_migration(st, name)->phase == PHASE_NEW_ONLY &&
-	       ((const TruncateStmt *)st->node)->restart_seqs;
-}
-
-static bool truncate_one(struct statement *st, const RangeVar *var)
-{
-	int match = walk_match(st->req, var);
-	unsigned name = (unsigned)match;
-	const struct lens *l;
-	const char *other;
-	enum action action;
-	struct span span;
-
-	if (match < 0)
-		return true;
-	statement_note(st, name, true);
-	action = statement_action(st, name, USE_TRUNCATE);
-	if (action == ACT_REFUSE)
-		return statement_refuse_use(st, name, USE_TRUNCATE);
-	if (action == ACT_OTHER && restarts_old(st, name))
-		action = ACT_BOTH;
-	l = statement_lens(st, name);
-	other = statement_name(st, name)->shape == SHAPE_OLD ? l->new_ref
-							     : l->old_ref;
-	span = span_of_relation(st, var);
-	if (action == ACT_BOTH)
-		statement_insert_after(
-		    st, span.end - 1,
-		    arena_fmt(st->a, ", %s%s", var->inh ? "" : "ONLY ", other));
-	if (action == ACT_OTHER)
-		statement_replace(
-		    st, span,
-		    arena_fmt(st->a, "%s%s", var->inh ? "" : "ONLY ", other));
-	return true;
-}
-
-static bool plan_truncate(struct statement *st)
-{
-	const TruncateStmt *truncate = (const TruncateStmt *)st->node;
-	ListCell *cell;
-
-	foreach (cell, truncate->relations)
-		if (!truncate_one(st, lfirst(cell)))
-			return false;
 	return true;
 }
 
@@ -313,12 +263,14 @@ static bool is_temporary(const Node *node)
 
 static bool plan_mentions(struct statement *st, enum use use)
 {
+	enum action action;
+
 	for (unsigned i = 0; i < st->req->rules->n_names; i++) {
 		if (!statement_mentions(st, i, use == USE_CODE))
 			continue;
-		statement_note(st, i, use != USE_LOCK_TABLE);
-		if (statement_action(st, i, use) == ACT_REFUSE)
-			return statement_refuse_use(st, i, use);
+		statement_note(st, i, true);
+		if (!statement_decide(st, i, use, &action))
+			return false;
 	}
 	return true;
 }
@@ -329,8 +281,8 @@ bool utility_plan(struct statement *st)
 
 	if (IsA(st->node, CopyStmt))
 		return plan_copy(st);
-	if (use == USE_TRUNCATE)
-		return plan_truncate(st);
+	if (utility_lists_relations(st->node))
+		return utility_plan_list(st);
 	if (use == USE_COUNT || is_temporary(st->node))
 		return true;
 	return plan_mentions(st, use);

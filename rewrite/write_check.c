@@ -75,7 +75,7 @@ static bool is_arithmetic(const A_Expr *e)
 	return strlen(name) == 1 && strchr("+-*/%", *name) != NULL;
 }
 
-static bool is_number_type(const TypeName *type)
+bool type_is_number(const TypeName *type)
 {
 	static const char *const names[] = {"int2",   "int4",	"int8",
 					    "float4", "float8", "numeric"};
@@ -98,9 +98,9 @@ static bool is_number(const struct set *s, const Node *node)
 		return !constant->isnull && (IsA(&constant->val, Integer) ||
 					     IsA(&constant->val, Float));
 	if (IsA(node, ParamRef))
-		return (s->st->req->flags & REQUEST_TYPED_OTHER) == 0;
+		return (s->st->flags & REQUEST_TYPED_OTHER) == 0;
 	if (IsA(node, TypeCast))
-		return is_number_type(((const TypeCast *)node)->typeName);
+		return type_is_number(((const TypeCast *)node)->typeName);
 	if (!IsA(node, ColumnRef))
 		return false;
 	c = column_of(s, (const ColumnRef *)node);
@@ -147,7 +147,7 @@ static bool is_of_type(const struct set *s, const Node *node,
 	if (IsA(node, A_Const))
 		return constant->isnull || IsA(&constant->val, String);
 	if (IsA(node, ParamRef))
-		return (s->st->req->flags & REQUEST_TYPED) == 0;
+		return (s->st->flags & REQUEST_TYPED) == 0;
 	if (!IsA(node, ColumnRef))
 		return false;
 	c = column_of(s, (const ColumnRef *)node);

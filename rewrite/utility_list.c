@@ -1,0 +1,233 @@
+/*
+ * Statements on a list of whole relations, whatever their rows: TRUNCATE, LOCK
+ * TABLE, VACUUM, ANALYZE, GRANT and REVOKE.
+ *
+ * While both models live they are meant for both: the other relation is put
+ * into the list beside the one that is named.  LOCK TABLE takes its locks in
+ * the list's order, which is the order in which writers of the phase take
+ * theirs.
+ */
+#include "rewrite/statement.h"
+
+#include <string.h>
+
+/* One relation of the list. */
+struct listed {
+	unsigned name;
+	enum use use;
+	const RangeVar *var;
+	const List *columns; /* of ANALYZE t (a, b) */
+	enum action action;
+};
+
+static bool has_identity(const struct lens *l)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < l->n_old; i++)
+		any |= l->olds[i].column->identity != 0;
+	return any;
+}
+
+/* RESTART IDENTITY restarts the sequences that a relation owns: an identity's
+ * is the old relation's until `contracted`. */
+static bool restarts_old(const struct statement *st, const struct listed *r)
+{
+	return r->use == USE_TRUNCATE &&
+	       has_identity(statement_lens(st, r->name)) &&
+	       statement_migration(st, r->name)->phase == PHASE_NEW_ONLY &&
+	       ((const TruncateStmt *)st->node)->restart_seqs;
+}
+
+static const char *other_relation(const struct statement *st,
+				  const struct listed *r)
+{
+	const struct lens *l = statement_lens(st, r->name);
+
+	return arena_fmt(st->a, "%s%s", r->var->inh ? "" : "ONLY ",
+			 statement_name(st, r->name)->shape == SHAPE_OLD
+			     ? l->new_ref
+			     : l->old_ref);
+}
+
+/* ANALYZE of some columns analyzes all of the other relation's. */
+static bool check_columns(struct statement *st, const struct listed *r)
+{
+	const struct lens *l = statement_lens(st, r->name);
+	ListCell *cell;
+
+	foreach (cell, r->columns)
+		if (lens_find_old(l, strVal(lfirst(cell))) < 0)
+			return statement_refuse(
+			    st, r->name, "ANALYZE of an unknown column",
+			    "The old relation has no such column.",
+			    "Leave the columns out.");
+	return true;
+}
+
+static bool listed_edit(struct statement *st, const struct listed *r)
+{
+	struct span span = span_of_relation(st, r->var);
+	const char *other = other_relation(st, r);
+
+	if (r->columns != NIL)
+		span.end = span_closing(st, span.end) + 1;
+	switch (r->action) {
+	case ACT_BOTH:
+		statement_insert_after(st, span.end - 1,
+				       arena_fmt(st->a, ", %s", other));
+		return true;
+	case ACT_BOTH_BEFORE:
+		statement_insert_before(st, span.first,
+					arena_fmt(st->a, "%s, ", other));
+		return true;
+	case ACT_OTHER:
+		statement_replace(st, span, other);
+		return check_columns(st, r);
+	case ACT_PASS:
+	case ACT_UNSET:
+	case ACT_SYNC:
+	case ACT_THROUGH:
+	case ACT_THROUGH_SHARE:
+	case ACT_LENS:
+	case ACT_LENS_SYNC:
+	case ACT_REFUSE:
+		break;
+	}
+	return true;
+}
+
+static bool list_one(struct statement *st, const RangeVar *var, enum use use,
+		     const List *columns)
+{
+	int match = var == NULL ? -1 : walk_match(st->req, var);
+	struct listed r = {
+	    .name = (unsigned)match,
+	    .use = use,
+	    .var = var,
+	    .columns = columns,
+	};
+
+	if (match < 0)
+		return true;
+	statement_note(st, r.name, use != USE_LOCK_TABLE);
+	if (!statement_decide(st, r.name, use, &r.action))
+		return false;
+	if (r.action == ACT_OTHER && restarts_old(st, &r))
+		r.action = ACT_BOTH;
+	return listed_edit(st, &r);
+}
+
+static bool plan_relations(struct statement *st, const List *relations,
+			   enum use use)
+{
+	ListCell *cell;
+
+	foreach (cell, relations)
+		if (!list_one(st, lfirst(cell), use, NIL))
+			return false;
+	return true;
+}
+
+static bool plan_vacuum(struct statement *st)
+{
+	ListCell *cell;
+
+	foreach (cell, ((const VacuumStmt *)st->node)->rels) {
+		const VacuumRelation *r = lfirst(cell);
+
+		if (!list_one(st, r->relation, USE_MAINTAIN, r->va_cols))
+			return false;
+	}
+	return true;
+}
+
+/* Has the new relation this column, as the old one has it? */
+static bool is_same_column(const struct lens *l, const char *name)
+{
+	int old = lens_find_old(l, name);
+
+	return old >= 0 && l->olds[old].carried &&
+	       strcmp(l->news[l->olds[old].new_index].column->name, name) == 0;
+}
+
+static bool grants_insert(const GrantStmt *grant)
+{
+	bool any = grant->privileges == NIL;
+	ListCell *cell;
+
+	foreach (cell, grant->privileges) {
+		const char *name = lfirst_node(AccessPriv, cell)->priv_name;
+
+		any |= name == NULL || strcmp(name, "insert") == 0;
+	}
+	return any && grant->is_grant;
+}
+
+static bool check_grant(struct statement *st, unsigned name)
+{
+	const struct lens *l = statement_lens(st, name);
+	const GrantStmt *grant = (const GrantStmt *)st->node;
+	ListCell *cell, *column;
+
+	foreach (cell, grant->privileges)
+		foreach (column, lfirst_node(AccessPriv, cell)->cols)
+			if (!is_same_column(l, strVal(lfirst(column))))
+				return statement_refuse(
+				    st, name, "a privilege on this column",
+				    "The column has another name or another "
+				    "type in the new relation.",
+				    "GRANT or REVOKE on each relation by "
+				    "itself, on the server.");
+	if (!has_identity(l) || !grants_insert(grant))
+		return true;
+	return statement_refuse(
+	    st, name, "GRANT INSERT",
+	    "Who inserts through the lens needs the sequence of its identity "
+	    "column too.",
+	    "GRANT USAGE on the sequence and INSERT on both relations, on the "
+	    "server.");
+}
+
+static bool plan_grant(struct statement *st)
+{
+	const GrantStmt *grant = (const GrantStmt *)st->node;
+	enum action action;
+	ListCell *cell;
+	int name;
+
+	if (grant->objtype != OBJECT_TABLE ||
+	    grant->targtype != ACL_TARGET_OBJECT)
+		return true;
+	foreach (cell, grant->objects) {
+		name = walk_match(st->req, lfirst(cell));
+		if (name < 0)
+			continue;
+		action = statement_action(st, (unsigned)name, USE_GRANT);
+		if ((action == ACT_BOTH || action == ACT_OTHER) &&
+		    !check_grant(st, (unsigned)name))
+			return false;
+	}
+	return plan_relations(st, grant->objects, USE_GRANT);
+}
+
+bool utility_lists_relations(const Node *node)
+{
+	return IsA(node, TruncateStmt) || IsA(node, LockStmt) ||
+	       IsA(node, VacuumStmt) || IsA(node, GrantStmt);
+}
+
+bool utility_plan_list(struct statement *st)
+{
+	if (IsA(st->node, TruncateStmt))
+		return plan_relations(
+		    st, ((const TruncateStmt *)st->node)->relations,
+		    USE_TRUNCATE);
+	if (IsA(st->node, LockStmt))
+		return plan_relations(st,
+				      ((const LockStmt *)st->node)->relations,
+				      USE_LOCK_TABLE);
+	if (IsA(st->node, VacuumStmt))
+		return plan_vacuum(st);
+	return plan_grant(st);
+}
