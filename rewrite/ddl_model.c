@@ -136,15 +136,8 @@ static const char *why_not(const struct renamed *r, bool plain)
 	return NULL;
 }
 
-static bool refers_to_itself(const struct lens *l, const char *definition)
-{
-	const char *references = strstr(definition, ") REFERENCES ");
-
-	references += strlen(") REFERENCES ");
-	return strncmp(references, l->old_ref, strlen(l->old_ref)) == 0 &&
-	       references[strlen(l->old_ref)] == '(';
-}
-
+/* Those to itself come with write_new: rows are copied one by one, and one may
+ * come before the one that it refers to. */
 static void add_foreign_key(struct ddl_build *b, const struct constraint *k)
 {
 	const struct lens *l = b->l;
@@ -153,9 +146,6 @@ static void add_foreign_key(struct ddl_build *b, const struct constraint *k)
 
 	names_in_foreign_key(l, k->definition, b->a, &r);
 	why = why_not(&r, false);
-	if (why == NULL && refers_to_itself(l, k->definition))
-		why = "rows are copied one by one, and one may come before "
-		      "the one that it refers to; add it after the backfill";
 	if (why != NULL) {
 		leave_out_definition(b, k->name, k->definition, why);
 		return;
@@ -194,7 +184,8 @@ static void add_constraints(struct ddl_build *b)
 		if (old->constraints[i].kind != CONSTRAINT_FOREIGN)
 			add_constraint(b, &old->constraints[i]);
 	for (size_t i = 0; i < old->n_constraints; i++)
-		if (old->constraints[i].kind == CONSTRAINT_FOREIGN)
+		if (old->constraints[i].kind == CONSTRAINT_FOREIGN &&
+		    !ddl_is_to_itself(b->l, &old->constraints[i]))
 			add_foreign_key(b, &old->constraints[i]);
 }
 

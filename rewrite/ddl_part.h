@@ -34,6 +34,13 @@ void ddl_sequences_to_new(struct ddl_build *b);
 void ddl_sequences_to_old(struct ddl_build *b);
 void ddl_drop_old(struct ddl_build *b);
 
+/* ddl_foreign.c: foreign keys of and to both. */
+void ddl_references_to_new(struct ddl_build *b);
+void ddl_references_to_old(struct ddl_build *b);
+void ddl_relax_old(struct ddl_build *b);
+void ddl_forget_foreign_keys(struct ddl_build *b);
+bool ddl_is_to_itself(const struct lens *l, const struct constraint *k);
+
 /* ddl_lens.c: what is pgtandem's own. */
 void ddl_create_objects(struct ddl_build *b);
 void ddl_drop_views(struct ddl_build *b);

@@ -37,19 +37,27 @@ static const char columns_sql[] =
     "  AND d.adnum = a.attnum"
     " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)";
 
+/* Foreign keys that are dropped for a while belong to the old model all the
+ * same: errors are told in their names. */
 static const char constraints_sql[] =
     "(SELECT json_agg(json_build_object("
-    "'name', k.conname,"
-    "'kind', k.contype::text,"
-    "'definition', pg_get_constraintdef(k.oid),"
-    "'columns', (SELECT json_agg(a.attname ORDER BY x.n)"
+    "'name', k.name, 'kind', k.kind, 'definition', k.definition,"
+    "'columns', k.columns, 'deferrable', k.is_deferrable,"
+    "'deferred', k.is_deferred) ORDER BY k.kind = 'p' DESC, k.name) FROM ("
+    "SELECT k.conname::text AS name, k.contype::text AS kind,"
+    "  pg_get_constraintdef(k.oid) AS definition,"
+    "  (SELECT json_agg(a.attname ORDER BY x.n)"
     "  FROM unnest(k.conkey) WITH ORDINALITY AS x(num, n)"
     "  JOIN pg_attribute a ON a.attrelid = k.conrelid"
-    "  AND a.attnum = x.num),"
-    "'deferrable', k.condeferrable,"
-    "'deferred', k.condeferred) ORDER BY k.contype = 'p' DESC, k.conname)"
-    " FROM pg_constraint k WHERE k.conrelid = c.oid"
-    " AND k.contype IN ('p', 'u', 'c', 'f', 'x'))";
+    "  AND a.attnum = x.num) AS columns,"
+    "  k.condeferrable AS is_deferrable, k.condeferred AS is_deferred"
+    "  FROM pg_constraint k WHERE k.conrelid = c.oid"
+    "  AND k.contype IN ('p', 'u', 'c', 'f', 'x')"
+    " UNION ALL "
+    "SELECT f.name, 'f', f.definition, to_json(f.columns),"
+    "  f.is_deferrable, f.is_deferred FROM pgtandem.foreign_key f"
+    "  WHERE f.state = 'relaxed' AND f.relation ="
+    "  format('%I.%I', n.nspname, c.relname)) k)";
 
 static const char indexes_sql[] =
     "(SELECT json_agg(json_build_object("

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "daemon/phase/db.h"
+#include "daemon/phase/foreign.h"
 #include "daemon/phase/preflight.h"
 #include "daemon/phase/walks.h"
 
@@ -280,6 +281,20 @@ bool gate_no_findings(struct gate_request *g, struct problem *p)
 		     "SHOW FINDINGS %s names them; mend the rows, then "
 		     "REPAIR %s and VERIFY %s.",
 		     j->m->name, j->m->name, j->m->name);
+	return false;
+}
+
+/* From new_only on a foreign key is all that its rows have. */
+bool gate_foreign_keys(struct gate_request *g, struct problem *p)
+{
+	struct job *j = g->job;
+	struct problem why;
+
+	if (foreign_validate(j, &why))
+		return true;
+	shut(j, p, "a foreign key that moved to the new model does not hold");
+	problem_detail(p, "%s %s", why.message, why.detail);
+	problem_hint(p, "Mend the rows, and give the command again.");
 	return false;
 }
 

@@ -24,6 +24,7 @@ bool gate_new_usable(struct gate_request *g, struct problem *p);
 bool gate_filled(struct gate_request *g, struct problem *p);
 bool gate_equal(struct gate_request *g, struct problem *p);
 bool gate_no_findings(struct gate_request *g, struct problem *p);
+bool gate_foreign_keys(struct gate_request *g, struct problem *p);
 bool gate_quiet(struct gate_request *g, struct problem *p);
 bool gate_no_dependents(struct gate_request *g, struct problem *p);
 bool gate_old_can_hold(struct gate_request *g, struct problem *p);

@@ -34,6 +34,7 @@
 #include "daemon/phase/barrier.h"
 #include "daemon/phase/db.h"
 #include "daemon/phase/ddl_run.h"
+#include "daemon/phase/foreign.h"
 #include "daemon/phase/walks.h"
 
 /* clang-format off */
@@ -51,7 +52,7 @@ static const struct move moves[] = {
 	  { gate_fits, gate_equal, gate_no_findings },
 	  .barrier = true, .prelock = true, .describe = true },
 	{ PHASE_WRITE_NEW, PHASE_NEW_ONLY,
-	  { gate_filled, gate_equal, gate_no_findings },
+	  { gate_filled, gate_equal, gate_no_findings, gate_foreign_keys },
 	  .barrier = true, .stale = true },
 	{ PHASE_NEW_ONLY, PHASE_CONTRACTED,
 	  { gate_quiet, gate_no_dependents },
@@ -171,6 +172,15 @@ static bool announce(struct job *j, const struct move *mv, const char *detail,
 	return true;
 }
 
+/* What the move has added; the gate into new_only insists. */
+static void validate(struct job *j)
+{
+	struct problem p;
+
+	if (!foreign_validate(j, &p))
+		job_notice(j, "WARNING: %s %s", p.message, p.detail);
+}
+
 static bool complete(struct job *j, const struct move *mv, struct problem *p)
 {
 	struct change ch = {.move = mv, .what = "complete", .next = j->row};
@@ -186,7 +196,10 @@ static bool complete(struct job *j, const struct move *mv, struct problem *p)
 		ch.next.prelock = false;
 		ch.next.epoch++;
 	}
-	return ddl_run(j, &list, change_write, &ch, p);
+	if (!ddl_run(j, &list, change_write, &ch, p))
+		return false;
+	validate(j);
+	return true;
 }
 
 /* Sessions at write_new lock old rows first again, before others at read_new

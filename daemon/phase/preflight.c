@@ -8,14 +8,16 @@
 /*
  * Every check gets the old relation's oid ($1), the key's columns ($2, a
  * text array), its name ($3), the new relation's schema ($4) and name ($5),
- * and `triggers: ignore` ($6), and gives rows of severity, what, detail and
+ * `triggers: ignore` ($6), whether nothing has begun ($7) and the columns
+ * that are not converted ($8), and gives rows of severity, what, detail and
  * hint.  `old` is pg_class's row.
  */
 #define OLD \
 	"WITH given AS (SELECT $1::oid AS oid, $2::text[] AS key," \
 	" $3::text AS name, $4::text AS new_schema, $5::text AS new_name," \
-	" $6::bool AS ignored, $7::bool AS planned), old AS (SELECT c.*," \
-	" g.key, g.name, g.new_schema, g.new_name, g.ignored, g.planned," \
+	" $6::bool AS ignored, $7::bool AS planned, $8::text[] AS carried)," \
+	" old AS (SELECT c.*, g.key, g.name, g.new_schema, g.new_name," \
+	" g.ignored, g.planned, g.carried," \
 	" c.oid::regclass::text AS ref" \
 	" FROM given g JOIN pg_class c ON c.oid = g.oid) "
 
@@ -90,17 +92,24 @@ static const char *const checks[] = {
 	" JOIN pg_proc p ON p.oid = t.tgfoid"
 	" WHERE NOT t.tgisinternal"
 	" AND p.pronamespace::regnamespace::text <> 'pgtandem'",
-    OLD "SELECT 'blocks', format('foreign key %I of %s points at %s',"
-	" k.conname, k.conrelid::regclass, ref), pg_get_constraintdef(k.oid),"
-	" 'Its twin to the new model is not made yet: drop it for the time of"
-	" the migration.' FROM old JOIN pg_constraint k"
-	" ON k.confrelid = old.oid AND k.contype = 'f'"
-	" WHERE k.conrelid <> old.oid",
-    OLD "SELECT 'blocks', format('foreign key %I of %s points at itself',"
-	" k.conname, ref), pg_get_constraintdef(k.oid), 'Its twin on the new"
-	" model is not made yet: drop it for the time of the migration.'"
+    OLD "SELECT CASE WHEN moves THEN 'warning' ELSE 'blocks' END,"
+	" format('foreign key %I of %s points at %s', k.conname,"
+	" k.conrelid::regclass, ref), pg_get_constraintdef(k.oid), CASE WHEN"
+	" moves THEN 'It points at the new model from write_new on, and at"
+	" the old again on the way back.' ELSE 'It has a converted column:"
+	" drop it for the time of the migration.' END FROM old"
+	" JOIN pg_constraint k ON k.confrelid = old.oid AND k.contype = 'f',"
+	" LATERAL (SELECT bool_and(a.attname = ANY (carried)) AS moves"
+	"  FROM pg_attribute a WHERE a.attrelid = old.oid AND (a.attnum ="
+	"  ANY (k.confkey) OR (k.conrelid = old.oid AND a.attnum ="
+	"  ANY (k.conkey)))) AS m WHERE k.conparentid = 0",
+    OLD "SELECT DISTINCT 'blocks', format('control role %s may not act as"
+	" the owner of %s', current_user, k.conrelid::regclass),"
+	" 'it has a foreign key that points at ' || ref,"
+	" format('GRANT %s TO %s', c.relowner::regrole, current_user)"
 	" FROM old JOIN pg_constraint k ON k.confrelid = old.oid"
-	" AND k.contype = 'f' WHERE k.conrelid = old.oid",
+	"  AND k.contype = 'f' JOIN pg_class c ON c.oid = k.conrelid"
+	" WHERE NOT pg_has_role(current_user, c.relowner, 'USAGE')",
     OLD "SELECT 'warning', format('foreign key %I of %s', k.conname, ref),"
 	" pg_get_constraintdef(k.oid) || CASE WHEN k.confdeltype IN ('c', 'n',"
 	" 'd') OR k.confupdtype IN ('c', 'n', 'd') THEN ' (its action changes"
@@ -143,24 +152,37 @@ static const char *const checks[] = {
 };
 
 /* Arrays travel as text: {"a","b\"c"}. */
+static const char *array_add(struct job *j, const char *all, const char *name)
+{
+	char *quoted = arena_alloc(&j->arena, 2 * strlen(name) + 1);
+	char *to = quoted;
+
+	for (; *name; name++) {
+		if (*name == '"' || *name == '\\')
+			*to++ = '\\';
+		*to++ = *name;
+	}
+	return arena_fmt(&j->arena, "%s%s\"%s\"", all, all[0] ? "," : "",
+			 quoted);
+}
+
 static const char *key_array(struct job *j, const struct spec_lens *l)
 {
-	const char *all = "{";
+	const char *all = "";
 
-	for (size_t i = 0; i < l->n_key; i++) {
-		const char *name = l->key[i].old;
-		char *quoted = arena_alloc(&j->arena, 2 * strlen(name) + 1);
-		char *to = quoted;
+	for (size_t i = 0; i < l->n_key; i++)
+		all = array_add(j, all, l->key[i].old);
+	return arena_fmt(&j->arena, "{%s}", all);
+}
 
-		for (; *name; name++) {
-			if (*name == '"' || *name == '\\')
-				*to++ = '\\';
-			*to++ = *name;
-		}
-		all = arena_fmt(&j->arena, "%s%s\"%s\"", all, i ? "," : "",
-				quoted);
-	}
-	return arena_fmt(&j->arena, "%s}", all);
+static const char *carried_array(struct job *j, const struct lens *l)
+{
+	const char *all = "";
+
+	for (size_t i = 0; i < l->n_old; i++)
+		if (l->olds[i].carried)
+			all = array_add(j, all, l->olds[i].column->name);
+	return arena_fmt(&j->arena, "{%s}", all);
 }
 
 static bool lens_check(struct job *j, unsigned i, control_row_fn row, void *arg,
@@ -176,11 +198,12 @@ static bool lens_check(struct job *j, unsigned i, control_row_fn row, void *arg,
 	    l->new.name ? l->new.name : l->old.name,
 	    j->spec->triggers == TRIGGERS_IGNORE ? "t" : "f",
 	    j->row.phase == PHASE_PLANNED ? "t" : "f",
+	    carried_array(j, j->lenses[i]),
 	};
 
 	snprintf(oid, sizeof(oid), "%u", j->lenses[i]->old->oid);
 	for (size_t k = 0; k < sizeof(checks) / sizeof(checks[0]); k++) {
-		PGresult *r = db_query(j->db, p, checks[k], 7, params);
+		PGresult *r = db_query(j->db, p, checks[k], 8, params);
 
 		if (!r)
 			return false;

@@ -175,10 +175,25 @@ static void a_foreign_key_keeps_the_other_tables_names(void **state)
 		    "(customer)");
 }
 
-static void a_foreign_key_to_itself_is_left_out_aloud(void **state)
+static void a_foreign_key_to_itself_comes_with_write_new(void **state)
 {
-	lacks(*state, "ADD FOREIGN KEY (parent) REFERENCES public.inovices");
-	has(*state, "left out: f of public.inovices");
+	struct ddl_list list;
+
+	lacks(*state, "ADD FOREIGN KEY (parent) REFERENCES");
+	list = move(*state, PHASE_READ_NEW, PHASE_WRITE_NEW, false, true);
+	assert_non_null(find(&list, "'f', 'FOREIGN KEY (parent) REFERENCES "
+				    "public.invoices(id)', true)"));
+}
+
+static void references_move_by_their_columns_names(void **state)
+{
+	struct ddl_list list =
+	    move(*state, PHASE_WRITE_NEW, PHASE_READ_NEW, false, true);
+
+	assert_non_null(find(&list, "move_references('typo', 1, "
+				    "'public.invoices', 'public.inovices', "
+				    "pg_catalog.jsonb_object(ARRAY['id', 'id', "
+				    "'customer', 'customr'"));
 }
 
 static void an_index_follows_its_columns_unless_it_computes(void **state)
@@ -247,7 +262,7 @@ static void a_move_that_needs_nothing_runs_nothing(void **state)
 	assert_int_equal(
 	    move(*state, PHASE_DUAL_WRITE, PHASE_READ_NEW, true, true).n, 0);
 	assert_int_equal(
-	    move(*state, PHASE_READ_NEW, PHASE_WRITE_NEW, false, true).n, 0);
+	    move(*state, PHASE_READ_NEW, PHASE_WRITE_NEW, true, true).n, 0);
 	assert_int_equal(
 	    move(*state, PHASE_PLANNED, PHASE_CONTRACTED, false, true).n, 0);
 }
@@ -273,7 +288,8 @@ int main(void)
 	    CASE(columns_are_made_like_the_old_ones),
 	    CASE(a_check_is_computed_back_and_literals_stay),
 	    CASE(a_foreign_key_keeps_the_other_tables_names),
-	    CASE(a_foreign_key_to_itself_is_left_out_aloud),
+	    CASE(a_foreign_key_to_itself_comes_with_write_new),
+	    CASE(references_move_by_their_columns_names),
 	    CASE(an_index_follows_its_columns_unless_it_computes),
 	    CASE(privileges_follow_their_columns),
 	    CASE(functions_pin_their_search_path),

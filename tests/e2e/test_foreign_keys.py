@@ -1,0 +1,211 @@
+"""Foreign keys of, to and within a table under migration: what they refuse and
+what they do is the same in every phase, forward and back."""
+
+import psycopg
+import pytest
+
+TABLES = '''
+CREATE TABLE customers (id int PRIMARY KEY, name text);
+INSERT INTO customers SELECT g, 'customer ' || g FROM generate_series(1, 9) g;
+CREATE TABLE inovices (
+    id int PRIMARY KEY,
+    number text UNIQUE,
+    amount integer NOT NULL,
+    customr int REFERENCES customers ON DELETE SET NULL,
+    parent int REFERENCES inovices);
+CREATE TABLE payments (
+    id int PRIMARY KEY,
+    inovice int REFERENCES inovices ON DELETE CASCADE ON UPDATE CASCADE);
+CREATE TABLE notes (
+    id int PRIMARY KEY,
+    inovice int CONSTRAINT "a note's" REFERENCES inovices
+        ON DELETE SET NULL ON UPDATE CASCADE);
+CREATE TABLE refunds (
+    id int PRIMARY KEY,
+    inovice int REFERENCES inovices DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE letters (
+    id int PRIMARY KEY,
+    number text REFERENCES inovices (number) ON DELETE RESTRICT);
+COMMENT ON CONSTRAINT "a note's" ON notes IS 'it''s';
+INSERT INTO inovices SELECT g, 'n' || g, g, 1 + g % 9, NULLIF(g / 10, 0)
+FROM generate_series(1, 40) g;
+INSERT INTO payments SELECT g, g FROM generate_series(1, 30) g;
+INSERT INTO notes SELECT g, g FROM generate_series(1, 30) g;
+INSERT INTO refunds SELECT g, 20 + g FROM generate_series(1, 3) g;
+INSERT INTO letters SELECT g, 'n' || 24 + g FROM generate_series(1, 3) g;
+'''
+
+SPEC = '''
+migration: typo
+database: {database}
+quiet_for: 1h
+lenses:
+  - kind: table
+    old: public.inovices
+    new: public.invoices
+    key: [id]
+    columns:
+      - {{old: number, new: no}}
+      - {{old: customr, new: customer}}
+      - {{old: parent, new: parent_id}}
+      - old: amount
+        new: {{name: amount_cents, type: bigint}}
+        forward: (amount * 100)::bigint
+        reverse: (amount_cents / 100)::integer
+'''
+
+# In a transaction each, rolled back at the end.
+SCRIPTS = [
+    ['DELETE FROM inovices WHERE id = 15'],
+    ['DELETE FROM inovices WHERE id = 2'],
+    ['DELETE FROM inovices WHERE id = 21', 'SET CONSTRAINTS ALL IMMEDIATE'],
+    ['DELETE FROM inovices WHERE id = 21', 'DELETE FROM refunds WHERE'
+     ' inovice = 21', 'SET CONSTRAINTS ALL IMMEDIATE'],
+    ['DELETE FROM inovices WHERE id = 25'],
+    ['DELETE FROM inovices WHERE id IN (1, 10, 11, 12, 13, 14, 15, 16, 17,'
+     ' 18, 19) RETURNING id, customr'],
+    ['INSERT INTO inovices VALUES (91, \'x\', 1, 1, 92), (92, \'y\', 1, 1,'
+     ' NULL)', 'INSERT INTO payments VALUES (91, 92)'],
+    ['INSERT INTO inovices VALUES (91, \'x\', 1, 1, 93)'],
+    ['INSERT INTO inovices VALUES (91, \'x\', 1, 77, NULL)'],
+    ['INSERT INTO payments VALUES (91, 99)'],
+    ['INSERT INTO refunds VALUES (91, 99)', 'INSERT INTO inovices VALUES'
+     ' (99, NULL, 1)', 'SET CONSTRAINTS ALL IMMEDIATE'],
+    ['INSERT INTO refunds VALUES (91, 99)', 'SET CONSTRAINTS ALL IMMEDIATE'],
+    ['UPDATE inovices SET id = 1015 WHERE id = 15'],
+    ['UPDATE inovices SET id = 1001 WHERE id = 1'],
+    ['UPDATE inovices SET number = \'other\' WHERE id = 25'],
+    ['DELETE FROM customers WHERE id = 3'],
+    ['DELETE FROM customers'],
+    ['UPDATE inovices SET customr = 77 WHERE id = 3'],
+]
+STATE = ['SELECT * FROM inovices ORDER BY id',
+         'SELECT * FROM payments ORDER BY id',
+         'SELECT * FROM notes ORDER BY id', 'SELECT * FROM refunds ORDER BY id']
+
+
+def run(connection, script):
+    """What each statement gives, and then the tables."""
+    got = []
+    try:
+        for sql in script:
+            cur = connection.execute(sql)
+            got.append((cur.statusmessage,
+                        cur.fetchall() if cur.description else None))
+        for sql in STATE:
+            got.append(connection.execute(sql).fetchall())
+    except psycopg.Error as e:
+        d = e.diag
+        got.append((d.sqlstate, d.table_name, d.constraint_name))
+    connection.rollback()
+    return got
+
+
+def targets(connection):
+    """Which table each foreign key points at, and is it validated?"""
+    return {name: (relation, target, valid) for relation, name, target, valid
+            in connection.execute(
+                'SELECT conrelid::regclass::text, conname,'
+                ' confrelid::regclass::text, convalidated FROM pg_constraint'
+                " WHERE contype = 'f' ORDER BY 1, 2").fetchall()}
+
+
+@pytest.fixture
+def sides(postgres, start_proxy):
+    for name in ("foreign_direct", "foreign_keys"):
+        postgres.execute(f"DROP DATABASE IF EXISTS {name}")
+        postgres.create_database(name, TABLES)
+    proxy = start_proxy(postgres, {'typo.yaml': SPEC.format(
+        database='foreign_keys')})
+    direct = postgres.connect('foreign_direct', autocommit=False)
+    through = proxy.connect('foreign_keys', autocommit=False)
+    yield proxy, direct, through
+    direct.close()
+    through.close()
+
+
+def compare(direct, through, phase):
+    for script in SCRIPTS:
+        want, got = run(direct, script), run(through, script)
+        assert want == got, (phase, script)
+
+
+def test_every_phase_keeps_what_foreign_keys_promise(postgres, sides):
+    proxy, direct, through = sides
+    warnings = proxy.console('SHOW PREFLIGHT typo')
+    assert not [w for w in warnings if w['severity'] == 'blocks'], warnings
+    seen = postgres.connect('foreign_keys')
+    before = targets(seen)
+    assert len(before) == 6
+    compare(direct, through, 'planned')
+    for phase in ('expanded', 'dual_write', 'read_new', 'write_new',
+                  'new_only'):
+        proxy.advance('typo', phase)
+        compare(direct, through, phase)
+        keys = targets(seen)
+        assert all(valid for _, _, valid in keys.values()), phase
+        to_new = [k for k in keys if keys[k][1] == 'invoices']
+        if phase in ('write_new', 'new_only'):
+            assert sorted(to_new) == [
+                "a note's", 'invoices_parent_fkey', 'letters_number_fkey',
+                'payments_inovice_fkey', 'refunds_inovice_fkey']
+        else:
+            assert not to_new
+        assert (phase == 'new_only') == ('inovices_customr_fkey' not in keys)
+    for phase in ('write_new', 'read_new', 'dual_write', 'expanded',
+                  'planned'):
+        proxy.rollback('typo')
+        if phase == 'write_new':
+            proxy.walked('typo')
+        assert proxy.phase('typo') == phase
+        compare(direct, through, f'back in {phase}')
+    assert targets(seen) == before
+    assert seen.execute(
+        "SELECT obj_description(oid) FROM pg_constraint WHERE conname ="
+        " 'a note''s'").fetchone() == ("it's",)
+    proxy.advance('typo', 'expanded', 'dual_write', 'read_new', 'write_new',
+                  'new_only', 'contracted')
+    compare(direct, through, 'contracted')
+    assert seen.execute('SELECT count(*) FROM pgtandem.foreign_key'
+                        ).fetchone() == (0,)
+    seen.close()
+
+
+def raced(connect):
+    """One session refers to a row, another deletes it meanwhile: what the
+    second gets, for a key that cascades and for one that refuses."""
+    got = []
+    for refer in ('INSERT INTO payments VALUES (900, 35)',
+                  'INSERT INTO refunds VALUES (900, 36)'):
+        row = refer[-3:-1]
+        with connect() as first, connect() as second:
+            first.execute('SET CONSTRAINTS ALL IMMEDIATE')
+            first.execute(refer)
+            second.execute("SET lock_timeout = '200ms'")
+            second.execute('SAVEPOINT s')
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                second.execute(f'DELETE FROM inovices WHERE id = {row}')
+            second.execute('ROLLBACK TO s')
+            first.commit()
+            try:
+                second.execute(f'DELETE FROM inovices WHERE id = {row}')
+                second.execute('SET CONSTRAINTS ALL IMMEDIATE')
+                got.append(second.execute(
+                    'SELECT id FROM payments WHERE id = 900').fetchall())
+            except psycopg.Error as e:
+                got.append(e.diag.constraint_name)
+            second.rollback()
+            second.execute('DELETE FROM payments WHERE id = 900')
+            second.execute('DELETE FROM refunds WHERE id = 900')
+    return got
+
+
+def test_a_row_that_is_being_referred_to_cannot_go(postgres, sides):
+    proxy, direct, _ = sides
+    want = raced(lambda: postgres.connect('foreign_direct', autocommit=False))
+    assert want == [[], 'refunds_inovice_fkey']
+    for phase in ('expanded', 'dual_write', 'read_new', 'write_new',
+                  'new_only'):
+        proxy.advance('typo', phase)
+        assert want == raced(lambda: proxy.connect(
+            'foreign_keys', autocommit=False)), phase
