@@ -83,6 +83,15 @@ static bool refs_decide(struct statement *st)
 	return true;
 }
 
+static bool write_edit(struct statement *st, const struct ref *target)
+{
+	struct statement part;
+
+	write_part(st, target, &part);
+	return target->action == ACT_SYNC ? write_sync(&part, target)
+					  : write_lens(&part, target);
+}
+
 static bool ref_edit(struct statement *st, const struct ref *ref)
 {
 	switch (ref->action) {
@@ -91,10 +100,9 @@ static bool ref_edit(struct statement *st, const struct ref *ref)
 	case ACT_THROUGH:
 		return read_through(st, ref);
 	case ACT_SYNC:
-		return write_sync(st, ref);
 	case ACT_LENS:
 	case ACT_LENS_SYNC:
-		return write_lens(st, ref);
+		return write_edit(st, ref);
 	case ACT_UNSET:
 	case ACT_THROUGH_SHARE: /* decided */
 	case ACT_BOTH:		/* of relations in a list */
@@ -119,12 +127,12 @@ static bool is_old_column(const struct statement *st,
 			     ref_alias(use->ref)) >= 0;
 }
 
-/* alias.* of a write's RETURNING list is expanded by write_lens. */
-static bool is_returned(const struct statement *st, const ColumnRef *node)
+/* alias.* of a write's RETURNING list is spelled out in write_returning.c. */
+static bool is_returned(const struct ref *target, const ColumnRef *node)
 {
 	ListCell *cell;
 
-	foreach (cell, write_returning(st->node))
+	foreach (cell, write_returning(target->write))
 		if (lfirst_node(ResTarget, cell)->val == (const Node *)node)
 			return true;
 	return false;
@@ -162,7 +170,7 @@ static bool column_check(struct statement *st, const struct column_use *use)
 		    "Its type would not be the old relation's row type.",
 		    "List the columns, or write alias.*.");
 	case COLUMN_STAR:
-		if (!ref->is_target || is_returned(st, use->node))
+		if (!ref->is_target || is_returned(ref, use->node))
 			return true;
 		return statement_refuse(st, ref->name,
 					"alias.* inside an "

@@ -10,6 +10,8 @@
  * How a statement is edited (design sections 5, 7, 8):
  *   read           FROM old -> FROM (SELECT ... FROM new) AS old
  *   synced write   RETURNING ..., pgtandem.L_to_new(epoch, key) appended
+ *   ... in WITH    RETURNING CASE WHEN pgtandem.L_to_new(epoch, key) IS NULL
+ *                  THEN id ELSE id END AS id
  *   lens insert    WITH r AS (INSERT INTO L_shape ... RETURNING *)
  *                  INSERT INTO L_lens ... SELECT forward(r) FROM r ...
  *   lens update    [WITH c AS (UPDATE L_shape SET ... WHERE false)]

@@ -184,8 +184,8 @@ bool token_is_clause(const struct statement *st, size_t i, const char *word)
 
 size_t span_find_word(const struct statement *st, size_t i, const char *word)
 {
-	while (i < st->end &&
-	       (st->tokens->v[i].depth > 0 || !token_is_clause(st, i, word)))
+	while (i < st->end && (st->tokens->v[i].depth > st->depth ||
+			       !token_is_clause(st, i, word)))
 		i++;
 	return i;
 }

@@ -30,10 +30,12 @@ struct statement {
 	unsigned flags;	 /* of enum request_flag: the request's, and what
 			  * PREPARE says of its parameters */
 	bool explained;	 /* its result rows are a plan's text */
-	bool nested;	 /* COPY (...): no write can be synced */
+	bool nested;	 /* COPY (...): its result cannot be cut */
 	enum use forced; /* USE_COUNT, or what every reference in
 			  * it counts as (CREATE VIEW) */
 	struct found found;
+	unsigned depth; /* of the brackets around the node's own clauses */
+	const struct ref *part; /* a write in WITH (write_part.c); or NULL */
 };
 
 /* A run of tokens, [first, end). */
@@ -75,7 +77,8 @@ size_t span_closing(const struct statement *st, size_t i);
 /* Is token i, not the statement's first, this reserved word?  Not where any
  * word is a name: o.where, AS returning. */
 bool token_is_clause(const struct statement *st, size_t i, const char *word);
-/* The first `word` outside parentheses from token i on; st->end if none. */
+/* The first `word` outside the node's parentheses from token i on; st->end if
+ * there is none. */
 size_t span_find_word(const struct statement *st, size_t i, const char *word);
 
 /* Edits, keeping words apart. */
@@ -99,18 +102,41 @@ void read_groups(struct statement *st);
 enum sync_side { SYNC_TO_NEW, SYNC_TO_OLD };
 /* Appends the sync function, unless a trigger does its work. */
 bool write_sync(struct statement *st, const struct ref *target);
-/* The hidden column: L_to_x(epoch, alias.key...); `names` says whose names
- * the key columns have in the statement. */
-void write_append_sync(struct statement *st, const struct ref *target,
-		       enum sync_side side, enum shape names);
+/* L_to_x(epoch, alias.key...); `names` says whose names the key columns have
+ * in the statement. */
+const char *write_sync_call(const struct statement *st,
+			    const struct ref *target, enum sync_side side,
+			    enum shape names);
 /* AND L_lock_old(alias.key...) in WHERE of UPDATE and DELETE. */
 void write_add_lock(struct statement *st, const struct ref *target,
 		    enum shape names);
-List *write_returning(const Node *write);
 /* Does the write name a key column in SET, so that the trigger on the source
  * syncs it? */
 bool write_sync_by_trigger(const struct statement *st,
 			   const struct ref *target);
+
+/* Refuses such a write beside another. */
+bool write_check_alone(struct statement *st, const struct ref *target);
+bool write_is_current_of(const Node *write); /* WHERE CURRENT OF */
+
+/* write_part.c: a write inside WITH or COPY as a statement of its own. */
+void write_part(const struct statement *st, const struct ref *target,
+		struct statement *ret);
+/* In such a part: the tokens "name (columns) AS (" in front of it. */
+struct span part_head(const struct statement *part);
+/* A name for a query that is put into WITH: `what` alone in a statement. */
+const char *part_name(const struct statement *st, const char *what);
+
+/* write_returning.c */
+List *write_returning(const Node *write);
+/*
+ * The list, or none, becomes one that shows what the client's showed and
+ * computes `call` (unless it is NULL) for each row: in a hidden column, or,
+ * where none can be cut, in a column of the client's.  `names` says whose
+ * columns `*` means, `stars` that it cannot stay.
+ */
+bool write_edit_returning(struct statement *st, const struct ref *target,
+			  enum shape names, bool stars, const char *call);
 
 /* Refuses an upsert whose key cannot be followed. */
 bool write_check_upsert(struct statement *st, const struct ref *target);
@@ -121,6 +147,7 @@ bool write_lens(struct statement *st, const struct ref *target);
 struct check_place {
 	uint32_t at;
 	const char *before, *behind;
+	struct span with; /* the write's own WITH, which it needs too; or {} */
 };
 /* The SET list `targets` of a write on L_lens; `list` are its tokens. */
 bool write_set(struct statement *st, const struct ref *target,

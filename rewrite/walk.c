@@ -20,10 +20,12 @@
 #error "the parser library's tree has the layout of PostgreSQL 15"
 #endif
 
-/* WITH names in scope; only those that spell a name under migration. */
+/* WITH names in scope; only those that spell a name under migration, and the
+ * writes that cannot be read from. */
 struct scope {
 	const struct scope *up;
 	const char *name;
+	const CommonTableExpr *no_rows; /* a write without RETURNING */
 	unsigned depth;
 };
 
@@ -37,6 +39,7 @@ struct item {
 	unsigned flags;
 	const struct scope *scope;
 	const struct level *level;
+	const CommonTableExpr *cte; /* whose query it is */
 };
 
 struct walk {
@@ -103,6 +106,7 @@ static bool push_child(Node *node, void *context)
 		return false;
 	item.node = node;
 	item.next = 0;
+	item.cte = NULL;
 	push_item(w, &item);
 	return false;
 }
@@ -143,14 +147,14 @@ const char *ref_alias(const struct ref *r)
 				     : r->var->relname;
 }
 
-static bool is_with_name(const struct scope *scope, const RangeVar *var)
+static const struct scope *find_with_name(const struct scope *scope,
+					  const RangeVar *var)
 {
 	if (var->schemaname != NULL)
-		return false;
-	for (; scope != NULL; scope = scope->up)
-		if (strcmp(scope->name, var->relname) == 0)
-			return true;
-	return false;
+		return NULL;
+	while (scope != NULL && strcmp(scope->name, var->relname) != 0)
+		scope = scope->up;
+	return scope;
 }
 
 static struct ref *add_ref(struct walk *w, struct level *level, int name,
@@ -176,11 +180,15 @@ static void add_source(struct walk *w, const struct item *at,
 		       struct level *level, const RangeVar *var,
 		       const RangeTableSample *sample)
 {
+	const struct scope *with = find_with_name(at->scope, var);
 	struct ref *ref;
 	int name;
 
-	if (is_with_name(at->scope, var))
+	if (with != NULL) {
+		if (with->no_rows != NULL)
+			w->found->read_in_vain = with->no_rows;
 		return;
+	}
 	level->has_relation = true;
 	name = walk_match(w->req, var);
 	if (name < 0)
@@ -237,24 +245,42 @@ static struct level *new_level(struct walk *w, const struct item *item)
 	return level;
 }
 
-static const struct scope *add_with_name(struct walk *w, const struct scope *up,
-					 const char *name)
+static bool is_rule_name(const struct ruleset *rules, const char *name)
 {
-	const struct ruleset *rules = w->req->rules;
-	struct scope *scope;
-	size_t i = 0;
+	for (size_t i = 0; i < rules->n_names; i++)
+		if (strcmp(rules->names[i].name, name) == 0)
+			return true;
+	return false;
+}
 
-	while (i < rules->n_names && strcmp(rules->names[i].name, name) != 0)
-		i++;
-	if (i == rules->n_names)
+static bool gives_no_rows(const Node *query)
+{
+	if (IsA(query, InsertStmt))
+		return ((const InsertStmt *)query)->returningList == NIL;
+	if (IsA(query, UpdateStmt))
+		return ((const UpdateStmt *)query)->returningList == NIL;
+	if (IsA(query, DeleteStmt))
+		return ((const DeleteStmt *)query)->returningList == NIL;
+	return false;
+}
+
+static const struct scope *add_with_name(struct walk *w, const struct scope *up,
+					 const CommonTableExpr *cte)
+{
+	bool no_rows = gives_no_rows(cte->ctequery);
+	struct scope *scope;
+
+	if (!no_rows && !is_rule_name(w->req->rules, cte->ctename))
 		return up;
 	if (up != NULL && up->depth >= MOST_SCOPES) {
 		w->found->over = true;
 		return up;
 	}
 	scope = arena_alloc(w->a, sizeof(*scope));
-	*scope = (struct scope){
-	    .up = up, .name = name, .depth = up != NULL ? up->depth + 1 : 1};
+	*scope = (struct scope){.up = up,
+				.name = cte->ctename,
+				.no_rows = no_rows ? cte : NULL,
+				.depth = up != NULL ? up->depth + 1 : 1};
 	return scope;
 }
 
@@ -273,18 +299,17 @@ static const struct scope *push_with(struct walk *w, const struct item *at,
 	item.next = 0;
 	if (with->recursive)
 		foreach (cell, with->ctes)
-			scope = add_with_name(
-			    w, scope,
-			    lfirst_node(CommonTableExpr, cell)->ctename);
+			scope = add_with_name(w, scope, lfirst(cell));
 	foreach (cell, with->ctes) {
 		const CommonTableExpr *cte = lfirst(cell);
 
 		item.node = cte->ctequery;
+		item.cte = cte;
 		item.scope = scope;
 		if (is_walked(item.node))
 			push_item(w, &item);
 		if (!with->recursive)
-			scope = add_with_name(w, scope, cte->ctename);
+			scope = add_with_name(w, scope, cte);
 	}
 	return scope;
 }
@@ -442,11 +467,6 @@ static void visit_select(struct walk *w, const struct item *item)
 	push_children(w, item->node);
 }
 
-static enum use write_use(const struct item *item, enum use use)
-{
-	return (item->flags & NESTED) ? USE_CTE_WRITE : use;
-}
-
 static void add_target(struct walk *w, const struct item *item,
 		       struct level *level, const RangeVar *var, enum use use)
 {
@@ -456,9 +476,16 @@ static void add_target(struct walk *w, const struct item *item,
 	level->has_relation = true;
 	if (name < 0)
 		return;
-	ref = add_ref(w, level, name, var, write_use(item, use));
-	if (ref != NULL)
-		ref->is_target = true;
+	if (use == USE_WRITE && (item->flags & NESTED))
+		use = USE_CTE_WRITE;
+	ref = add_ref(w, level, name, var, use);
+	if (ref == NULL)
+		return;
+	ref->is_target = true;
+	ref->write = item->node;
+	ref->cte = item->cte;
+	if (item->cte != NULL)
+		ref->number = ++w->found->n_with_writes;
 }
 
 static void visit_insert(struct walk *w, const struct item *item)
@@ -535,12 +562,6 @@ static void visit_multi_assign(struct walk *w, const struct item *item)
 		push_child(ref->source, w);
 }
 
-static void visit_current_of(struct walk *w, const struct item *item)
-{
-	(void)item;
-	w->found->current_of = true;
-}
-
 /* One element at a time, so that a million rows need no stack. */
 static void visit_list(struct walk *w, const struct item *item)
 {
@@ -566,7 +587,6 @@ static const visit_fn visitors[TAGS] = {
     [T_DeleteStmt] = visit_delete,
     [T_MergeStmt] = visit_merge,
     [T_ColumnRef] = visit_column,
-    [T_CurrentOfExpr] = visit_current_of,
     [T_MultiAssignRef] = visit_multi_assign,
     [T_List] = visit_list,
 };

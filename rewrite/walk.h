@@ -32,7 +32,10 @@ struct ref {
 	unsigned name; /* index into rules->names */
 	enum use use;
 	enum action action; /* ACT_UNSET until decided */
-	bool is_target;	    /* of INSERT, UPDATE, DELETE, MERGE */
+	bool is_target;	    /* of INSERT, UPDATE, DELETE, MERGE: */
+	const Node *write;
+	const CommonTableExpr *cte; /* which stands in WITH; or NULL */
+	unsigned number;	    /* of such a write, from 1; or 0 */
 	const RangeVar *var;
 	const RangeTableSample *sample; /* TABLESAMPLE around it, or NULL */
 	struct ref *next;		/* of the same level */
@@ -65,8 +68,10 @@ struct found {
 	struct column_use *columns;
 	size_t n_groups;
 	struct grouping groups[WALK_MAX_REFS];
-	bool current_of; /* WHERE CURRENT OF */
-	bool over;	 /* one of the bounds was reached */
+	unsigned n_with_writes;
+	/* A write in WITH that is read from, and has no RETURNING; or NULL */
+	const CommonTableExpr *read_in_vain;
+	bool over; /* one of the bounds was reached */
 };
 
 /* `nested`: the statement is not run by itself (COPY (...) TO), so that a

@@ -284,9 +284,13 @@ void write_check(const struct set *s, const struct check_place *place)
 	if (!is_needed(s))
 		return;
 	put(&c, place->before);
-	put(&c,
-	    arena_fmt(a, "\"pgtandem.check\" AS (UPDATE %s AS %s SET ",
-		      s->l->shape_ref, quote_name(ref_alias(s->target), a)));
+	put(&c, arena_fmt(a, "%s AS (", part_name(s->st, "check")));
+	if (place->with.end > 0) {
+		put_copy(&c, place->with);
+		put(&c, " ");
+	}
+	put(&c, arena_fmt(a, "UPDATE %s AS %s SET ", s->l->shape_ref,
+			  quote_name(ref_alias(s->target), a)));
 	for (size_t i = 0; i < s->n_items; i++) {
 		if (i > 0)
 			put(&c, ", ");

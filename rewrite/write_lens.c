@@ -85,127 +85,19 @@ static bool refuse_clause(struct statement *st, const struct ref *target,
 	    hint);
 }
 
-/* RETURNING * shows the old shape's columns, not those of L_lens. */
-static const char *old_columns(const struct statement *st,
-			       const struct ref *target)
-{
-	const struct lens *l = statement_lens(st, target->name);
-	const char *alias = quote_name(ref_alias(target), st->a);
-	struct sqltext t;
-
-	sqltext_begin(&t, st->a);
-	for (size_t i = 0; i < l->n_old; i++)
-		sqltext_item(&t, ", ", "%s.%s", alias,
-			     quote_name(l->olds[i].column->name, st->a));
-	return t.s;
-}
-
-/* The name by which `name.*` gives a FROM item's columns, or NULL. */
-static const char *from_name(const Node *item)
-{
-	const Alias *alias = NULL;
-
-	if (IsA(item, RangeTableSample))
-		item = ((const RangeTableSample *)item)->relation;
-	if (IsA(item, RangeVar)) {
-		const RangeVar *var = (const RangeVar *)item;
-
-		return var->alias ? var->alias->aliasname : var->relname;
-	}
-	if (IsA(item, RangeSubselect))
-		alias = ((const RangeSubselect *)item)->alias;
-	else if (IsA(item, RangeFunction))
-		alias = ((const RangeFunction *)item)->alias;
-	else if (IsA(item, RangeTableFunc))
-		alias = ((const RangeTableFunc *)item)->alias;
-	else if (IsA(item, JoinExpr))
-		alias = ((const JoinExpr *)item)->alias;
-	return alias != NULL ? alias->aliasname : NULL;
-}
-
-/* Puts ", b.*" for each item; false where `*` cannot be spelled out. */
-static bool put_from_stars(struct sqltext *t, const Node *item, unsigned depth)
-{
-	const JoinExpr *join = (const JoinExpr *)item;
-	const char *name = from_name(item);
-
-	if (name != NULL) {
-		sqltext_put(t, ", %s.*", quote_name(name, t->a));
-		return true;
-	}
-	return IsA(item, JoinExpr) && depth < 100 && !join->isNatural &&
-	       join->usingClause == NIL && join->alias == NULL &&
-	       put_from_stars(t, join->larg, depth + 1) &&
-	       put_from_stars(t, join->rarg, depth + 1);
-}
-
-static bool star_everything(struct statement *st, const struct ref *target,
-			    size_t token)
-{
-	struct sqltext t;
-	List *from = NIL;
-	ListCell *cell;
-
-	sqltext_begin(&t, st->a);
-	sqltext_put(&t, "%s", old_columns(st, target));
-	if (IsA(st->node, UpdateStmt))
-		from = ((const UpdateStmt *)st->node)->fromClause;
-	else if (IsA(st->node, DeleteStmt))
-		from = ((const DeleteStmt *)st->node)->usingClause;
-	foreach (cell, from)
-		if (!put_from_stars(&t, lfirst(cell), 0))
-			return refuse_clause(st, target,
-					     "RETURNING * beside "
-					     "such a join",
-					     "List the columns.");
-	statement_replace(st, (struct span){token, token + 1}, t.s);
-	return true;
-}
-
-static bool star_one(struct statement *st, const struct ref *target,
-		     const ColumnRef *c)
-{
-	int n = list_length(c->fields);
-	size_t at = tokens_find(st->tokens, (uint32_t)c->location);
-
-	if (n == 1)
-		return star_everything(st, target, at);
-	if (strcmp(strVal(list_nth(c->fields, n - 2)), ref_alias(target)) != 0)
-		return true;
-	for (; n > 2; n--) /* the schema is cut elsewhere */
-		at = span_name_end(st, at) + 1;
-	statement_replace(st, (struct span){at, span_name_end(st, at) + 2},
-			  old_columns(st, target));
-	return true;
-}
-
-static bool expand_returning(struct statement *st, const struct ref *target)
-{
-	ListCell *cell;
-
-	foreach (cell, write_returning(st->node)) {
-		const Node *val = lfirst_node(ResTarget, cell)->val;
-		const ColumnRef *c = (const ColumnRef *)val;
-
-		if (IsA(val, ColumnRef) && IsA(llast(c->fields), A_Star) &&
-		    !star_one(st, target, c))
-			return false;
-	}
-	return true;
-}
-
 /* What follows the write's own clauses in every form. */
 static bool finish(struct statement *st, const struct ref *target)
 {
-	if (!expand_returning(st, target))
-		return false;
-	if (target->action != ACT_LENS_SYNC)
-		return true;
-	if (!write_check_upsert(st, target))
-		return false;
-	if (!write_sync_by_trigger(st, target))
-		write_append_sync(st, target, SYNC_TO_OLD, SHAPE_OLD);
-	return true;
+	const char *call = NULL;
+
+	if (target->action == ACT_LENS_SYNC) {
+		if (!write_check_upsert(st, target))
+			return false;
+		if (!write_sync_by_trigger(st, target))
+			call =
+			    write_sync_call(st, target, SYNC_TO_OLD, SHAPE_OLD);
+	}
+	return write_edit_returning(st, target, SHAPE_OLD, true, call);
 }
 
 /* UPDATE and DELETE: the relation and its alias. */
@@ -215,7 +107,7 @@ static bool replace_target(struct statement *st, const struct ref *target)
 
 	if (!target->var->inh)
 		return refuse_clause(st, target, "ONLY", "Leave ONLY out.");
-	if (st->found.current_of)
+	if (write_is_current_of(st->node))
 		return refuse_clause(st, target, "WHERE CURRENT OF",
 				     "Name the row by its key.");
 	statement_replace(st, span_of_relation(st, target->var),
@@ -231,7 +123,7 @@ static bool replace_target(struct statement *st, const struct ref *target)
 static size_t set_end(const struct statement *st, size_t i)
 {
 	for (; i < st->end; i++) {
-		if (st->tokens->v[i].depth > 0)
+		if (st->tokens->v[i].depth > st->depth)
 			continue;
 		if (token_is_clause(st, i, "where") ||
 		    token_is_clause(st, i, "returning"))
@@ -248,17 +140,36 @@ static struct span set_list(const struct statement *st, const List *targets)
 	const ResTarget *first = linitial(targets);
 	size_t i = tokens_find(st->tokens, (uint32_t)first->location);
 
-	if (st->tokens->v[i].depth > 0) /* (a, b) = */
+	if (st->tokens->v[i].depth > st->depth) /* (a, b) = */
 		i--;
 	return (struct span){i, set_end(st, i)};
+}
+
+/* In front of the write, or of the query of WITH that it is. */
+static struct check_place check_before(const struct statement *st, size_t word,
+				       const WithClause *with)
+{
+	struct check_place place = {st->tokens->v[word].from,
+				    with != NULL ? ", " : "WITH ",
+				    " ",
+				    {0, 0}};
+
+	if (st->part == NULL)
+		return place;
+	place.at = st->tokens->v[part_head(st).first].from;
+	place.before = "";
+	place.behind = ", ";
+	if (with != NULL)
+		place.with = (struct span){st->first, word};
+	return place;
 }
 
 static bool lens_update(struct statement *st, const struct ref *target)
 {
 	const UpdateStmt *update = (const UpdateStmt *)st->node;
 	size_t word = span_of_relation(st, target->var).first - 1;
-	const struct check_place check = {
-	    st->tokens->v[word].from, update->withClause ? ", " : "WITH ", " "};
+	const struct check_place check =
+	    check_before(st, word, update->withClause);
 
 	return write_set(st, target, update->targetList,
 			 set_list(st, update->targetList), &check) &&
@@ -306,7 +217,7 @@ static bool conflict_column(struct statement *st, const struct ref *target,
 	const char *name;
 
 	while (*token < end && !(st->tokens->v[*token].punct == ',' &&
-				 st->tokens->v[*token].depth == 1))
+				 st->tokens->v[*token].depth == st->depth + 1))
 		(*token)++;
 	(*token)++;
 	if (old < 0 || l->olds[old].carried)
@@ -412,7 +323,8 @@ static bool lens_infer(struct statement *st, const struct ref *target,
 static bool lens_on_conflict(struct statement *st, const struct ref *target,
 			     const OnConflictClause *clause, size_t source)
 {
-	const struct check_place check = {st->tokens->v[source].to, ", ", ""};
+	const struct check_place check = {
+	    st->tokens->v[source].to, ", ", "", {0, 0}};
 
 	if (clause == NULL)
 		return true;
@@ -487,10 +399,10 @@ static const char *row_insert(const struct statement *st,
 	}
 	return arena_fmt(st->a,
 			 " INSERT INTO %s (%s)%s SELECT "
-			 "%s FROM \"pgtandem.row\" AS r%s",
+			 "%s FROM %s AS r%s",
 			 lens_as_alias(st, target), names.s,
 			 always ? " OVERRIDING SYSTEM VALUE" : "", values.s,
-			 lock_old_row(st, target));
+			 part_name(st, "row"), lock_old_row(st, target));
 }
 
 /* The last token of the INSERT's source. */
@@ -593,32 +505,75 @@ static struct span insert_target(const struct statement *st,
 	return span;
 }
 
-static bool lens_insert(struct statement *st, const struct ref *target)
+/* The write's own WITH goes where its source goes. */
+static bool check_own_with(struct statement *st, const struct ref *target,
+			   const InsertStmt *insert, size_t source)
 {
-	const InsertStmt *insert = (const InsertStmt *)st->node;
-	const struct lens *l = statement_lens(st, target->name);
-	struct span span = insert_target(st, target);
-	size_t source = source_last(st, insert, span.end);
+	if (st->part == NULL || insert->withClause == NULL)
+		return true;
+	for (size_t i = source + 1; i < st->end; i++)
+		if (token_is(st->tokens, i, "select") ||
+		    token_is(st->tokens, i, "table"))
+			return refuse_clause(
+			    st, target,
+			    "WITH in WITH before an INSERT with a query in "
+			    "ON CONFLICT or RETURNING",
+			    "Move the inner query to the outer WITH.");
+	return true;
+}
 
-	if (is_plain_insert(l) && !locks_old(st, target)) {
-		statement_replace(st, span, lens_as_alias(st, target));
-		return lens_on_conflict(st, target, insert->onConflictClause,
-					source) &&
-		       finish(st, target);
-	}
-	if (!take_overriding(st, target, insert, span.end) ||
+/* The client's row is made by a query of WITH in front of the write's. */
+static void begin_row(struct statement *st, const struct ref *target,
+		      const InsertStmt *insert)
+{
+	const char *name = part_name(st, "row");
+	struct span span = insert_target(st, target);
+
+	if (st->part != NULL)
+		statement_replace(st, part_head(st),
+				  arena_fmt(st->a, "%s AS (", name));
+	else
+		statement_insert_before(
+		    st, span.first - 2,
+		    arena_fmt(st->a, "%s%s AS (",
+			      insert->withClause ? ", " : "WITH ", name));
+	statement_replace(st, span,
+			  statement_lens(st, target->name)->shape_ref);
+}
+
+static bool insert_rows(struct statement *st, const struct ref *target,
+			const InsertStmt *insert, size_t source)
+{
+	if (!check_own_with(st, target, insert, source) ||
+	    !take_overriding(st, target, insert,
+			     insert_target(st, target).end) ||
 	    !check_identity(st, target, insert))
 		return false;
-	statement_insert_before(st, span.first - 2,
-				insert->withClause != NULL
-				    ? ", \"pgtandem.row\" AS ("
-				    : "WITH \"pgtandem.row\" AS (");
-	statement_replace(st, span, l->shape_ref);
+	begin_row(st, target, insert);
 	statement_insert_after(st, source, " RETURNING *)");
 	if (!lens_on_conflict(st, target, insert->onConflictClause, source))
 		return false;
+	if (st->part != NULL)
+		statement_insert_after(
+		    st, source,
+		    arena_fmt(st->a, ", %s",
+			      statement_text(st, part_head(st))));
 	statement_insert_after(st, source, row_insert(st, target));
 	return finish(st, target);
+}
+
+static bool lens_insert(struct statement *st, const struct ref *target)
+{
+	const InsertStmt *insert = (const InsertStmt *)st->node;
+	struct span span = insert_target(st, target);
+	size_t source = source_last(st, insert, span.end);
+
+	if (!is_plain_insert(statement_lens(st, target->name)) ||
+	    locks_old(st, target))
+		return insert_rows(st, target, insert, source);
+	statement_replace(st, span, lens_as_alias(st, target));
+	return lens_on_conflict(st, target, insert->onConflictClause, source) &&
+	       finish(st, target);
 }
 
 bool write_lens(struct statement *st, const struct ref *target)

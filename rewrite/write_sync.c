@@ -9,15 +9,15 @@
 
 #include "rewrite/sqltext.h"
 
-List *write_returning(const Node *write)
+bool write_is_current_of(const Node *write)
 {
-	if (IsA(write, InsertStmt))
-		return ((const InsertStmt *)write)->returningList;
+	const Node *where = NULL;
+
 	if (IsA(write, UpdateStmt))
-		return ((const UpdateStmt *)write)->returningList;
-	if (IsA(write, DeleteStmt))
-		return ((const DeleteStmt *)write)->returningList;
-	return NIL;
+		where = ((const UpdateStmt *)write)->whereClause;
+	else if (IsA(write, DeleteStmt))
+		where = ((const DeleteStmt *)write)->whereClause;
+	return where != NULL && IsA(where, CurrentOfExpr);
 }
 
 static const char *key_name(const struct lens *l, size_t i, enum shape shape)
@@ -40,23 +40,17 @@ static const char *key_list(const struct statement *st,
 	return keys.s;
 }
 
-void write_append_sync(struct statement *st, const struct ref *target,
-		       enum sync_side side, enum shape names)
+const char *write_sync_call(const struct statement *st,
+			    const struct ref *target, enum sync_side side,
+			    enum shape names)
 {
 	const struct lens *l = statement_lens(st, target->name);
-	const struct rule_migration *m = statement_migration(st, target->name);
-	bool asked = write_returning(st->node) != NIL;
 
-	statement_insert_after(
-	    st, st->end - 1,
-	    arena_fmt(st->a, "%s%s(%llu, %s)", asked ? ", " : " RETURNING ",
-		      side == SYNC_TO_NEW ? l->to_new_ref : l->to_old_ref,
-		      (unsigned long long)m->epoch,
-		      key_list(st, target, names)));
-	if (st->explained)
-		return;
-	st->result->hidden = 1;
-	st->result->silent = !asked;
+	return arena_fmt(
+	    st->a, "%s(%llu, %s)",
+	    side == SYNC_TO_NEW ? l->to_new_ref : l->to_old_ref,
+	    (unsigned long long)statement_migration(st, target->name)->epoch,
+	    key_list(st, target, names));
 }
 
 void write_add_lock(struct statement *st, const struct ref *target,
@@ -101,6 +95,26 @@ bool write_sync_by_trigger(const struct statement *st, const struct ref *target)
 	       sets_key(statement_lens(st, target->name),
 			statement_name(st, target->name)->shape,
 			(const UpdateStmt *)st->node);
+}
+
+/* The trigger runs at the end of the statement: too late where another write
+ * in it takes a unique value that this one has given up. */
+bool write_check_alone(struct statement *st, const struct ref *target)
+{
+	for (size_t i = 0; i < st->found.n_refs; i++) {
+		const struct ref *other = st->found.refs[i];
+
+		if (other->is_target && other != target &&
+		    statement_lens(st, other->name) ==
+			statement_lens(st, target->name))
+			return statement_refuse(
+			    st, target->name,
+			    "UPDATE of a key column beside another write",
+			    "The rows of both could not be kept equal one "
+			    "after the other.",
+			    "Use two statements.");
+	}
+	return true;
 }
 
 /* Does ON CONFLICT look for the key, so that EXCLUDED's is the row's own? */
@@ -190,11 +204,13 @@ bool write_sync(struct statement *st, const struct ref *target)
 	if (!write_check_upsert(st, target))
 		return false;
 	if (shape == SHAPE_NEW && m->prelock && !IsA(st->node, InsertStmt) &&
-	    !st->found.current_of) /* which cannot stand beside AND */
+	    !write_is_current_of(st->node)) /* it cannot stand beside AND */
 		write_add_lock(st, target, shape);
-	if (!write_sync_by_trigger(st, target))
-		write_append_sync(
-		    st, target, shape == SHAPE_OLD ? SYNC_TO_NEW : SYNC_TO_OLD,
-		    shape);
-	return true;
+	if (write_sync_by_trigger(st, target))
+		return write_check_alone(st, target);
+	return write_edit_returning(
+	    st, target, shape, false,
+	    write_sync_call(st, target,
+			    shape == SHAPE_OLD ? SYNC_TO_NEW : SYNC_TO_OLD,
+			    shape));
 }
