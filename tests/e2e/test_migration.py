@@ -537,8 +537,8 @@ def test_unsupported_statements_are_refused_before_anything_is_sent(
                     'DROP TABLE inovices',
                     'MERGE INTO inovices USING payments p ON p.id = '
                     'inovices.id WHEN MATCHED THEN DELETE',
-                    'WITH d AS (DELETE FROM inovices RETURNING id) '
-                    'SELECT count(*) FROM d',
+                    'WITH d AS (DELETE FROM inovices i USING payments p '
+                    'WHERE p.id = i.id RETURNING p.*) SELECT * FROM d',
                     'INSERT INTO payments (amount) VALUES (1); '
                     'ALTER TABLE inovices ADD x integer',
                     'SELECT * FROM invoices'):
