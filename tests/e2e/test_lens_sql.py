@@ -314,6 +314,60 @@ def test_a_delete_that_waits_for_an_update(make, how, correct):
     assert orphans == (0 if correct else 1)
 
 
+# The index on gate() comes first and stops a sync that has found no row of its
+# key, so that the walker's row is there before the sync's own is.
+GATE = '''
+CREATE FUNCTION gate(integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF current_setting('test.gate', true) = 'on' THEN
+        PERFORM pg_advisory_xact_lock(1);
+    END IF;
+    RETURN $1;
+END $$;
+ALTER TABLE invoices DROP CONSTRAINT invoices_pkey,
+    DROP CONSTRAINT invoices_phone_key;
+CREATE INDEX invoices_gate ON invoices (gate(id));
+ALTER TABLE invoices ADD UNIQUE (phone);
+ALTER TABLE invoices ADD PRIMARY KEY (id);
+SELECT pg_advisory_lock(1)'''
+WALKER = ('INSERT INTO invoices (id, customer, amount_cents, phone, note)'
+          ' SELECT id, customr, amount * 100, phone, note FROM inovices'
+          ' WHERE id = 7 ON CONFLICT DO NOTHING')
+
+
+def test_a_row_that_the_walker_copies_meanwhile_is_no_violation(make):
+    lens = make('lens_race')
+    lens.move('planned', 'expanded', 'dual_write')
+    lens.c.execute(GATE)
+    client = lens.postgres.connect(lens.database, autocommit=False)
+    client.execute("SET test.gate = 'on'")
+    failed = []
+
+    def write():
+        try:
+            client.execute(FUNCTION['update'].format(amount=111))
+            client.commit()
+        except psycopg.Error as e:
+            failed.append(e)
+    writer = threading.Thread(target=write)
+    writer.start()
+    harness.wait_for('the sync waits', lambda: lens.rows(
+        "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+    walker = lens.postgres.connect(lens.database, autocommit=False)
+    walker.execute(WALKER)
+    lens.c.execute('SELECT pg_advisory_unlock(1)')
+    harness.wait_for('the sync waits for the walker', lambda: lens.value(
+        'SELECT %s = ANY(pg_blocking_pids(%s))', walker.info.backend_pid,
+        client.info.backend_pid))
+    walker.commit()
+    writer.join()
+    client.close()
+    walker.close()
+    assert not failed
+    assert lens.value('SELECT amount_cents FROM invoices WHERE id = 7') == (
+        11100)
+
+
 def test_sync_follows_inserts_upserts_and_changed_keys(make):
     lens = make('lens_sync')
     lens.move('planned', 'expanded', 'dual_write')
