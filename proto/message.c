@@ -364,6 +364,7 @@ static const struct {
     {'t', offsetof(struct msg_error, table)},
     {'c', offsetof(struct msg_error, column)},
     {'n', offsetof(struct msg_error, constraint)},
+    {'W', offsetof(struct msg_error, context)},
 };
 
 static void error_set(struct msg_error *m, uint8_t code, struct mstr value)

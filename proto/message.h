@@ -117,6 +117,7 @@ struct msg_error {
 	struct mstr table;	/* 't' */
 	struct mstr column;	/* 'c' */
 	struct mstr constraint; /* 'n' */
+	struct mstr context;	/* 'W' */
 	const uint8_t *fields;	/* borrowed: the body, final NUL and all */
 	uint32_t fields_len;
 };

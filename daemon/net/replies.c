@@ -133,6 +133,22 @@ struct reply *replies_push(struct replies *r, enum reply_kind kind,
 	return e;
 }
 
+struct reply *replies_push_first(struct replies *r, enum reply_kind kind,
+				 enum reply_fate fate)
+{
+	struct reply *e;
+
+	if (r->count == r->cap)
+		replies_grow(r);
+	r->head--;
+	r->count++;
+	e = replies_at(r, 0);
+	memset(e, 0, sizeof(*e));
+	e->kind = (uint8_t)kind;
+	e->fate = (uint8_t)fate;
+	return e;
+}
+
 /* Takes the head off; markers behind it owe nothing and go too. */
 static void replies_pop(struct replies *r, bool done, bool failed)
 {
@@ -162,7 +178,7 @@ enum reply_step replies_step(const struct replies *r, char type)
 		return t == 'Z' && r->doubtful > 0 ? STEP_STRAY : STEP_BAD;
 	if (t >= 128)
 		return STEP_BAD;
-	if (completes[t] & BIT(e->kind))
+	if ((completes[t] & BIT(e->kind)) || (t == 'Z' && e->again))
 		return STEP_LAST;
 	if (continues[t] & BIT(e->kind))
 		return STEP_FORWARD;

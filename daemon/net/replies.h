@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct buf;
 struct planned;
 struct problem;
 struct statement;
@@ -58,6 +59,7 @@ struct reply {
 	uint64_t sent_ns;	 /* 0: not timed */
 	struct planned *planned; /* owned reference, or NULL */
 	struct problem *refusal; /* owned: instead of the server's error */
+	struct buf *messages;	 /* owned: REPLY_EXECUTE, to send it again */
 	struct statement *statement; /* owned reference, or NULL */
 	struct statement *before;    /* owned: what `statement` replaced */
 };
@@ -97,6 +99,11 @@ void replies_shrink(struct replies *r); /* when empty: back to small */
  * will not answer this message (then nothing is owed, forward it). */
 struct reply *replies_push(struct replies *r, enum reply_kind kind,
 			   enum reply_fate fate);
+/* The same in front of all others: for a message that is sent now, while
+ * nothing sent before it is owed an answer. */
+struct reply *replies_push_first(struct replies *r, enum reply_kind kind,
+				 enum reply_fate fate)
+    __attribute__((returns_nonnull));
 /* The server sent a message of this type: what is it to the head? */
 enum reply_step replies_step(const struct replies *r, char type)
     __attribute__((warn_unused_result));

@@ -158,6 +158,7 @@ static void portals_free(struct session *s)
 		if (p->planned != NULL)
 			planned_unref(p->planned);
 		statement_unref(p->deallocates);
+		again_free_messages(p->bind);
 		free(p->name);
 		free(p);
 	}

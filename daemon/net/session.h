@@ -11,6 +11,7 @@
  *   session_client.c	messages from the client
  *   session_extended.c	the extended query protocol from the client
  *   session_server.c	messages from the server
+ *   session_again.c	statements that are sent again, unseen
  *   session_plan.c	what becomes of a text: plans, probes, holds
  */
 #ifndef DAEMON_NET_SESSION_H
@@ -94,6 +95,7 @@ struct portal {
 	char *name;		       /* owned */
 	struct planned *planned;       /* owned reference, or NULL */
 	struct statement *deallocates; /* owned reference, or NULL */
+	struct buf *bind;	       /* owned: the Bind as sent, or NULL */
 	struct portal *next;
 };
 
@@ -127,6 +129,7 @@ struct session {
 	struct replies replies;
 	struct statements statements;
 	struct portal *portals; /* owned: only those to know of */
+	unsigned executed;	/* Executes since the last Sync */
 
 	struct pin *pin;		    /* owned while a transaction runs */
 	const struct snapshot_database *db; /* of pin; NULL: no migration */
@@ -198,6 +201,21 @@ void client_wait(struct session *s, enum session_wait why);
 /* session_server.c */
 size_t server_data(struct session *s, uint8_t *bytes, size_t len);
 void reply_left(void *arg, struct reply *r, bool done, bool failed);
+/* What the plan says about the statement of a Query being answered. */
+void query_statement(struct reply *r);
+
+/* session_again.c */
+/* Is a Bind of this plan worth keeping, to be sent again? */
+bool again_keeps_bind(const struct session *s, const struct planned *planned);
+/* The portal's Execute goes out and `r` is its reply: takes over its Bind. */
+void again_keep_execute(struct session *s, struct portal *p, uint32_t max_rows,
+			struct reply *r);
+/* The head has failed: will it be sent again at its ReadyForQuery? */
+bool again_begin(struct session *s, struct reply *head,
+		 const struct msg_error *e);
+/* That is here: the head goes out once more. */
+void again_send(struct session *s);
+void again_free_messages(struct buf *b); /* NULL is allowed */
 
 /* session_plan.c */
 enum verdict {

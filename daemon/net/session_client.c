@@ -380,6 +380,7 @@ static enum handled client_sync(struct session *s, const struct frame *f,
 				uint8_t *at, size_t have)
 {
 	replies_push(&s->replies, REPLY_SYNC, FATE_FORWARD);
+	s->executed = 0;
 	return client_forward(s, f, at, have);
 }
 

@@ -50,18 +50,21 @@ static void portal_forget(struct session *s, struct mstr name)
 	if (p->planned != NULL)
 		planned_unref(p->planned);
 	statement_unref(p->deallocates);
+	again_free_messages(p->bind);
 	free(p->name);
 	free(p);
 }
 
-static void portal_remember(struct session *s, struct mstr name,
-			    struct planned *planned, struct statement *target)
+/* Returns it, or NULL if there is nothing to remember. */
+static struct portal *portal_remember(struct session *s, struct mstr name,
+				      struct planned *planned,
+				      struct statement *target)
 {
 	struct portal *p;
 
 	portal_forget(s, name);
 	if (planned == NULL && target == NULL)
-		return;
+		return NULL;
 	p = calloc(1, sizeof(*p));
 	if (p == NULL)
 		abort();
@@ -72,6 +75,7 @@ static void portal_remember(struct session *s, struct mstr name,
 		p->deallocates = statement_ref(target);
 	p->next = s->portals;
 	s->portals = p;
+	return p;
 }
 
 static void parse_expect(struct session *s, struct statement *st,
@@ -311,11 +315,9 @@ static bool bind_names(const struct frame *f, size_t have, struct mstr *portal,
 }
 
 /* The same Bind with result formats that fit the server's columns. */
-static void put_bind(struct session *s, const struct frame *f,
+static void put_bind(struct buf *b, const struct frame *f,
 		     const struct msg_bind *m, const struct plan_stmt *stmt)
 {
-	struct gather *g = &s->worker->to_server;
-	struct buf *b = gather_made(g);
 	size_t mark = buf_message_begin(b, 'B');
 	unsigned n = stmt->silent ? 0 : m->n_result_formats;
 	unsigned more = n < 2 ? 0 : stmt->hidden;
@@ -326,7 +328,19 @@ static void put_bind(struct session *s, const struct frame *f,
 	for (unsigned i = 0; i < more; i++)
 		buf_put_u16(b, 0);
 	buf_message_end(b, mark);
-	gather_made_done(g);
+}
+
+/* The Bind as it goes out is kept in `p` too, if it may be sent again. */
+static void bind_keep(const struct session *s, struct portal *p,
+		      const struct frame *f, const struct msg_bind *m)
+{
+	if (p == NULL || p->planned == NULL || !again_keeps_bind(s, p->planned))
+		return;
+	p->bind = malloc(sizeof(*p->bind));
+	if (p->bind == NULL)
+		abort();
+	buf_init(p->bind, 2 * (size_t)f->size + CLIENT_SMALL);
+	put_bind(p->bind, f, m, client_plan_first(p->planned));
 }
 
 static struct reply *bind_expect(struct session *s, const struct statement *st)
@@ -350,8 +364,11 @@ static enum handled bind_statement(struct session *s, const struct frame *f,
 				   struct statement *st, struct mstr portal)
 {
 	const struct plan_stmt *first;
+	struct gather *g = &s->worker->to_server;
+	struct portal *p;
 	struct msg_bind m;
 	enum verdict v;
+	bool whole;
 
 	/* An edited statement's Bind is written anew: all of it is needed,
 	 * and that is known before anything is sent. */
@@ -372,11 +389,15 @@ static enum handled bind_statement(struct session *s, const struct frame *f,
 		statement_prepare_again(s, st);
 	if (st->changes_names && s->db != NULL)
 		plan_names_changed(s);
-	portal_remember(s, portal, st->now, bind_deallocates(s, st));
+	p = portal_remember(s, portal, st->now, bind_deallocates(s, st));
 	bind_expect(s, st);
-	if ((!first->silent && first->hidden == 0) || !msg_bind_decode(f, &m))
+	whole = have >= f->size && msg_bind_decode(f, &m);
+	if (whole)
+		bind_keep(s, p, f, &m);
+	if ((!first->silent && first->hidden == 0) || !whole)
 		return client_forward(s, f, at, have);
-	put_bind(s, f, &m, first);
+	put_bind(gather_made(g), f, &m, first);
+	gather_made_done(g);
 	return HANDLED;
 }
 
@@ -448,7 +469,7 @@ enum handled client_describe(struct session *s, const struct frame *f,
 
 /* Runs a portal of an edited statement; true if the message was written
  * anew. */
-static bool execute_portal(struct session *s, const struct portal *p,
+static bool execute_portal(struct session *s, struct portal *p,
 			   const struct msg_execute *m, struct reply *r)
 {
 	struct gather *g = &s->worker->to_server;
@@ -461,6 +482,7 @@ static bool execute_portal(struct session *s, const struct portal *p,
 	silent = client_plan_first(p->planned)->silent;
 	plan_count_use(s, p->planned->plan, false);
 	client_reply_plan(r, planned_ref(p->planned));
+	again_keep_execute(s, p, silent ? 0 : m->max_rows, r);
 	if (!silent || m->max_rows == 0)
 		return false;
 	/* The client's limit is on rows that it does not see. */
@@ -481,6 +503,7 @@ enum handled client_execute(struct session *s, const struct frame *f,
 	if (have < f->size || !msg_execute_decode(f, &m))
 		return HANDLED_BAD;
 	client_note_statement(s);
+	s->executed++;
 	r = replies_push(&s->replies, REPLY_EXECUTE, FATE_FORWARD);
 	p = portal_find(s, m.portal);
 	if (p != NULL && execute_portal(s, p, &m, r))

@@ -21,7 +21,6 @@ enum {
 	/* PostgreSQL makes no message above 1 GiB; only rows that must be
 	 * shortened and errors are kept whole. */
 	WHOLE_MAX = 1 << 30,
-	TRIES_MAX = 5, /* of one statement that deadlocks */
 };
 
 enum handled { HANDLED = 1, HANDLED_MORE, HANDLED_BAD };
@@ -82,6 +81,7 @@ void reply_left(void *arg, struct reply *r, bool done, bool failed)
 	if (r->planned != NULL)
 		planned_unref(r->planned);
 	free(r->refusal);
+	again_free_messages(r->messages);
 	if (r->fate == FATE_PROBE && r->last && s->state == SESSION_READY)
 		probe_over(s, done);
 }
@@ -194,8 +194,7 @@ static void probe_error(struct session *s, const struct msg_error *e)
 	s->probe_failed = p;
 }
 
-/* What the plan says about the statement of a Query that is being answered. */
-static void query_statement(struct reply *r)
+void query_statement(struct reply *r)
 {
 	const struct plan *plan = r->planned == NULL ? NULL : r->planned->plan;
 
@@ -205,43 +204,6 @@ static void query_statement(struct reply *r)
 		return;
 	r->hidden = plan->stmts[r->at].hidden;
 	r->silent = plan->stmts[r->at].silent;
-}
-
-/*
- * A statement of ours may meet a deadlock that the client's own would not have
- * met.  Alone, in no transaction block and with nothing shown, it is sent
- * again, unseen.
- */
-static bool server_tries_again(struct session *s, struct reply *head,
-			       const struct msg_error *e)
-{
-	if (head->kind != REPLY_QUERY || head->planned == NULL ||
-	    head->planned->plan->kind != PLAN_EDIT ||
-	    head->planned->plan->writes == 0 ||
-	    head->planned->plan->n_stmts != 1 || head->refusal != NULL)
-		return false;
-	if (s->tx != 'I' || s->replies.count != 1 || head->shown ||
-	    head->tries >= TRIES_MAX || s->wait != WAIT_NOTHING ||
-	    strcmp(e->sqlstate.s, "40P01") != 0)
-		return false;
-	head->again = true;
-	client_wait(s, WAIT_AGAIN);
-	return true;
-}
-
-/* Its ReadyForQuery is here: the same text goes out once more. */
-static void server_send_again(struct session *s, struct reply *head)
-{
-	struct gather *g = &s->worker->to_server;
-	const struct plan *plan = head->planned->plan;
-
-	msg_put_query(gather_made(g), plan->text, plan->len);
-	gather_made_done(g);
-	head->again = false;
-	head->tries++;
-	head->at = 0;
-	query_statement(head);
-	client_go_on(s, WAIT_AGAIN);
 }
 
 static enum handled server_error(struct session *s, const struct frame *f)
@@ -254,7 +216,7 @@ static enum handled server_error(struct session *s, const struct frame *f)
 		return HANDLED_BAD;
 	if (error_is_fatal(&e))
 		s->told_fatal = true;
-	if (head != NULL && !s->told_fatal && server_tries_again(s, head, &e))
+	if (head != NULL && !s->told_fatal && again_begin(s, head, &e))
 		return HANDLED;
 	if (head == NULL || s->told_fatal)
 		gather_ref(&s->worker->to_client, f->body - HEADER, f->size);
@@ -470,7 +432,7 @@ static enum handled server_message(struct session *s, const struct frame *f,
 	if (step == STEP_ERROR)
 		return server_error(s, f);
 	if (step == STEP_LAST && head != NULL && head->again) {
-		server_send_again(s, head);
+		again_send(s);
 		return HANDLED;
 	}
 	if (head != NULL)

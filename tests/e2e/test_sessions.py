@@ -167,27 +167,118 @@ def test_an_idle_client_costs_little(dual):
     assert each < (200 if sanitized else 16), f'{each} kB'
 
 
-def test_a_deadlock_that_only_the_sync_met_is_not_the_clients(postgres, dual):
-    """Somebody locks the new row, then waits for the old one, which the
-    client's write holds: the statement is sent again, unseen."""
+UPDATE = 'UPDATE inovices SET amount = amount + 1 WHERE id = 9'
+RETURNING = UPDATE + ' RETURNING amount'
+
+
+def by_parse(wire, sql):
+    wire.raw(harness.parse(sql) + harness.bind() + harness.describe() +
+             harness.execute() + harness.SYNC)
+    return wire.until('Z')
+
+
+def by_prepared(wire, sql):
+    wire.raw(harness.parse(sql, 'named') + harness.SYNC)
+    wire.until('Z')
+    wire.raw(harness.bind(name='named', results=(1,)) +
+             harness.execute(rows=5) + harness.SYNC)
+    return wire.until('Z')
+
+
+def by_flush(wire, sql):
+    """The Sync comes when the server may have failed already."""
+    wire.raw(harness.parse(sql) + harness.bind() + harness.execute() +
+             harness.FLUSH)
+    wire.until('2')
+    time.sleep(2)
+    wire.raw(harness.SYNC)
+    return wire.until('Z')
+
+
+def by_two(wire, sql):
+    wire.raw(harness.parse(sql) + harness.bind() + harness.execute() +
+             harness.bind() + harness.execute() + harness.SYNC)
+    return wire.until('Z')
+
+
+def by_block(wire, sql):
+    wire.query('BEGIN')
+    wire.raw(harness.parse(sql) + harness.bind() + harness.execute() +
+             harness.SYNC)
+    return wire.until('Z')
+
+
+def kinds(messages):
+    return ''.join(kind for kind, _ in messages if kind != 'N')
+
+
+def written_among(postgres, proxy, write, other_does, **options):
+    """What `write` is answered while somebody else holds the new row."""
+    got = []
     with postgres.connect('sessions', autocommit=False) as other:
         other.execute("SET deadlock_timeout = '30s'")
-        other.execute('SELECT 1 FROM invoices WHERE id = 9 FOR UPDATE')
-        got = []
-
-        def write():
-            with dual.connect('sessions') as c:
-                got.append(c.execute('UPDATE inovices SET amount = 999 '
-                                     'WHERE id = 9').statusmessage)
-        writer = threading.Thread(target=write)
+        other.execute('UPDATE invoices SET amount_cents = amount_cents '
+                      'WHERE id = 9')
+        wire = harness.Wire(proxy.port, dbname='sessions', **options)
+        writer = threading.Thread(target=lambda: got.extend(write(wire)))
         writer.start()
-        time.sleep(0.3)
-        other.execute('SELECT 1 FROM inovices WHERE id = 9 FOR UPDATE')
-        other.rollback()
+        harness.wait_for('the write waits for the new row', lambda:
+                         postgres.execute(
+                             'SELECT 1 FROM pg_stat_activity WHERE '
+                             f'{other.info.backend_pid} = ANY '
+                             '(pg_blocking_pids(pid))'))
+        other.execute(other_does)
+        other.commit()
         writer.join(20)
-    assert got == ['UPDATE 1']
-    assert postgres.execute('SELECT amount_cents FROM invoices WHERE id = 9',
-                            'sessions') == [(99900,)]
+        wire.close()
+    return got
+
+
+def amounts(postgres):
+    return postgres.execute('SELECT amount, amount_cents FROM inovices JOIN '
+                            'invoices USING (id) WHERE id = 9', 'sessions')[0]
+
+
+LOCK_OLD = 'SELECT 1 FROM inovices WHERE id = 9 FOR UPDATE'
+REPEATABLE = {'options': '-c default_transaction_isolation=repeatable\\ read'}
+
+
+@pytest.mark.parametrize('other_does, options', [
+    (LOCK_OLD, {}), ('SELECT 1', REPEATABLE)],
+    ids=['deadlock', 'serialization'])
+@pytest.mark.parametrize('write, answer', [
+    (lambda w: w.query(UPDATE), 'CZ'),
+    (lambda w: w.query(RETURNING), 'TDCZ'),
+    (lambda w: by_parse(w, UPDATE), '12nCZ'),
+    (lambda w: by_parse(w, RETURNING), '12TDCZ'),
+    (lambda w: by_prepared(w, UPDATE), '2CZ'),
+    (lambda w: by_prepared(w, RETURNING), '2DCZ'),
+    (lambda w: by_parse(w, 'UPDATE inovices SET id = 9, amount = amount + 1 '
+                        'WHERE id = 9 RETURNING amount'), '12TDCZ'),
+], ids=['query', 'query_rows', 'parse', 'parse_rows', 'prepared',
+        'prepared_rows', 'key'])
+def test_a_write_that_only_its_sync_brought_down_is_sent_again(
+        postgres, dual, write, answer, other_does, options):
+    """Somebody locks the new row, then waits for the old one, which the
+    client's write holds; or changes it after the write's snapshot."""
+    before = amounts(postgres)
+    got = written_among(postgres, dual, write, other_does, **options)
+    assert kinds(got) == answer, got
+    assert amounts(postgres) == (before[0] + 1, before[1] + 100)
+
+
+@pytest.mark.parametrize('write, answer', [
+    (lambda w: by_flush(w, UPDATE), 'EZ'),
+    (lambda w: by_two(w, UPDATE), '12EZ'),
+    (lambda w: by_block(w, UPDATE), '12EZ'),
+    (lambda w: w.query(UPDATE + ';' + UPDATE), 'EZ'),
+], ids=['flush', 'two', 'block', 'text_of_two'])
+def test_what_is_more_than_one_statement_is_not_sent_again(
+        postgres, dual, write, answer):
+    before = amounts(postgres)
+    got = written_among(postgres, dual, write, LOCK_OLD)
+    assert kinds(got) == answer, got
+    assert amounts(postgres) == before
 
 
 @pytest.mark.parametrize('setting, value, text', [

@@ -172,11 +172,37 @@ static void the_ring_grows_and_keeps_the_order(void **state)
 	replies_free(&r);
 }
 
+/* An Execute fails unseen: its ReadyForQuery comes, then it goes out again with
+ * a Bind before it. */
+static void an_execute_is_sent_again(void **state)
+{
+	static const char answers[] = "2DCZ";
+	struct replies r;
+	unsigned dropped = 0;
+
+	(void)state;
+	replies_init(&r, on_leave, &dropped);
+	(void)replies_push(&r, REPLY_EXECUTE, FATE_FORWARD);
+	(void)replies_push(&r, REPLY_SYNC, FATE_FORWARD);
+	assert_int_equal(replies_step(&r, 'Z'), STEP_BAD);
+	replies_head(&r)->again = true;
+	assert_int_equal(replies_step(&r, 'Z'), STEP_LAST);
+	replies_head(&r)->again = false;
+	assert_int_equal(replies_push_first(&r, REPLY_BIND, FATE_SWALLOW)->fate,
+			 FATE_SWALLOW);
+	for (const char *at = answers; *at != '\0'; at++)
+		server_says(&r, *at, false);
+	assert_int_equal(r.count, 0);
+	assert_int_equal(dropped, 0);
+	replies_free(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_server_answers_in_order),
 	    cmocka_unit_test(a_sync_that_a_failed_copy_answers_is_a_stray),
+	    cmocka_unit_test(an_execute_is_sent_again),
 	    cmocka_unit_test(the_ring_grows_and_keeps_the_order),
 	};
 
