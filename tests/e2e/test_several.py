@@ -1,0 +1,177 @@
+"""Several relations under migration at once: lenses of one migration, and
+migrations of one database in phases of their own."""
+
+import psycopg
+import pytest
+
+import shop
+from test_differential import outcomes, without_message
+
+TABLES = '''
+CREATE TABLE shopers (
+    id serial PRIMARY KEY, nam varchar(20) NOT NULL UNIQUE,
+    credit integer NOT NULL DEFAULT 0);
+CREATE TABLE purchses (
+    id serial PRIMARY KEY, shoper integer NOT NULL, price integer NOT NULL,
+    sold_at timestamptz NOT NULL DEFAULT '2024-02-29 12:00Z');
+CREATE TABLE prices (id integer PRIMARY KEY, price integer);
+INSERT INTO shopers (nam, credit)
+    SELECT 'shoper ' || g, g FROM generate_series(1, 30) g;
+INSERT INTO purchses (shoper, price)
+    SELECT 1 + g % 30, g * 3 FROM generate_series(1, 90) g;
+INSERT INTO prices SELECT g, g FROM generate_series(1, 5) g;
+'''
+
+SHOPPERS = '''\
+  - kind: table
+    old: public.shopers
+    new: public.shoppers
+    key: [id]
+    columns:
+      - {old: nam, new: name}
+      - old: credit
+        new: {name: credit_cents, type: bigint}
+        forward: (credit * 100)::bigint
+        reverse: (credit_cents / 100)::integer
+        bijective: true
+'''
+
+PURCHASES = '''\
+  - kind: table
+    old: public.purchses
+    new: public.purchases
+    key: {id: purchase_id}
+    columns:
+      - {old: shoper, new: shopper_id}
+      - old: price
+        new: {name: price_cents, type: bigint}
+        forward: (price * 100)::bigint
+        reverse: (price_cents / 100)::integer
+        bijective: true
+'''
+
+# Every statement changes what those behind it see.
+SCRIPTS = [
+    ["SELECT s.nam, sum(p.price) FROM shopers s JOIN purchses p ON p.shoper ="
+     " s.id GROUP BY s.id HAVING sum(p.price) > 100 ORDER BY 1"],
+    ["SELECT p.*, s.* FROM purchses p LEFT JOIN shopers s ON s.id = p.shoper"
+     " AND s.credit > 20 ORDER BY p.id LIMIT 40"],
+    ["SELECT * FROM shopers NATURAL JOIN purchses ORDER BY id LIMIT 3"],
+    ["SELECT nam FROM shopers WHERE EXISTS (SELECT FROM purchses WHERE shoper"
+     " = shopers.id AND price > 260) ORDER BY 1"],
+    ["SELECT id, credit FROM shopers UNION ALL SELECT id, price FROM purchses"
+     " ORDER BY 1, 2 LIMIT 9"],
+    ["INSERT INTO purchses (shoper, price) SELECT id, credit + 7 FROM shopers"
+     " WHERE credit < 4 RETURNING id, shoper, price"],
+    ["INSERT INTO shopers (nam, credit) SELECT 'of ' || p.id, p.price FROM"
+     " purchses p JOIN prices r USING (id) RETURNING nam, credit"],
+    ["UPDATE shopers s SET credit = credit + p.price FROM purchses p WHERE"
+     " p.shoper = s.id AND p.id = 50 RETURNING s.id, s.credit, p.price"],
+    ["UPDATE purchses SET price = (SELECT credit FROM shopers WHERE id ="
+     " purchses.shoper) WHERE id BETWEEN 60 AND 63 RETURNING id, price"],
+    ["DELETE FROM purchses USING shopers s WHERE s.id = shoper AND s.credit ="
+     " 12 RETURNING purchses.id, s.nam"],
+    ["SELECT s.id, p.id FROM shopers s JOIN purchses p ON p.shoper = s.id"
+     " WHERE p.price < 30 ORDER BY 1, 2 FOR UPDATE"],
+    ["SELECT s.id FROM shopers s JOIN purchses p ON p.shoper = s.id"
+     " WHERE p.price < 30 ORDER BY 1 FOR SHARE OF s"],
+    ["UPDATE prices SET price = s.credit FROM shopers s, purchses p WHERE"
+     " s.id = p.shoper AND p.id = 45 AND prices.id = 1 RETURNING prices.*"],
+    ["BEGIN", "UPDATE shopers SET credit = 5 WHERE id = 20",
+     "UPDATE purchses SET price = 6 WHERE id = 20",
+     "SELECT s.credit, p.price FROM shopers s JOIN purchses p USING (id)"
+     " WHERE id = 20", "ROLLBACK"],
+    ["UPDATE shopers SET credit = 8 WHERE id = 21; DELETE FROM purchses WHERE"
+     " shoper = 21; SELECT count(*) FROM shopers JOIN purchses USING (id)"],
+    ["INSERT INTO shopers (id, nam) VALUES (1, 'twice')"],
+    ["INSERT INTO purchses (id, shoper, price) VALUES (1, 1, 1) ON CONFLICT"
+     " (id) DO UPDATE SET price = EXCLUDED.price + purchses.price"
+     " RETURNING id, price"],
+    ["UPDATE purchses SET price = NULL WHERE id = 2"],
+    ["BEGIN", "TRUNCATE purchses, shopers", "SELECT count(*) FROM shopers",
+     "SELECT count(*) FROM purchses", "ROLLBACK"],
+    ["BEGIN", "TRUNCATE prices, shopers", "SELECT count(*) FROM purchses",
+     "ROLLBACK"],
+    ["SELECT * FROM shopers ORDER BY id"],
+    ["SELECT * FROM purchses ORDER BY id"],
+]
+
+
+def run(connection):
+    return [(s, outcomes(connection, s)) for script in SCRIPTS for s in script]
+
+
+def same(expected, got):
+    wrong = [(s, 'direct', a, 'through', b)
+             for (s, a), (_, b) in zip(expected, got)
+             if without_message(a) != without_message(b)]
+    if wrong:
+        pytest.fail('\n\n'.join('\n  '.join(str(x)[:600] for x in w)
+                                for w in wrong), pytrace=False)
+
+
+def spec(name, database, *lenses):
+    return (f'migration: {name}\ndatabase: {database}\nlenses:\n' +
+            ''.join(lenses))
+
+
+def equal(proxy, migration):
+    if proxy.phase(migration) in ('dual_write', 'read_new', 'write_new'):
+        result = proxy.verify(migration)
+        assert (result['missing'], result['extra'], result['different']) == (
+            0, 0, 0), result
+        assert result['compared'] > 30
+
+
+@pytest.fixture(scope='module')
+def direct(postgres):
+    postgres.create_database('several_direct', TABLES)
+    with postgres.connect('several_direct') as c:
+        return [run(c) for _ in range(2)]
+
+
+@pytest.mark.parametrize('phase', shop.PHASES)
+def test_two_lenses_of_one_migration(postgres, start_proxy, direct, phase):
+    database = f'lenses_{phase}'
+    postgres.create_database(database, TABLES)
+    proxy = start_proxy(postgres, {'m.yaml': spec('both', database, SHOPPERS,
+                                                  PURCHASES)})
+    proxy.advance('both', *shop.PHASES[1:shop.PHASES.index(phase) + 1])
+    with proxy.connect(database) as c:
+        same(direct[0], run(c))
+        equal(proxy, 'both')
+        if phase == 'planned' or phase == 'contracted':
+            return
+        proxy.rollback('both')
+        if phase == 'new_only':
+            proxy.walked('both')
+        same(direct[1], run(c))
+        equal(proxy, 'both')
+
+
+STEPS = [(a, b) for a in shop.PHASES for b in shop.PHASES
+         if abs(shop.PHASES.index(a) - shop.PHASES.index(b)) in (1, 4)]
+
+
+@pytest.mark.parametrize('first, second', STEPS)
+def test_two_migrations_in_phases_of_their_own(postgres, start_proxy, direct,
+                                               first, second):
+    database = f'migrations_{first}_{second}'
+    postgres.create_database(database, TABLES)
+    proxy = start_proxy(postgres, {
+        'a.yaml': spec('first', database, SHOPPERS),
+        'b.yaml': spec('second', database, PURCHASES)})
+    proxy.advance('first', *shop.PHASES[1:shop.PHASES.index(first) + 1])
+    proxy.advance('second', *shop.PHASES[1:shop.PHASES.index(second) + 1])
+    with proxy.connect(database) as c:
+        same(direct[0], run(c))
+    equal(proxy, 'first')
+    equal(proxy, 'second')
+
+
+def test_a_relation_is_under_one_migration_at_a_time(postgres, start_proxy):
+    postgres.create_database('claimed', TABLES)
+    with pytest.raises(AssertionError, match='under migration twice'):
+        start_proxy(postgres, {
+            'a.yaml': spec('first', 'claimed', SHOPPERS),
+            'b.yaml': spec('second', 'claimed', SHOPPERS)})
