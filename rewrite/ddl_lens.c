@@ -152,18 +152,17 @@ static bool made_of(const struct lens_new *n, const struct lens *l,
 
 /* The old relation's rights, for servers whose views run with their owner's:
  * the old columns keep theirs, and "new.x" has those of what x is made of. */
-static const char *lens_grants(const struct ddl_build *b)
+static const char *lens_grants(const struct lens *l, struct arena *a)
 {
-	const struct lens *l = b->l;
 	struct sqltext t;
 
-	sqltext_begin(&t, b->a);
+	sqltext_begin(&t, a);
 	sqltext_put(&t, "GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;",
-		    l->lens_ref, quote_name(l->old->owner, b->a));
+		    l->lens_ref, quote_name(l->old->owner, a));
 	for (size_t i = 0; i < l->old->n_grants; i++) {
 		const struct grant *g = &l->old->grants[i];
 		const char *to =
-		    g->grantee ? quote_name(g->grantee, b->a) : "PUBLIC";
+		    g->grantee ? quote_name(g->grantee, a) : "PUBLIC";
 
 		if (strstr("SELECT INSERT UPDATE DELETE", g->privilege) == NULL)
 			continue;
@@ -173,10 +172,10 @@ static const char *lens_grants(const struct ddl_build *b)
 			continue;
 		}
 		sqltext_put(&t, " GRANT %s (%s", g->privilege,
-			    quote_name(g->column, b->a));
+			    quote_name(g->column, a));
 		for (size_t n = 0; n < l->n_new; n++)
 			if (made_of(&l->news[n], l, g->column))
-				sqltext_put(&t, ", %s", new_name(l, n, b->a));
+				sqltext_put(&t, ", %s", new_name(l, n, a));
 		sqltext_put(&t, ") ON %s TO %s;", l->lens_ref, to);
 	}
 	return t.s;
@@ -184,9 +183,8 @@ static const char *lens_grants(const struct ddl_build *b)
 
 /* From PostgreSQL 15 on the view checks the client's own rights on the new
  * relation, row security included. */
-static void add_lens(struct ddl_build *b)
+static void add_lens_of(struct ddl_build *b, const struct lens *l)
 {
-	const struct lens *l = b->l;
 	const char *body = arena_fmt(
 	    b->a,
 	    "BEGIN IF pg_catalog.current_setting('server_version_num')"
@@ -194,7 +192,7 @@ static void add_lens(struct ddl_build *b)
 	    " ALTER VIEW %s SET (security_invoker = true);"
 	    " GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO PUBLIC;"
 	    " ELSE %s END IF; END",
-	    l->lens_ref, l->lens_ref, lens_grants(b));
+	    l->lens_ref, l->lens_ref, lens_grants(l, b->a));
 
 	ddl_add(b, DDL_NO_LOCK,
 		arena_fmt(b->a,
@@ -204,6 +202,13 @@ static void add_lens(struct ddl_build *b)
 			  l->lens_ref, l->lens_ref, lens_columns(l, b->a),
 			  l->new_ref, quote_text(body, b->a)),
 		"create view %s", l->lens_ref);
+}
+
+static void add_lenses(struct ddl_build *b)
+{
+	add_lens_of(b, b->l);
+	for (size_t i = 0; i < b->l->n_earlier; i++)
+		add_lens_of(b, b->l->earlier[i]);
 }
 
 /* 3. The functions. */
@@ -403,7 +408,7 @@ void ddl_create_objects(struct ddl_build *b)
 {
 	add_shape(b);
 	grant_sequences(b);
-	add_lens(b);
+	add_lenses(b);
 	add_sync(b, WALK_TO_NEW, b->l->to_new_ref);
 	add_sync(b, WALK_TO_OLD, b->l->to_old_ref);
 	add_lock_old(b);
@@ -415,6 +420,36 @@ void ddl_drop_views(struct ddl_build *b)
 		arena_fmt(b->a, "DROP VIEW IF EXISTS %s, %s", b->l->lens_ref,
 			  b->l->shape_ref),
 		"drop views %s and %s", b->l->lens_ref, b->l->shape_ref);
+	for (size_t i = 0; i < b->l->n_earlier; i++)
+		ddl_add(b, DDL_NO_LOCK,
+			arena_fmt(b->a, "DROP VIEW IF EXISTS %s",
+				  b->l->earlier[i]->lens_ref),
+			"drop view %s", b->l->earlier[i]->lens_ref);
+}
+
+/* The lenses of earlier migrations that lead to the relation about to go:
+ * from write_new on theirs lead past it. */
+void ddl_drop_earlier_views(struct ddl_build *b)
+{
+	const char *body = arena_fmt(
+	    b->a,
+	    "DECLARE v_view pg_catalog.regclass; BEGIN FOR v_view IN"
+	    " SELECT DISTINCT r.ev_class::pg_catalog.regclass"
+	    " FROM pg_catalog.pg_depend AS d"
+	    " JOIN pg_catalog.pg_rewrite AS r ON r.oid = d.objid"
+	    " JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class"
+	    " WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
+	    " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+	    " AND d.refobjid = %s::pg_catalog.regclass"
+	    " AND c.relnamespace = 'pgtandem'::pg_catalog.regnamespace"
+	    " LOOP EXECUTE pg_catalog.format('DROP VIEW %%s', v_view);"
+	    " END LOOP; END",
+	    quote_text(b->l->old_ref, b->a));
+
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(b->a, "DO LANGUAGE plpgsql %s", quote_text(body, b->a)),
+	    "drop earlier migrations' views of %s", b->l->old_ref);
 }
 
 void ddl_drop_functions(struct ddl_build *b)

@@ -377,8 +377,29 @@ void ddl_sequences_to_old(struct ddl_build *b)
 	own_sequences(b, false);
 }
 
+/* A shape draws from its identity's sequence: without, and again. */
+static void shape_default(const struct lens *l, struct sqltext *without,
+			  struct sqltext *with)
+{
+	for (size_t i = 0; i < l->n_old; i++) {
+		const struct column *c = l->olds[i].column;
+		const char *name = quote_name(c->name, with->a);
+
+		if (!c->identity || c->sequence == NULL)
+			continue;
+		sqltext_put(without,
+			    "ALTER VIEW %s ALTER COLUMN %s DROP DEFAULT; ",
+			    l->shape_ref, name);
+		sqltext_put(with,
+			    "ALTER VIEW %s ALTER COLUMN %s SET DEFAULT"
+			    " pg_catalog.nextval(%s::pg_catalog.regclass); ",
+			    l->shape_ref, name,
+			    quote_text(c->sequence, with->a));
+	}
+}
+
 /*
- * The identity's turn.  The shape's default goes first: that waits for every
+ * The identity's turn.  The shapes' defaults go first: that waits for every
  * statement that is drawing from the sequence, and keeps new ones out, so
  * that the value taken is the last.
  */
@@ -387,7 +408,7 @@ static const char *hand_over_identity(const struct lens *l,
 				      const struct column *new, struct arena *a)
 {
 	const char *column = quote_name(new->name, a);
-	const char *shape_column = quote_name(old->name, a);
+	struct sqltext without, with;
 	const char *identity = arena_fmt(
 	    a,
 	    "ALTER TABLE %s ALTER COLUMN %s"
@@ -395,10 +416,15 @@ static const char *hand_over_identity(const struct lens *l,
 	    l->new_ref, column, old->identity == 'a' ? "ALWAYS" : "BY DEFAULT",
 	    old->sequence);
 
+	sqltext_begin(&without, a);
+	sqltext_begin(&with, a);
+	shape_default(l, &without, &with);
+	for (size_t i = 0; i < l->n_earlier; i++)
+		shape_default(l->earlier[i], &without, &with);
 	return arena_fmt(
 	    a,
 	    "DECLARE v_next pg_catalog.int8; v_seq pg_catalog.pg_sequence;"
-	    " BEGIN ALTER VIEW %s ALTER COLUMN %s DROP DEFAULT;"
+	    " BEGIN %s"
 	    " ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT;"
 	    " SELECT * INTO v_seq FROM pg_catalog.pg_sequence WHERE"
 	    " seqrelid = %s::pg_catalog.regclass;"
@@ -415,13 +441,11 @@ static const char *hand_over_identity(const struct lens *l,
 	    " || ' CACHE ' || v_seq.seqcache || CASE WHEN v_seq.seqcycle"
 	    " THEN ' CYCLE)' ELSE ' NO CYCLE)' END;"
 	    " PERFORM pg_catalog.setval(%s, v_next, false);"
-	    " ALTER VIEW %s ALTER COLUMN %s SET DEFAULT"
-	    " pg_catalog.nextval(%s::pg_catalog.regclass); END",
-	    l->shape_ref, shape_column, l->new_ref, column,
-	    quote_text(old->sequence, a), quote_text(old->sequence, a), column,
-	    column, l->new_ref, l->old_ref, quote_text(identity, a),
-	    quote_text(old->sequence, a), l->shape_ref, shape_column,
-	    quote_text(old->sequence, a));
+	    " %s END",
+	    without.s, l->new_ref, column, quote_text(old->sequence, a),
+	    quote_text(old->sequence, a), column, column, l->new_ref,
+	    l->old_ref, quote_text(identity, a), quote_text(old->sequence, a),
+	    with.s);
 }
 
 /* A table has one identity column at most. */

@@ -86,11 +86,20 @@ static const char *generated_name(const struct lens *l, const char *what,
 	return arena_fmt(a, "%s_%u_%s", l->migration, l->number, what);
 }
 
+/* L_lens2 and its like. */
+static bool ends_view(const struct lens *l, const char *name, struct arena *a)
+{
+	const char *view = arena_fmt(a, "lens%u", l->depth);
+
+	return strcmp(name, generated_name(l, view, a)) == 0;
+}
+
 static const char *map_relation(const struct lens *l, const char *name,
 				struct arena *a)
 {
 	return strcmp(name, l->new->name) == 0 ||
 		       strcmp(name, generated_name(l, "lens", a)) == 0 ||
+		       (l->depth > 1 && ends_view(l, name, a)) ||
 		       strcmp(name, generated_name(l, "shape", a)) == 0
 		   ? l->old->name
 		   : NULL;
@@ -233,11 +242,11 @@ static void map_error(const struct lens *l, struct error_names *e,
 void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 		    struct error_names *e, struct arena *a)
 {
-	for (size_t i = 0; i < rules->n_migrations; i++) {
-		const struct rule_migration *m = &rules->migrations[i];
+	for (size_t i = 0; i < rules->n_names; i++) {
+		const struct rule_name *n = &rules->names[i];
 
-		for (size_t k = 0;
-		     (plan->old_shape >> i & 1) && k < m->n_lenses; k++)
-			map_error(m->lenses[k], e, a);
+		if (n->shape == SHAPE_OLD &&
+		    (plan->old_shape >> n->migration & 1))
+			map_error(n->through, e, a);
 	}
 }

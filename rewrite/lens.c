@@ -620,6 +620,7 @@ bool lens_compile(const struct spec *spec, unsigned number,
 		return false;
 	*l = (struct lens){.migration = spec->name,
 			   .number = number,
+			   .depth = 1,
 			   .kind = in->kind,
 			   .old = old,
 			   .new = c.new,

@@ -20,6 +20,8 @@
  *              from old to new; called from a write's RETURNING list.
  *   L_to_old   the same from new to old.
  *   L_lock_old function (key...) returns boolean: locks the old row, true.
+ *   L_lens2    the same over the new relation of a migration that carries on
+ *              what this one made; L_lens3, ... (rewrite/chain.h)
  *   L_moved    trigger functions that sync both keys when an UPDATE changes
  *              the key (PostgreSQL before 18 does not RETURN the old one).
  */
@@ -72,6 +74,7 @@ struct lens_key {
 struct lens {
 	const char *migration;
 	unsigned number; /* from 1 */
+	unsigned depth;	 /* 1; two in a row: 2, ... (rewrite/chain.h) */
 	enum lens_kind kind;
 	const struct relation *old;
 	const struct relation *new; /* planned: as expand will make it */
@@ -85,6 +88,10 @@ struct lens {
 	const char *old_ref, *new_ref; /* "public.inovices" */
 	const char *shape_ref, *lens_ref;
 	const char *to_new_ref, *to_old_ref, *lock_old_ref;
+	/* Older relations that are served through this one, each by the lens
+	 * that leads from it to `new`; known to those who move phases. */
+	size_t n_earlier;
+	const struct lens *const *earlier;
 };
 
 /*

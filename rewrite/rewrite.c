@@ -48,7 +48,7 @@ static uint64_t strong_uses(const struct statement *st)
 
 		if (ref->use != USE_READ)
 			strong |= UINT64_C(1)
-				  << statement_name(st, ref->name)->migration;
+				  << statement_name(st, ref->name)->decider;
 	}
 	return strong;
 }
@@ -70,7 +70,7 @@ static bool refs_decide(struct statement *st)
 
 	for (size_t i = 0; i < st->found.n_refs; i++) {
 		struct ref *ref = st->found.refs[i];
-		unsigned migration = statement_name(st, ref->name)->migration;
+		unsigned migration = statement_name(st, ref->name)->decider;
 
 		statement_note(st, ref->name, ref->is_target);
 		if (st->forced != USE_COUNT)

@@ -17,6 +17,8 @@
 
 #include <string.h>
 
+#include "rewrite/chain.h"
+
 enum { BYTES = 256, CUT_FROM = 60 };
 
 /* clang-format off */
@@ -246,23 +248,46 @@ static bool same_relation(const struct rule_name *l, const struct rule_name *r)
 /* The names gathered so far, and where each comes from. */
 struct gather {
 	const struct ruleset_input *in;
+	struct arena *a;
+	const struct rule_migration *migrations; /* the ruleset's own */
 	struct rule_name *names;
 	size_t n;
 	struct problem *problem;
 };
 
-static bool add_name(struct gather *g, struct rule_name name)
+/*
+ * A relation that one migration has made and another carries on is the later
+ * one's as soon as the earlier one has ended; until then the later one waits.
+ */
+static bool give_way(struct gather *g, struct rule_name *had,
+		     const struct rule_name *name)
 {
 	const struct rule_migration *m = g->in->migrations;
+	const struct rule_name *made = had->shape == SHAPE_NEW ? had : name;
+	const struct rule_name *taken = had->shape == SHAPE_NEW ? name : had;
 
+	if (made->shape == SHAPE_NEW && taken->shape == SHAPE_OLD &&
+	    made->migration != taken->migration) {
+		if (m[made->migration].phase == PHASE_CONTRACTED) {
+			*had = *taken;
+			return true;
+		}
+		if (m[taken->migration].phase == PHASE_PLANNED) {
+			*had = *made;
+			return true;
+		}
+	}
+	return problem_set(
+	    g->problem, "F0000", "%s.%s is under migration twice, in %s and %s",
+	    name->schema, name->name, m[had->migration].spec->name,
+	    m[name->migration].spec->name);
+}
+
+static bool add_name(struct gather *g, struct rule_name name)
+{
 	for (size_t i = 0; i < g->n; i++)
 		if (same_relation(&g->names[i], &name))
-			return problem_set(
-			    g->problem, "F0000",
-			    "%s.%s is under migration twice, in %s and %s",
-			    name.schema, name.name,
-			    m[g->names[i].migration].spec->name,
-			    m[name.migration].spec->name);
+			return give_way(g, &g->names[i], &name);
 	if (g->n == RULESET_MAX_NAMES)
 		return problem_set(g->problem, "54000",
 				   "more than %d "
@@ -289,6 +314,71 @@ static bool add_lens(struct gather *g, unsigned migration, unsigned lens)
 					      .lens = lens});
 }
 
+/* The name by which a lens's new relation is migrated on, or NULL. */
+static const struct rule_name *find_next(const struct gather *g,
+					 const struct lens *l)
+{
+	const struct rule_name made = {.schema = l->new->schema,
+				       .name = l->new->name};
+
+	for (size_t i = 0; i < g->n; i++)
+		if (g->names[i].shape == SHAPE_OLD &&
+		    same_relation(&g->names[i], &made))
+			return &g->names[i];
+	return NULL;
+}
+
+/* One step along the chain; false at its end. */
+static bool serve_next(struct gather *g, struct rule_name *n)
+{
+	const struct rule_name *next = n->rule->phase == PHASE_CONTRACTED
+					   ? find_next(g, n->through)
+					   : NULL;
+	const struct rule_migration *m;
+	struct rule_migration *as;
+	const struct lens *with;
+	struct problem p;
+	bool ok;
+
+	if (next == NULL)
+		return false;
+	m = &g->migrations[next->migration];
+	if (m->phase < PHASE_DUAL_WRITE &&
+	    !(m->phase == PHASE_EXPANDED &&
+	      m->lenses[next->lens]->kind != LENS_TABLE))
+		return false;
+	with = m->lenses[next->lens];
+	as = arena_alloc(g->a, sizeof(*as));
+	*as = *m;
+	n->rule = as;
+	n->decider = next->migration;
+	if (m->phase < PHASE_WRITE_NEW) {
+		as->phase = PHASE_WRITE_NEW;
+		as->prelock = false;
+		ok = chain_beside(n->through, with, g->a, &n->through, &p);
+	} else {
+		ok = chain_compose(n->through, with, g->a, &n->through, &p);
+	}
+	if (!ok)
+		n->broken = arena_str(g->a, p.message);
+	return ok && m->phase == PHASE_CONTRACTED;
+}
+
+/* The chain is as long as there are migrations, at most. */
+static void serve(struct gather *g)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		struct rule_name *n = &g->names[i];
+		size_t left = g->in->n_migrations;
+
+		n->decider = n->migration;
+		n->rule = &g->migrations[n->migration];
+		n->through = n->rule->lenses[n->lens];
+		while (n->shape == SHAPE_OLD && left-- > 0 && serve_next(g, n))
+			;
+	}
+}
+
 bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 		   const struct ruleset **ret, struct problem *p)
 {
@@ -296,7 +386,8 @@ bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 	struct ruleset *r = arena_alloc(a, sizeof(*r));
 	struct rule_migration *migrations =
 	    arena_alloc(a, (n + 1) * sizeof(*migrations));
-	struct gather g = {.in = in, .problem = p};
+	struct gather g = {
+	    .in = in, .a = a, .migrations = migrations, .problem = p};
 
 	if (n > RULESET_MAX_MIGRATIONS)
 		return problem_set(p, "54000",
@@ -309,6 +400,7 @@ bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 				return false;
 	if (n > 0)
 		memcpy(migrations, in->migrations, n * sizeof(*migrations));
+	serve(&g);
 	*r = (struct ruleset){.serial = in->serial,
 			      .database = arena_str(a, in->database),
 			      .n_migrations = n,

@@ -39,6 +39,14 @@ struct rule_name {
 	enum shape shape;
 	unsigned migration; /* index into migrations */
 	unsigned lens;	    /* index into that migration's lenses */
+
+	/* What serves it: its own migration and lens, or, where its new
+	 * relation is migrated on, what the two make together
+	 * (rewrite/chain.h). */
+	unsigned decider; /* index of the migration whose phase decides */
+	const struct rule_migration *rule; /* as `decider` says it here */
+	const struct lens *through;
+	const char *broken; /* why nothing can serve it; or NULL */
 };
 
 struct ruleset {
@@ -61,8 +69,12 @@ struct ruleset_input {
 	const struct rule_migration *migrations;
 };
 
-/* Copies the input's arrays into `a`; what they point at is borrowed and must
- * live as long.  Fails when two migrations claim one relation. */
+/*
+ * Copies the input's arrays into `a`; what they point at is borrowed and must
+ * live as long.  Fails when two migrations claim one relation, except that
+ * what one has made another may carry on: as long as the first is not
+ * `contracted` the second must be `planned`, and is left alone.
+ */
 bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 		   const struct ruleset **ret, struct problem *p)
     __attribute__((warn_unused_result));

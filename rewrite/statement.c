@@ -15,18 +15,19 @@ const struct rule_name *statement_name(const struct statement *st,
 const struct rule_migration *statement_migration(const struct statement *st,
 						 unsigned name)
 {
-	return &st->req->rules->migrations[statement_name(st, name)->migration];
+	return statement_name(st, name)->rule;
 }
 
 const struct lens *statement_lens(const struct statement *st, unsigned name)
 {
-	return statement_migration(st, name)
-	    ->lenses[statement_name(st, name)->lens];
+	return statement_name(st, name)->through;
 }
 
 enum action statement_action(const struct statement *st, unsigned name,
 			     enum use use)
 {
+	if (statement_name(st, name)->broken != NULL)
+		return ACT_REFUSE;
 	return policy_action(statement_lens(st, name)->kind,
 			     statement_migration(st, name)->phase,
 			     statement_name(st, name)->shape, use);
@@ -35,22 +36,26 @@ enum action statement_action(const struct statement *st, unsigned name,
 void statement_note(struct statement *st, unsigned name, bool writes)
 {
 	const struct rule_name *n = statement_name(st, name);
-	uint64_t bit = UINT64_C(1) << n->migration;
+	uint64_t own = UINT64_C(1) << n->migration;
+	uint64_t bits = own | UINT64_C(1) << n->decider;
 
-	if ((st->plan->migrations & bit) == 0)
-		st->plan->epoch_sum += statement_migration(st, name)->epoch;
-	st->plan->migrations |= bit;
+	for (unsigned i = 0; i < st->req->rules->n_migrations; i++)
+		if (bits >> i & ~st->plan->migrations >> i & 1)
+			st->plan->epoch_sum +=
+			    st->req->rules->migrations[i].epoch;
+	st->plan->migrations |= bits;
 	if (n->shape == SHAPE_OLD)
-		st->plan->old_shape |= bit;
+		st->plan->old_shape |= own;
 	if (writes)
-		st->plan->writes |= bit;
+		st->plan->writes |= bits;
 }
 
 bool statement_refuse(struct statement *st, unsigned name, const char *clause,
 		      const char *detail, const char *hint)
 {
 	const struct rule_name *n = statement_name(st, name);
-	const struct rule_migration *m = statement_migration(st, name);
+	const struct rule_migration *m =
+	    &st->req->rules->migrations[n->decider];
 	struct problem *p = &st->plan->refusal;
 
 	problem_set(p, "0A000",
@@ -97,6 +102,10 @@ bool statement_refuse_use(struct statement *st, unsigned name, enum use use)
 {
 	const struct rule_migration *m = statement_migration(st, name);
 
+	if (statement_name(st, name)->broken != NULL)
+		return statement_refuse(
+		    st, name, use_what(use), statement_name(st, name)->broken,
+		    "Name the relation that came after it.");
 	if (statement_name(st, name)->shape == SHAPE_NEW &&
 	    m->phase < PHASE_WRITE_NEW)
 		return statement_refuse(
@@ -119,16 +128,23 @@ static bool refuse_old_use(struct statement *st, unsigned name, enum use use)
 	    "Name the new relation.");
 }
 
+static bool is_legacy(const struct rule_migration *m)
+{
+	return m->phase >= PHASE_NEW_ONLY && m->spec->old_use == OLD_USE_ERROR;
+}
+
 bool statement_decide(struct statement *st, unsigned name, enum use use,
 		      enum action *ret)
 {
 	const struct rule_migration *m = statement_migration(st, name);
+	const struct rule_migration *own =
+	    &st->req->rules->migrations[statement_name(st, name)->migration];
 
 	*ret = statement_action(st, name, use);
 	if (*ret == ACT_REFUSE)
 		return statement_refuse_use(st, name, use);
 	if (statement_name(st, name)->shape == SHAPE_OLD &&
-	    m->phase >= PHASE_NEW_ONLY && m->spec->old_use == OLD_USE_ERROR)
+	    (is_legacy(m) || is_legacy(own)))
 		return refuse_old_use(st, name, use);
 	return true;
 }

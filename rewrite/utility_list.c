@@ -65,6 +65,24 @@ static bool check_columns(struct statement *st, const struct listed *r)
 	return true;
 }
 
+/* Two migrations in a row: the name's own relation has been dropped. */
+static bool is_gone(const struct statement *st, const struct listed *r)
+{
+	return statement_name(st, r->name)->decider !=
+	       statement_name(st, r->name)->migration;
+}
+
+static bool both_instead(struct statement *st, const struct listed *r,
+			 struct span span)
+{
+	const struct lens *l = statement_lens(st, r->name);
+
+	statement_replace(st, span,
+			  arena_fmt(st->a, "%s, %s%s", other_relation(st, r),
+				    r->var->inh ? "" : "ONLY ", l->old_ref));
+	return check_columns(st, r);
+}
+
 static bool listed_edit(struct statement *st, const struct listed *r)
 {
 	struct span span = span_of_relation(st, r->var);
@@ -72,6 +90,9 @@ static bool listed_edit(struct statement *st, const struct listed *r)
 
 	if (r->columns != NIL)
 		span.end = span_closing(st, span.end) + 1;
+	if (is_gone(st, r) &&
+	    (r->action == ACT_BOTH || r->action == ACT_BOTH_BEFORE))
+		return both_instead(st, r, span);
 	switch (r->action) {
 	case ACT_BOTH:
 		statement_insert_after(st, span.end - 1,

@@ -34,6 +34,56 @@ bool gate_preflight(struct gate_request *g, struct problem *p)
 	return preflight_gate(g->job, p);
 }
 
+/* Does the migration make what lens `l` migrates on? */
+static bool makes_old_of(const struct migration *m, const struct spec_lens *l)
+{
+	for (size_t i = 0; i < m->spec->n_lenses; i++)
+		if (m->spec->lenses[i].new.name &&
+		    strcmp(m->spec->lenses[i].new.schema, l->old.schema) == 0 &&
+		    strcmp(m->spec->lenses[i].new.name, l->old.name) == 0)
+			return true;
+	return false;
+}
+
+/* With control.lock held. */
+static const struct migration *find_unended(const struct job *j)
+{
+	const struct database *d = j->m->database;
+
+	for (size_t i = 0; i < d->n_migrations; i++)
+		for (size_t k = 0; k < j->spec->n_lenses; k++)
+			if (!d->migrations[i]->gone &&
+			    d->migrations[i] != j->m &&
+			    makes_old_of(d->migrations[i],
+					 &j->spec->lenses[k]) &&
+			    (d->migrations[i]->row.phase != PHASE_CONTRACTED ||
+			     d->migrations[i]->row.pending))
+				return d->migrations[i];
+	return NULL;
+}
+
+/* Two migrations of one relation stand in a row, never side by side. */
+bool gate_in_turn(struct gate_request *g, struct problem *p)
+{
+	struct job *j = g->job;
+	const struct migration *before;
+	const char *name = NULL;
+
+	uv_mutex_lock(&j->control->lock);
+	before = find_unended(j);
+	if (before)
+		name = arena_str(&j->arena, before->name);
+	uv_mutex_unlock(&j->control->lock);
+	if (!name)
+		return true;
+	shut(j, p,
+	     "migration %s, which makes what this one migrates on, has "
+	     "not ended",
+	     name);
+	problem_hint(p, "ADVANCE %s TO contracted first.", name);
+	return false;
+}
+
 bool gate_fits(struct gate_request *g, struct problem *p)
 {
 	struct job *j = g->job;

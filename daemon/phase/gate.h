@@ -18,6 +18,7 @@ struct gate_request {
 
 typedef bool (*gate_fn)(struct gate_request *g, struct problem *p);
 
+bool gate_in_turn(struct gate_request *g, struct problem *p);
 bool gate_preflight(struct gate_request *g, struct problem *p);
 bool gate_fits(struct gate_request *g, struct problem *p);
 bool gate_new_usable(struct gate_request *g, struct problem *p);

@@ -116,7 +116,8 @@ bool job_refresh(struct job *j, struct problem *p)
 	if (!job_look(j, p))
 		return false;
 	uv_mutex_lock(&j->control->lock);
-	ok = lenses_compile(j->spec, j->m->sources, &j->arena, &j->lenses, p);
+	ok = lenses_compile(j->spec, j->m->sources, &j->arena, &j->lenses, p) &&
+	     lenses_find_earlier(j->m, &j->arena, &j->lenses, p);
 	uv_mutex_unlock(&j->control->lock);
 	return ok;
 }

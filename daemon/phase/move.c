@@ -40,7 +40,7 @@
 /* clang-format off */
 static const struct move moves[] = {
 	{ PHASE_PLANNED, PHASE_EXPANDED,
-	  { gate_preflight },
+	  { gate_in_turn, gate_preflight },
 	  .describe = true },
 	{ PHASE_EXPANDED, PHASE_DUAL_WRITE,
 	  { gate_new_usable },

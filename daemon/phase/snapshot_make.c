@@ -1,5 +1,7 @@
 #include "daemon/phase/snapshot_make.h"
 
+#include <string.h>
+
 #include "daemon/log.h"
 #include "daemon/phase/catalog_json.h"
 
@@ -64,6 +66,112 @@ static uint64_t text_hash(const char *s)
 	return h;
 }
 
+/* The old relation of another migration, if it has this name. */
+static const char *described_by(const struct database *d,
+				const struct spec_name *name)
+{
+	for (size_t i = 0; i < d->n_migrations; i++) {
+		const struct migration *m = d->migrations[i];
+
+		for (size_t k = 0; !m->gone && k < m->n_lenses; k++)
+			if (strcmp(m->spec->lenses[k].old.schema,
+				   name->schema) == 0 &&
+			    strcmp(m->spec->lenses[k].old.name, name->name) ==
+				0)
+				return m->sources[k].old_json;
+	}
+	return NULL;
+}
+
+/* A contracted migration's new relation may be another one's old, and gone
+ * with it: that one knows its description. */
+static bool lenses_of(const struct database *d, const struct migration *m,
+		      struct arena *a, const struct lens *const **ret,
+		      struct problem *p)
+{
+	struct lens_source *sources =
+	    arena_alloc(a, m->n_lenses * sizeof(*sources));
+
+	for (size_t i = 0; i < m->n_lenses; i++) {
+		sources[i] = m->sources[i];
+		if (!sources[i].new_json && m->row.phase == PHASE_CONTRACTED)
+			sources[i].new_json =
+			    (char *)described_by(d, &m->spec->lenses[i].new);
+	}
+	return lenses_compile(m->spec, sources, a, ret, p);
+}
+
+/* All of a database's migrations; `m`, if not NULL, as if it stood in
+ * write_new. */
+static bool rules_fill(const struct database *d, const struct migration *m,
+		       struct arena *a, struct rule_migration *rules,
+		       size_t *ret_n, struct problem *p)
+{
+	const struct lens *const *lenses;
+
+	*ret_n = 0;
+	for (size_t i = 0; i < d->n_migrations; i++) {
+		const struct migration *each = d->migrations[i];
+
+		if (each->gone)
+			continue;
+		if (!lenses_of(d, each, a, &lenses, p))
+			return false;
+		rule_fill(each->spec, &each->row, lenses, &rules[*ret_n]);
+		if (each == m)
+			rules[*ret_n].phase = PHASE_WRITE_NEW;
+		++*ret_n;
+	}
+	return true;
+}
+
+/* Lens `number` - 1 of this migration leads to one end for these names. */
+static void earlier_fill(const struct ruleset *rules, const struct spec *spec,
+			 unsigned lens, struct lens *l, struct arena *a)
+{
+	const struct lens **earlier =
+	    arena_alloc(a, (rules->n_names + 1) * sizeof(*earlier));
+
+	for (size_t i = 0; i < rules->n_names; i++) {
+		const struct rule_name *n = &rules->names[i];
+
+		if (n->decider != n->migration && !n->broken &&
+		    rules->migrations[n->decider].spec == spec &&
+		    n->through->new ==
+			rules->migrations[n->decider].lenses[lens]->new)
+			earlier[l->n_earlier++] = n->through;
+	}
+	l->earlier = earlier;
+}
+
+bool lenses_find_earlier(const struct migration *m, struct arena *a,
+			 const struct lens *const **lenses, struct problem *p)
+{
+	const struct database *d = m->database;
+	struct rule_migration *rules =
+	    arena_alloc(a, (d->n_migrations + 1) * sizeof(*rules));
+	struct ruleset_input in = {.database = d->name, .migrations = rules};
+	const struct lens **with =
+	    arena_alloc(a, m->spec->n_lenses * sizeof(*with));
+	const struct ruleset *all;
+	struct problem none;
+
+	if (!rules_fill(d, m, a, rules, &in.n_migrations, p))
+		return false;
+	/* Where another one has not ended yet, it is this one's turn later. */
+	if (!ruleset_build(&in, a, &all, &none))
+		return true;
+	for (unsigned i = 0; i < m->spec->n_lenses; i++) {
+		struct lens *l = arena_alloc(a, sizeof(*l));
+
+		*l = *(*lenses)[i];
+		earlier_fill(all, m->spec, i, l, a);
+		with[i] = l;
+	}
+	*lenses = with;
+	return true;
+}
+
 static bool database_fill(struct database *d, struct snapshot *s,
 			  struct snapshot_database *ret, struct problem *p)
 {
@@ -76,7 +184,7 @@ static bool database_fill(struct database *d, struct snapshot *s,
 	    .max_statement_bytes = s->settings->max_statement_bytes,
 	    .migrations = rules,
 	};
-	const struct lens *const *lenses;
+	size_t n = 0;
 
 	ret->name = in.database;
 	ret->lease = &d->lease;
@@ -87,15 +195,13 @@ static bool database_fill(struct database *d, struct snapshot *s,
 
 		if (m->gone)
 			continue;
-		if (!lenses_compile(m->spec, m->sources, a, &lenses, p))
-			return false;
-		rule_fill(m->spec, &m->row, lenses, &rules[in.n_migrations]);
-		ret->usage[in.n_migrations] = m->usage;
+		ret->usage[n] = m->usage;
 		if (m->held)
-			ret->held |= UINT64_C(1) << in.n_migrations;
-		in.n_migrations++;
+			ret->held |= UINT64_C(1) << n;
+		n++;
 	}
-	if (!ruleset_build(&in, a, &ret->rules, p))
+	if (!rules_fill(d, NULL, a, rules, &in.n_migrations, p) ||
+	    !ruleset_build(&in, a, &ret->rules, p))
 		return false;
 	ret->probe_sql = ruleset_probe_sql(ret->rules, a);
 	ret->probe_hash = ret->probe_sql ? text_hash(ret->probe_sql) : 1;

@@ -16,6 +16,12 @@ bool lenses_compile(const struct spec *spec, const struct lens_source *sources,
 		    struct arena *a, const struct lens *const **ret,
 		    struct problem *p) __attribute__((warn_unused_result));
 
+/* With control.lock held: gives each of the migration's lenses the older
+ * relations that are served through it.  `*lenses` is replaced by a copy. */
+bool lenses_find_earlier(const struct migration *m, struct arena *a,
+			 const struct lens *const **lenses, struct problem *p)
+    __attribute__((warn_unused_result));
+
 /* What the state row means for statements. */
 void rule_fill(const struct spec *spec, const struct state_row *row,
 	       const struct lens *const *lenses, struct rule_migration *ret);

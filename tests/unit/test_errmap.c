@@ -73,9 +73,12 @@ static const struct rule_migration migration = {
     .n_lenses = 1,
     .lenses = lenses,
 };
+static const struct rule_name name = {.shape = SHAPE_OLD, .through = &lens};
 static const struct ruleset rules = {
     .n_migrations = 1,
     .migrations = &migration,
+    .n_names = 1,
+    .names = &name,
 };
 
 /* What the server says of the new model, and what the client is told. */
