@@ -244,6 +244,14 @@ static void *grown(void *list, size_t n)
 	return more;
 }
 
+static bool is_kept(const struct plan *pl, const struct migration *m)
+{
+	for (size_t i = 0; i < pl->n; i++)
+		if (pl->kept[i] == m)
+			return true;
+	return false;
+}
+
 /* With control.lock held: from here nothing fails. */
 static void migrations_install(struct plan *pl)
 {
@@ -252,8 +260,14 @@ static void migrations_install(struct plan *pl)
 	    uv_hrtime() + pl->settings->lease_ms * UINT64_C(1000000);
 
 	for (size_t i = 0; i < c->n_databases; i++)
-		for (size_t k = 0; k < c->databases[i]->n_migrations; k++)
-			c->databases[i]->migrations[k]->gone = true;
+		for (size_t k = 0; k < c->databases[i]->n_migrations; k++) {
+			struct migration *m = c->databases[i]->migrations[k];
+
+			/* The first snapshot without it is the next one. */
+			if (!is_kept(pl, m) && !m->gone)
+				m->serial = c->serial + 1;
+			m->gone = !is_kept(pl, m);
+		}
 	c->databases = grown(c->databases, c->n_databases + pl->n_fresh + 1);
 	for (size_t i = 0; i < pl->n_fresh; i++) {
 		/* Its state has just been read: a first lease from now on. */
@@ -264,7 +278,6 @@ static void migrations_install(struct plan *pl)
 		struct database *d = pl->databases[i];
 
 		if (pl->kept[i]) {
-			pl->kept[i]->gone = false;
 			pl->kept[i]->spec = pl->settings->specs[i];
 			continue;
 		}

@@ -107,6 +107,33 @@ static bool lock_swap(struct keeper *k, struct migration *m, bool *ret_owed,
 	return true;
 }
 
+/* A specification that was changed or taken away: its lock goes when no
+ * session runs by it any more. */
+static bool lock_drop(struct keeper *k, struct migration *m, bool *ret_owed,
+		      struct problem *p)
+{
+	struct control *c = k->d->control;
+	uint64_t serial;
+	struct server *server;
+	bool had;
+
+	uv_mutex_lock(&c->lock);
+	server = c->server;
+	serial = m->serial;
+	uv_mutex_unlock(&c->lock);
+	if (!m->locked_epoch)
+		return true;
+	if (server && server_oldest_serial(server) < serial) {
+		*ret_owed = true;
+		return true;
+	}
+	if (!lock_call(k, "pg_advisory_unlock_shared", m, m->locked_epoch, &had,
+		       p))
+		return false;
+	m->locked_epoch = 0;
+	return true;
+}
+
 static bool locks_swap(struct keeper *k, bool *ret_owed, struct problem *p)
 {
 	struct migration *m;
@@ -114,7 +141,7 @@ static bool locks_swap(struct keeper *k, bool *ret_owed, struct problem *p)
 
 	*ret_owed = false;
 	for (size_t i = 0; (m = nth(k->d, i, &gone)); i++)
-		if (!gone && !lock_swap(k, m, ret_owed, p))
+		if (!(gone ? lock_drop : lock_swap)(k, m, ret_owed, p))
 			return false;
 	return true;
 }
