@@ -326,9 +326,7 @@ static void apply_edits(struct text *t)
 /* The names that the text spells, as far as tokens tell. */
 static uint64_t named(const struct text *t)
 {
-	uint64_t all = t->req->rules->n_names == 64
-			   ? ~UINT64_C(0)
-			   : (UINT64_C(1) << t->req->rules->n_names) - 1;
+	uint64_t all = (UINT64_C(1) << t->req->rules->n_names) - 1;
 
 	return t->limits.unicode ? all : t->limits.named;
 }
@@ -346,10 +344,12 @@ static void refuse_unparsed(struct text *t, const PgQueryError *error)
 		const struct rule_name *n = &t->req->rules->names[i];
 		const struct rule_migration *m =
 		    &t->req->rules->migrations[n->migration];
+		enum shape shape = rule_name_shape(n, t->req->hidden);
 
-		if ((named(t) >> i & 1) == 0 || n->shape != SHAPE_OLD ||
+		if ((named(t) >> i & 1) == 0 ||
+		    (shape != SHAPE_OLD && !n->shared) ||
 		    !policy_needs_rewriting(m->lenses[n->lens]->kind, m->phase,
-					    n->shape))
+					    shape))
 			continue;
 		t->plan->kind = PLAN_REFUSE;
 		problem_set(p, "42601", "%s", error->message);
@@ -394,10 +394,11 @@ static const struct rule_name *rewritten_name(const struct text *t)
 		const struct rule_name *n = &rules->names[i];
 		const struct rule_migration *m =
 		    &rules->migrations[n->migration];
+		enum shape shape = rule_name_shape(n, t->req->hidden);
 
 		if (!policy_needs_rewriting(m->lenses[n->lens]->kind, m->phase,
-					    n->shape) ||
-		    (n->shape == SHAPE_NEW && m->phase < PHASE_WRITE_NEW))
+					    shape) ||
+		    (shape == SHAPE_NEW && m->phase < PHASE_WRITE_NEW))
 			continue;
 		if (spells(t->sql, n->name))
 			return n;

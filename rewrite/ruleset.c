@@ -184,6 +184,7 @@ static const char *const changing_words['z' - 'a' + 1][MOST_WORDS] = {
 	['a' - 'a'] = {"alter", "authorization"},
 	['c' - 'a'] = {"create"},
 	['d' - 'a'] = {"discard", "drop"},
+	['p' - 'a'] = {"pgtandem"}, /* .shape */
 	['r' - 'a'] = {"role", "reset", "rollback"},
 	['s' - 'a'] = {"search_path", "set_config", "schema"},
 	['t' - 'a'] = {"temp", "temporary"},
@@ -298,15 +299,26 @@ static bool add_name(struct gather *g, struct rule_name name)
 	return true;
 }
 
+/* Is the old relation's name one of the new shape too? */
+static const bool keeps_name[] = {
+    [LENS_TABLE] = false,
+    [LENS_COLUMNS] = true,
+    [LENS_CHILD] = true,
+    [LENS_MERGE] = false,
+};
+
 static bool add_lens(struct gather *g, unsigned migration, unsigned lens)
 {
 	const struct lens *l = g->in->migrations[migration].lenses[lens];
 
-	return add_name(g, (struct rule_name){.schema = l->old->schema,
-					      .name = l->old->name,
-					      .shape = SHAPE_OLD,
-					      .migration = migration,
-					      .lens = lens}) &&
+	if (!add_name(g, (struct rule_name){.schema = l->old->schema,
+					    .name = l->old->name,
+					    .shape = SHAPE_OLD,
+					    .shared = keeps_name[l->kind],
+					    .migration = migration,
+					    .lens = lens}))
+		return false;
+	return l->kind == LENS_COLUMNS ||
 	       add_name(g, (struct rule_name){.schema = l->new->schema,
 					      .name = l->new->name,
 					      .shape = SHAPE_NEW,
@@ -314,7 +326,8 @@ static bool add_lens(struct gather *g, unsigned migration, unsigned lens)
 					      .lens = lens});
 }
 
-/* The name by which a lens's new relation is migrated on, or NULL. */
+/* The name by which a lens's new relation is migrated on, or NULL: not the
+ * lens's own, where the relation has kept its name. */
 static const struct rule_name *find_next(const struct gather *g,
 					 const struct lens *l)
 {
@@ -323,7 +336,10 @@ static const struct rule_name *find_next(const struct gather *g,
 
 	for (size_t i = 0; i < g->n; i++)
 		if (g->names[i].shape == SHAPE_OLD &&
-		    same_relation(&g->names[i], &made))
+		    same_relation(&g->names[i], &made) &&
+		    !same_relation(&made,
+				   &(struct rule_name){.schema = l->old->schema,
+						       .name = l->old->name}))
 			return &g->names[i];
 	return NULL;
 }
@@ -421,7 +437,10 @@ bool ruleset_build(const struct ruleset_input *in, struct arena *a,
  */
 /* clang-format off */
 static const char probe_before[] =
-	"SELECT pg_catalog.string_agg(CASE WHEN h.at IS NULL OR EXISTS ("
+	"SELECT CASE WHEN pg_catalog.lower(pg_catalog.current_setting("
+	"'pgtandem.shape', true)) OPERATOR(pg_catalog.=) 'new' "
+	"THEN '1' ELSE '0' END OPERATOR(pg_catalog.||) "
+	"pg_catalog.string_agg(CASE WHEN h.at IS NULL OR EXISTS ("
 	"SELECT 1 FROM pg_catalog.pg_class AS c "
 	"JOIN pg_catalog.pg_namespace AS s "
 	"ON s.oid OPERATOR(pg_catalog.=) c.relnamespace "
@@ -453,10 +472,15 @@ const char *ruleset_probe_sql(const struct ruleset *r, struct arena *a)
 
 uint64_t ruleset_probe_mask(const char *answer, size_t len)
 {
-	uint64_t mask = 0;
+	uint64_t mask = len > 0 && answer[0] == '1' ? RULESET_NEW_SHAPE : 0;
 
-	for (size_t i = 0; i < len && i < RULESET_MAX_NAMES; i++)
+	for (size_t i = 1; i < len && i <= RULESET_MAX_NAMES; i++)
 		if (answer[i] == '1')
-			mask |= UINT64_C(1) << i;
+			mask |= UINT64_C(1) << (i - 1);
 	return mask;
+}
+
+enum shape rule_name_shape(const struct rule_name *n, uint64_t hidden)
+{
+	return n->shared && (hidden & RULESET_NEW_SHAPE) ? SHAPE_NEW : n->shape;
 }

@@ -17,7 +17,12 @@
 #include "config/spec.h"
 #include "rewrite/lens.h"
 
-enum { RULESET_MAX_MIGRATIONS = 64, RULESET_MAX_NAMES = 64 };
+enum { RULESET_MAX_MIGRATIONS = 64, RULESET_MAX_NAMES = 63 };
+
+/* The bit of a `hidden` mask that stands for no name: the session says that it
+ * speaks the new shape (the setting pgtandem.shape), where a name is that of
+ * both shapes. */
+#define RULESET_NEW_SHAPE (UINT64_C(1) << 63)
 
 enum shape { SHAPE_OLD, SHAPE_NEW, SHAPE_COUNT };
 
@@ -37,6 +42,7 @@ struct rule_name {
 	const char *schema;
 	const char *name; /* as stored: folded or exact */
 	enum shape shape;
+	bool shared;	    /* both shapes have it: the session says which */
 	unsigned migration; /* index into migrations */
 	unsigned lens;	    /* index into that migration's lenses */
 
@@ -88,18 +94,22 @@ bool ruleset_mentions(const struct ruleset *r, const char *sql, size_t len);
 
 /*
  * May this text change what names mean in the session (search_path, role,
- * temporary relations, DISCARD, RESET, rolled back SET)?  As cheap and as
- * wide as the pre-filter.
+ * pgtandem.shape, temporary relations, DISCARD, RESET, rolled back SET)?  As
+ * cheap and as wide as the pre-filter.
  */
 bool sql_may_change_names(const char *sql, size_t len);
 
 /*
- * A query that asks a session which of the ruleset's bare names mean
- * something else there (another schema comes first in search_path, a
- * temporary table shadows): one row, one text column, n_names characters 0
- * (ours) or 1 (hidden).  NULL when there are no names.
+ * A query that asks a session which shape it speaks and which of the ruleset's
+ * bare names mean something else there (another schema comes first in
+ * search_path, a temporary table shadows): one row, one text column, a
+ * character 0 (old) or 1 (new), then n_names characters 0 (ours) or 1
+ * (hidden).  NULL when there are no names.
  */
 const char *ruleset_probe_sql(const struct ruleset *r, struct arena *a);
 uint64_t ruleset_probe_mask(const char *answer, size_t len);
+
+/* The shape that a name has for a session with this mask. */
+enum shape rule_name_shape(const struct rule_name *n, uint64_t hidden);
 
 #endif

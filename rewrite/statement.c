@@ -23,6 +23,11 @@ const struct lens *statement_lens(const struct statement *st, unsigned name)
 	return statement_name(st, name)->through;
 }
 
+enum shape statement_shape(const struct statement *st, unsigned name)
+{
+	return rule_name_shape(statement_name(st, name), st->req->hidden);
+}
+
 enum action statement_action(const struct statement *st, unsigned name,
 			     enum use use)
 {
@@ -30,7 +35,7 @@ enum action statement_action(const struct statement *st, unsigned name,
 		return ACT_REFUSE;
 	return policy_action(statement_lens(st, name)->kind,
 			     statement_migration(st, name)->phase,
-			     statement_name(st, name)->shape, use);
+			     statement_shape(st, name), use);
 }
 
 void statement_note(struct statement *st, unsigned name, bool writes)
@@ -44,7 +49,7 @@ void statement_note(struct statement *st, unsigned name, bool writes)
 			st->plan->epoch_sum +=
 			    st->req->rules->migrations[i].epoch;
 	st->plan->migrations |= bits;
-	if (n->shape == SHAPE_OLD)
+	if (statement_shape(st, name) == SHAPE_OLD)
 		st->plan->old_shape |= own;
 	if (writes)
 		st->plan->writes |= bits;
@@ -106,7 +111,7 @@ bool statement_refuse_use(struct statement *st, unsigned name, enum use use)
 		return statement_refuse(
 		    st, name, use_what(use), statement_name(st, name)->broken,
 		    "Name the relation that came after it.");
-	if (statement_name(st, name)->shape == SHAPE_NEW &&
+	if (statement_shape(st, name) == SHAPE_NEW &&
 	    m->phase < PHASE_WRITE_NEW)
 		return statement_refuse(
 		    st, name, use_what(use),
@@ -143,7 +148,7 @@ bool statement_decide(struct statement *st, unsigned name, enum use use,
 	*ret = statement_action(st, name, use);
 	if (*ret == ACT_REFUSE)
 		return statement_refuse_use(st, name, use);
-	if (statement_name(st, name)->shape == SHAPE_OLD &&
+	if (statement_shape(st, name) == SHAPE_OLD &&
 	    (is_legacy(m) || is_legacy(own)))
 		return refuse_old_use(st, name, use);
 	return true;

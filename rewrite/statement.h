@@ -50,6 +50,9 @@ const struct rule_migration *statement_migration(const struct statement *st,
 						 unsigned name);
 const struct lens *statement_lens(const struct statement *st, unsigned name);
 
+/* Which of both the session means by it. */
+enum shape statement_shape(const struct statement *st, unsigned name);
+
 /* What the phase makes of this use of it. */
 enum action statement_action(const struct statement *st, unsigned name,
 			     enum use use);

@@ -45,7 +45,7 @@ static const char *other_relation(const struct statement *st,
 	const struct lens *l = statement_lens(st, r->name);
 
 	return arena_fmt(st->a, "%s%s", r->var->inh ? "" : "ONLY ",
-			 statement_name(st, r->name)->shape == SHAPE_OLD
+			 statement_shape(st, r->name) == SHAPE_OLD
 			     ? l->new_ref
 			     : l->old_ref);
 }

@@ -93,7 +93,7 @@ bool write_sync_by_trigger(const struct statement *st, const struct ref *target)
 {
 	return IsA(st->node, UpdateStmt) &&
 	       sets_key(statement_lens(st, target->name),
-			statement_name(st, target->name)->shape,
+			statement_shape(st, target->name),
 			(const UpdateStmt *)st->node);
 }
 
@@ -172,7 +172,7 @@ static bool is_same_column(const ResTarget *set, const char *relation)
 bool write_check_upsert(struct statement *st, const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
-	enum shape shape = statement_name(st, target->name)->shape;
+	enum shape shape = statement_shape(st, target->name);
 	const InsertStmt *insert = (const InsertStmt *)st->node;
 	const OnConflictClause *clause =
 	    IsA(insert, InsertStmt) ? insert->onConflictClause : NULL;
@@ -199,7 +199,7 @@ bool write_check_upsert(struct statement *st, const struct ref *target)
 bool write_sync(struct statement *st, const struct ref *target)
 {
 	const struct rule_migration *m = statement_migration(st, target->name);
-	enum shape shape = statement_name(st, target->name)->shape;
+	enum shape shape = statement_shape(st, target->name);
 
 	if (!write_check_upsert(st, target))
 		return false;

@@ -7,8 +7,8 @@
  *
  *	-- schema: FILE			relative to this file (model.h)
  *	-- phase: read_new dual_write	what follows holds in each of these
- *	-- session: hides NAME | reads_old | prelock | backslashes | wide |
- *		typed | typed_other	until the next phase
+ *	-- session: hides NAME | reads_old | prelock | new_shape | backslashes |
+ *wide | typed | typed_other	until the next phase
  *	-- note: anything
  *	-- case: a sentence
  *	the client's text
@@ -58,7 +58,7 @@ struct run {
 	struct arena arena; /* of the file */
 	const struct model *model;
 	const char *phases;
-	bool reads_old, prelock;
+	bool reads_old, prelock, new_shape;
 	unsigned flags;
 	const char *hides; /* names, or "" */
 	unsigned count, failed;
@@ -297,7 +297,7 @@ static void print_sent(const struct run *r, const struct test_case *t)
 		      t->phase, "sql", t->sql, "sent",
 		      plan->kind == PLAN_EDIT ? plan->text : t->sql, "cut", cut,
 		      "old_shape", plan->old_shape != 0, "differs", t->differs);
-	if (plan->kind != PLAN_REFUSE && *r->hides == '\0') {
+	if (plan->kind != PLAN_REFUSE && *r->hides == '\0' && !r->new_shape) {
 		json_dumpf(line, stdout, JSON_COMPACT);
 		putchar('\n');
 	}
@@ -335,7 +335,7 @@ static const char *trimmed(const char *from, const char *to, struct arena *a)
 
 static uint64_t hidden_mask(const struct run *r, const struct ruleset *rules)
 {
-	uint64_t mask = 0;
+	uint64_t mask = r->new_shape ? RULESET_NEW_SHAPE : 0;
 
 	for (size_t i = 0; i < rules->n_names; i++)
 		if (strstr(r->hides, rules->names[i].name) != NULL)
@@ -459,6 +459,8 @@ static void read_session(struct run *r, const char *rest)
 		r->reads_old = true;
 	else if (strcmp(rest, "prelock") == 0)
 		r->prelock = true;
+	else if (strcmp(rest, "new_shape") == 0)
+		r->new_shape = true;
 	else if (!read_flag(r, rest))
 		errx(1, "%s: session: %s", r->path, rest);
 }
@@ -481,7 +483,7 @@ static void read_line(struct run *r, const char *line)
 	}
 	if ((rest = directive(line, "phase", a)) != NULL) {
 		r->phases = rest;
-		r->reads_old = r->prelock = false;
+		r->reads_old = r->prelock = r->new_shape = false;
 		r->flags = 0;
 		r->hides = "";
 	}

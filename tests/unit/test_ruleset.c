@@ -150,6 +150,8 @@ static const struct {
 	{"SET ROLE bob", true},
 	{"SET SESSION AUTHORIZATION bob", true},
 	{"RESET ALL", true},
+	{"SET pgtandem.shape = new", true},
+	{"SET \"pgtandem\".\"shape\" TO 'new'", true},
 	{"DISCARD ALL", true},
 	{"CREATE TEMP TABLE inovices (a int)", true},
 	{"CREATE TABLE inovices (a int)", true},
@@ -198,7 +200,8 @@ static void a_probe_asks_for_every_name(void **state)
 				    "'inovices'::pg_catalog.name), (1, "));
 	assert_non_null(strstr(sql, "(4, 'public'::pg_catalog.name, "
 				    "'odd \"one\"'::pg_catalog.name)"));
-	assert_int_equal(ruleset_probe_mask("0110", 4), 6);
+	assert_int_equal(ruleset_probe_mask("00110", 5), 6);
+	assert_true(ruleset_probe_mask("10110", 5) == (RULESET_NEW_SHAPE | 6));
 	assert_int_equal(ruleset_probe_mask("", 0), 0);
 	arena_free(&a);
 }
