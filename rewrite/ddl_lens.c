@@ -412,10 +412,12 @@ void ddl_create_objects(struct ddl_build *b)
 	add_sync(b, WALK_TO_NEW, b->l->to_new_ref);
 	add_sync(b, WALK_TO_OLD, b->l->to_old_ref);
 	add_lock_old(b);
+	ddl_create_matches(b);
 }
 
 void ddl_drop_views(struct ddl_build *b)
 {
+	ddl_drop_matches(b);
 	ddl_add(b, DDL_NO_LOCK,
 		arena_fmt(b->a, "DROP VIEW IF EXISTS %s, %s", b->l->lens_ref,
 			  b->l->shape_ref),

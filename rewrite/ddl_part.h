@@ -43,6 +43,9 @@ bool ddl_is_to_itself(const struct lens *l, const struct constraint *k);
 
 /* ddl_lens.c: what is pgtandem's own. */
 void ddl_create_objects(struct ddl_build *b);
+/* ddl_match.c: the functions of rewrite/match.h. */
+void ddl_create_matches(struct ddl_build *b);
+void ddl_drop_matches(struct ddl_build *b);
 void ddl_drop_views(struct ddl_build *b);
 void ddl_drop_earlier_views(struct ddl_build *b);
 void ddl_drop_functions(struct ddl_build *b);

@@ -17,6 +17,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "rewrite/match.h"
 #include "rewrite/template.h"
 
 enum { NOWHERE = -1 };
@@ -563,6 +564,22 @@ static bool check_input(const struct compile *c)
 	return true;
 }
 
+/* Which new columns can be looked up by the old one's value. */
+static void find_matches(const struct compile *c)
+{
+	for (unsigned i = 0; i < c->new->n_columns; i++) {
+		struct lens_new *n = &c->news[i];
+		const struct lens_old *o;
+
+		if (n->carried || n->extra || !n->bijective ||
+		    c->in->kind != LENS_TABLE)
+			continue;
+		o = &c->olds[n->forward.column[0]];
+		if (!o->carried && o->bijective)
+			n->match = match_type_of(o->column, n->column, c->a);
+	}
+}
+
 static bool compile_columns(struct compile *c)
 {
 	c->olds = arena_alloc(c->a, c->old->n_columns * sizeof(*c->olds));
@@ -581,6 +598,7 @@ static bool compile_columns(struct compile *c)
 	for (unsigned i = 0; i < c->new->n_columns; i++)
 		if (!check_extra(c, i))
 			return false;
+	find_matches(c);
 	return true;
 }
 

@@ -22,6 +22,9 @@
  *   L_lock_old function (key...) returns boolean: locks the old row, true.
  *   L_lens2    the same over the new relation of a migration that carries on
  *              what this one made; L_lens3, ... (rewrite/chain.h)
+ *   L_match_N, L_match_any_N, L_forward_N, L_forward_all_N, L_other_N
+ *              functions to look new column N up by an old value
+ *              (rewrite/match.h).
  *   L_moved    trigger functions that sync both keys when an UPDATE changes
  *              the key (PostgreSQL before 18 does not RETURN the old one).
  */
@@ -36,6 +39,8 @@
 #include "config/spec.h"
 #include "rewrite/catalog.h"
 
+struct match_type;
+
 /*
  * A mapping expression, cut where it names a column: text[0] col[0] text[1]
  * ... col[n-1] text[n].  Columns are indexes into the source side's columns.
@@ -45,6 +50,7 @@ struct template {
 	size_t n;
 	const char *const *text;	/* n + 1 pieces */
 	const unsigned *column;		/* n */
+	bool strict;			/* surely NULL if a column is */
 };
 /* clang-format on */
 
@@ -65,6 +71,7 @@ struct lens_new {
 	unsigned old_index;	 /* carried: which */
 	struct template forward; /* over the old columns; cast to the type */
 	bool bijective;
+	const struct match_type *match; /* how it is looked up, or NULL */
 };
 
 struct lens_key {

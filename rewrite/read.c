@@ -21,6 +21,16 @@ static void put_column(struct sqltext *t, const struct lens *l, unsigned old)
 		sqltext_item(t, ", ", "%s AS %s", value, name);
 }
 
+/* By the name that it has in L_lens. */
+static void put_new_column(struct sqltext *t, const struct lens *l,
+			   unsigned new)
+{
+	const char *name = l->news[new].column->name;
+
+	sqltext_item(t, ", ", "%s AS %s", quote_name(name, t->a),
+		     quote_name(arena_fmt(t->a, "new.%s", name), t->a));
+}
+
 static const char *lock_old(const struct lens *l, struct arena *a)
 {
 	struct sqltext keys;
@@ -33,8 +43,9 @@ static const char *lock_old(const struct lens *l, struct arena *a)
 	return arena_fmt(a, " WHERE %s(%s)", l->lock_old_ref, keys.s);
 }
 
-const char *read_derived(const struct statement *st, unsigned name, bool only,
-			 const char *sample, bool lock)
+const char *read_derived(const struct statement *st, unsigned name,
+			 const bool *shown, bool only, const char *sample,
+			 bool lock)
 {
 	const struct lens *l = statement_lens(st, name);
 	struct sqltext columns;
@@ -42,6 +53,9 @@ const char *read_derived(const struct statement *st, unsigned name, bool only,
 	sqltext_begin(&columns, st->a);
 	for (unsigned i = 0; i < l->n_old; i++)
 		put_column(&columns, l, i);
+	for (unsigned i = 0; shown != NULL && i < l->n_new; i++)
+		if (shown[i])
+			put_new_column(&columns, l, i);
 	return arena_fmt(st->a, "(SELECT %s FROM %s%s%s%s)", columns.s,
 			 only ? "ONLY " : "", l->new_ref, sample,
 			 lock ? lock_old(l, st->a) : "");
@@ -74,8 +88,8 @@ bool read_through(struct statement *st, const struct ref *ref)
 	struct span span = span_of_relation(st, ref->var);
 	bool lock = ref->use == USE_LOCK && m->prelock;
 	const char *sample = take_sample(st, ref->sample);
-	const char *text =
-	    read_derived(st, ref->name, !ref->var->inh, sample, lock);
+	const char *text = read_derived(st, ref->name, ref->shown,
+					!ref->var->inh, sample, lock);
 
 	if (ref->var->alias == NULL)
 		text = arena_fmt(st->a, "%s AS %s", text,

@@ -223,7 +223,10 @@ bool statement_plan_query(struct statement *st)
 			       WALK_MAX_REFS, WALK_MAX_COLUMNS);
 		return false;
 	}
-	return refs_decide(st) && columns_check(st) && refs_edit(st);
+	if (!refs_decide(st) || !columns_check(st))
+		return false;
+	lookup_add(st);
+	return refs_edit(st);
 }
 
 static bool plan_statement(struct text *t, const RawStmt *raw, size_t number)

@@ -95,9 +95,12 @@ void statement_insert_after(struct statement *st, size_t token,
 const char *statement_text(const struct statement *st, struct span span);
 
 /* read.c: a relation in FROM becomes a derived table over the new model. */
-const char *read_derived(const struct statement *st, unsigned name, bool only,
-			 const char *sample, bool lock_old);
+const char *read_derived(const struct statement *st, unsigned name,
+			 const bool *shown, bool only, const char *sample,
+			 bool lock_old);
 bool read_through(struct statement *st, const struct ref *ref);
+/* lookup.c: conditions on the new columns, beside those on converted ones. */
+void lookup_add(struct statement *st);
 /* group.c: GROUP BY the key alone, over such derived tables. */
 void read_groups(struct statement *st);
 
@@ -156,6 +159,8 @@ struct check_place {
 bool write_set(struct statement *st, const struct ref *target,
 	       const List *targets, struct span list,
 	       const struct check_place *check);
+/* The name by which `name.*` gives a FROM item's columns, or NULL. */
+const char *from_name(const Node *item);
 bool lens_is_converted(const struct lens *l); /* any column is */
 /* The index of an old column, or -1. */
 int lens_find_old(const struct lens *l, const char *name);

@@ -365,6 +365,67 @@ static const char *trim(const char *s, struct arena *a)
 	return arena_dup(a, s, len);
 }
 
+/* Built-in functions of one value and constants that are strict. */
+static const char *const strict_functions[] = {
+    "abs",	 "btrim",	   "ceil",	 "date",      "floor",
+    "left",	 "lower",	   "lpad",	 "ltrim",     "md5",
+    "reverse",	 "regexp_replace", "replace",	 "right",     "round",
+    "rpad",	 "rtrim",	   "split_part", "substr",    "substring",
+    "timezone",	 "to_char",	   "to_date",	 "to_number", "to_timestamp",
+    "translate", "trunc",	   "upper",
+};
+
+static bool is_strict_function(const FuncCall *call)
+{
+	const char *name = strVal(llast(call->funcname));
+
+	if (list_length(call->funcname) > 1 &&
+	    strcmp(strVal(linitial(call->funcname)), "pg_catalog") != 0)
+		return false;
+	for (size_t i = 0;
+	     i < sizeof(strict_functions) / sizeof(*strict_functions); i++)
+		if (strcmp(strict_functions[i], name) == 0)
+			return true;
+	return false;
+}
+
+static bool is_strict(const Node *node, unsigned depth);
+
+/* "||" of strings is strict, of an array and an element it is not. */
+static bool is_strict_operator(const A_Expr *e, unsigned depth)
+{
+	bool left = is_strict(e->lexpr, depth);
+	bool right = is_strict(e->rexpr, depth);
+
+	if (e->kind != AEXPR_OP)
+		return false;
+	if (strcmp(strVal(llast(e->name)), "||") != 0)
+		return left || right;
+	return (left && (right || IsA(e->rexpr, A_Const))) ||
+	       (right && IsA(e->lexpr, A_Const));
+}
+
+/* Is it surely NULL when its columns are?  What is made of constants alone is
+ * not. */
+static bool is_strict(const Node *node, unsigned depth)
+{
+	ListCell *cell;
+
+	if (node == NULL || depth > 50)
+		return false;
+	if (IsA(node, ColumnRef))
+		return true;
+	if (IsA(node, TypeCast))
+		return is_strict(((const TypeCast *)node)->arg, depth + 1);
+	if (IsA(node, A_Expr))
+		return is_strict_operator((const A_Expr *)node, depth + 1);
+	if (IsA(node, FuncCall) && is_strict_function((const FuncCall *)node))
+		foreach (cell, ((const FuncCall *)node)->args)
+			if (is_strict(lfirst(cell), depth + 1))
+				return true;
+	return false;
+}
+
 bool template_parse(const char *expression, const struct column *columns,
 		    size_t n_columns, const struct known_names *known,
 		    struct arena *a, struct template *ret, struct problem *p)
@@ -402,11 +463,12 @@ bool template_parse(const char *expression, const struct column *columns,
 	if (w.cuts == NULL)
 		abort();
 	ok = !visit(node, &w);
-	parse_end(&parse);
 	if (ok) {
 		qualify(&w, a);
 		cut_text(&w, a, ret);
+		ret->strict = is_strict(node, 0);
 	}
+	parse_end(&parse);
 	free(w.cuts);
 	return ok;
 }
@@ -418,7 +480,8 @@ void template_of_column(unsigned column, struct arena *a, struct template *ret)
 
 	text[0] = text[1] = "";
 	columns[0] = column;
-	*ret = (struct template){.n = 1, .text = text, .column = columns};
+	*ret = (struct template){
+	    .n = 1, .text = text, .column = columns, .strict = true};
 }
 
 const char *template_join(const struct template *t,

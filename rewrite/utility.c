@@ -160,7 +160,7 @@ static bool copy_through(struct statement *st, const CopyStmt *copy,
 {
 	struct span span = span_of_relation(st, copy->relation);
 	const char *derived = arena_fmt(
-	    st->a, "%s AS %s", read_derived(st, name, false, "", false),
+	    st->a, "%s AS %s", read_derived(st, name, NULL, false, "", false),
 	    quote_name(copy->relation->relname, st->a));
 
 	if (token_is(st->tokens, span.first - 1, "binary"))

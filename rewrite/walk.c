@@ -448,6 +448,14 @@ static void add_whole_row_items(struct walk *w, const struct level *level,
 	}
 }
 
+static void add_scope(struct walk *w, const Node *statement,
+		      const struct level *level)
+{
+	if (level->refs != NULL)
+		w->found->scopes[w->found->n_scopes++] = (struct scope_found){
+		    .statement = statement, .level = level};
+}
+
 static void visit_select(struct walk *w, const struct item *item)
 {
 	const SelectStmt *s = (const SelectStmt *)item->node;
@@ -459,6 +467,7 @@ static void visit_select(struct walk *w, const struct item *item)
 	inner.scope = push_with(w, item, s->withClause);
 	add_from(w, &inner, level, s->fromClause);
 	inner.level = level;
+	add_scope(w, item->node, level);
 	add_whole_row_items(w, level, s->targetList);
 	if (s->groupClause != NIL && level->refs != NULL)
 		w->found->groups[w->found->n_groups++] =
@@ -512,6 +521,7 @@ static void visit_update(struct walk *w, const struct item *item)
 	inner.scope = push_with(w, item, s->withClause);
 	add_target(w, item, level, s->relation, USE_WRITE);
 	add_from(w, &inner, level, s->fromClause);
+	add_scope(w, item->node, level);
 	inner.level = level;
 	w->current = inner;
 	push_list(w, s->targetList);
@@ -529,6 +539,7 @@ static void visit_delete(struct walk *w, const struct item *item)
 	inner.scope = push_with(w, item, s->withClause);
 	add_target(w, item, level, s->relation, USE_WRITE);
 	add_from(w, &inner, level, s->usingClause);
+	add_scope(w, item->node, level);
 	inner.level = level;
 	w->current = inner;
 	push_list(w, s->usingClause);

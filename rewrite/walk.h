@@ -38,7 +38,9 @@ struct ref {
 	unsigned number;	    /* of such a write, from 1; or 0 */
 	const RangeVar *var;
 	const RangeTableSample *sample; /* TABLESAMPLE around it, or NULL */
-	struct ref *next;		/* of the same level */
+	const bool *shown; /* per new column: the derived table shows it as
+			    * "new.<name>", or NULL: none */
+	struct ref *next;  /* of the same level */
 };
 
 enum column_kind {
@@ -61,6 +63,13 @@ struct grouping {
 	const struct level *level;
 };
 
+/* A SELECT, UPDATE or DELETE with relations under migration in its FROM, or
+ * as its target. */
+struct scope_found {
+	const Node *statement;
+	const struct level *level;
+};
+
 struct found {
 	size_t n_refs;
 	struct ref *refs[WALK_MAX_REFS];
@@ -68,6 +77,8 @@ struct found {
 	struct column_use *columns;
 	size_t n_groups;
 	struct grouping groups[WALK_MAX_REFS];
+	size_t n_scopes;
+	struct scope_found scopes[WALK_MAX_REFS];
 	unsigned n_with_writes;
 	/* A write in WITH that is read from, and has no RETURNING; or NULL */
 	const CommonTableExpr *read_in_vain;

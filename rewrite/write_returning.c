@@ -67,7 +67,7 @@ static const char *target_columns(const struct returning *r, bool carries)
 }
 
 /* The name by which `name.*` gives a FROM item's columns, or NULL. */
-static const char *from_name(const Node *item)
+const char *from_name(const Node *item)
 {
 	const Alias *alias = NULL;
 

@@ -26,7 +26,7 @@
 #include "rewrite/catalog.h"
 #include "rewrite/ruleset.h"
 
-enum { MODEL_MOST = 8 }; /* of each kind of thing in one file */
+enum { MODEL_MOST = 16 }; /* of each kind of thing in one file */
 
 struct define {
 	const char *name; /* "{NAME}" */
