@@ -11,6 +11,19 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import harness  # noqa: E402
 
 
+# The longest first, so that two processes end at about the same time.
+LONG = ('test_tpcb', 'test_quickstart', 'test_apps', 'test_sessions')
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        'markers', 'alone: measures time; runs when nothing else does')
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not item.module.__name__.startswith(LONG))
+
+
 @pytest.fixture(scope='session')
 def postgres():
     """One PostgreSQL for the whole run; tests make databases of their own."""

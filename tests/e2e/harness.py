@@ -2,6 +2,7 @@
 pgtandem before it, its console, and a client that speaks raw messages."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import pwd
@@ -22,10 +23,18 @@ PLAIN = ROOT / 'build' / 'pgtandem'
 SANITIZED = ROOT / 'build-asan' / 'pgtandem'
 
 
+# Below the ports that the kernel gives to connections, and none twice: runs
+# beside this one start elsewhere.
+_ports = itertools.cycle(range(10000, 32000))
+for _ in range(os.getpid() * 101 % 22000):
+    next(_ports)
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    for port in _ports:
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(('127.0.0.1', port))
+            return port
 
 
 def unprivileged():

@@ -14,6 +14,8 @@ import pytest
 import harness
 import shop
 
+pytestmark = pytest.mark.alone
+
 STALL_S = 0.1
 # What the sanitizers cost must not count as a stall.
 BINARY = harness.PLAIN
