@@ -22,6 +22,7 @@
 
 struct buf;
 struct planned;
+struct prepared;
 struct problem;
 struct statement;
 struct statements;
@@ -60,6 +61,7 @@ struct reply {
 	struct planned *planned; /* owned reference, or NULL */
 	struct problem *refusal; /* owned: instead of the server's error */
 	struct buf *messages;	 /* owned: REPLY_EXECUTE, to send it again */
+	struct prepared *prepared;   /* owned reference, or NULL */
 	struct statement *statement; /* owned reference, or NULL */
 	struct statement *before;    /* owned: what `statement` replaced */
 };

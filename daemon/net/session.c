@@ -36,6 +36,7 @@
 #include "daemon/log.h"
 #include "daemon/net/dial.h"
 #include "daemon/net/listener.h"
+#include "daemon/net/session_prepared.h"
 #include "rewrite/cache.h"
 
 enum { CLOSING_MS = 5000 }; /* to take what is queued, then cut off */
@@ -157,7 +158,7 @@ static void portals_free(struct session *s)
 		next = p->next;
 		if (p->planned != NULL)
 			planned_unref(p->planned);
-		statement_unref(p->deallocates);
+		prepared_unref(p->prepared);
 		again_free_messages(p->bind);
 		free(p->name);
 		free(p);

@@ -13,6 +13,7 @@
  *   session_server.c	messages from the server
  *   session_again.c	statements that are sent again, unseen
  *   session_plan.c	what becomes of a text: plans, probes, holds
+ *   session_prepared.c	PREPARE, EXECUTE and DEALLOCATE in SQL
  */
 #ifndef DAEMON_NET_SESSION_H
 #define DAEMON_NET_SESSION_H
@@ -57,11 +58,12 @@ enum session_state {
 /* Why the client's next message is not looked at yet (SESSION_READY). */
 enum session_wait {
 	WAIT_NOTHING,
-	WAIT_PROBE,   /* for the answer to an injected question */
-	WAIT_HOLD,    /* for DDL on a migration to end */
-	WAIT_PAUSE,   /* for the console's RESUME */
-	WAIT_REPLIES, /* too many answers are owed */
-	WAIT_AGAIN,   /* for its statement to be sent again */
+	WAIT_PROBE,    /* for the answer to an injected question */
+	WAIT_HOLD,     /* for DDL on a migration to end */
+	WAIT_PAUSE,    /* for the console's RESUME */
+	WAIT_REPLIES,  /* too many answers are owed */
+	WAIT_AGAIN,    /* for its statement to be sent again */
+	WAIT_PREPARED, /* for the answer to a PREPARE */
 };
 
 /* The rest of a message that is longer than what was read of it. */
@@ -92,10 +94,10 @@ struct login {
 };
 
 struct portal {
-	char *name;		       /* owned */
-	struct planned *planned;       /* owned reference, or NULL */
-	struct statement *deallocates; /* owned reference, or NULL */
-	struct buf *bind;	       /* owned: the Bind as sent, or NULL */
+	char *name;		   /* owned */
+	struct planned *planned;   /* owned reference, or NULL */
+	struct prepared *prepared; /* owned reference, or NULL */
+	struct buf *bind;	   /* owned: the Bind as sent, or NULL */
 	struct portal *next;
 };
 
@@ -124,12 +126,17 @@ struct session {
 	bool terminated; /* the client said Terminate */
 	bool told_fatal; /* the client has had a last word */
 	bool draining;
-	bool sql_prepared; /* SQL's PREPARE of a relation under migration */
 	struct stream from_client, from_server;
 	struct replies replies;
 	struct statements statements;
 	struct portal *portals; /* owned: only those to know of */
 	unsigned executed;	/* Executes since the last Sync */
+
+	/* session_prepared.c */
+	unsigned prepares_owed; /* replies that a PREPARE hangs on */
+	bool again_syncs;	/* the one that is being prepared again */
+	bool unknown_prepared;	/* there are some whose text is not known, */
+	uint64_t unknown_hash;	/* free of the names of this probe */
 
 	struct pin *pin;		    /* owned while a transaction runs */
 	const struct snapshot_database *db; /* of pin; NULL: no migration */
@@ -247,6 +254,8 @@ enum verdict plan_admit(struct session *s, const struct plan *plan,
 void plan_note_names(struct session *s, const char *sql, size_t len);
 void plan_names_changed(struct session *s);
 uint64_t plan_names_hash(const struct session *s);
+/* A migration whose statements are rewritten, or NULL. */
+const struct rule_migration *plan_has_moved(const struct session *s);
 void plan_count_use(struct session *s, const struct plan *plan, bool refused);
 void plan_count_time(struct session *s, const struct plan *plan,
 		     uint64_t sent_ns);

@@ -87,6 +87,7 @@ bool again_begin(struct session *s, struct reply *head,
 {
 	if (!plan_writes_alone(head->planned) || head->refusal != NULL ||
 	    head->shown || head->tries >= TRIES_MAX || s->tx != 'I' ||
+	    (head->kind == REPLY_QUERY && head->prepared != NULL) ||
 	    s->wait != WAIT_NOTHING || !head_is_alone(s, head) ||
 	    !error_may_be_ours(e, head->planned))
 		return false;

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/net/session_prepared.h"
 #include "rewrite/cache.h"
 
 enum {
@@ -192,59 +193,6 @@ void client_note_refused(struct session *s, struct reply *r,
 		free(refusal);
 }
 
-static bool skip_word(const char **at, const char *end, const char *word)
-{
-	size_t n = strlen(word);
-
-	while (*at < end && isspace((unsigned char)**at))
-		(*at)++;
-	if ((size_t)(end - *at) < n || strncasecmp(*at, word, n) != 0)
-		return false;
-	if (*at + n < end &&
-	    (isalnum((unsigned char)(*at)[n]) || (*at)[n] == '_'))
-		return false;
-	*at += n;
-	return true;
-}
-
-/* An identifier as the parser folds it; 0 if there is none. */
-static size_t read_name(const char *at, const char *end, char *ret, size_t size)
-{
-	bool quoted;
-	size_t n = 0;
-
-	while (at < end && isspace((unsigned char)*at))
-		at++;
-	quoted = at < end && *at == '"';
-	for (at += quoted; at < end && n + 1 < size; at++) {
-		if (quoted && *at == '"' && (at + 1 == end || at[1] != '"'))
-			break;
-		if (quoted && *at == '"')
-			at++;
-		if (!quoted && !isalnum((unsigned char)*at) && *at != '_' &&
-		    *at != '$' && !(*at & 0x80))
-			break;
-		ret[n++] = quoted ? *at : (char)tolower((unsigned char)*at);
-	}
-	ret[n] = '\0';
-	return n;
-}
-
-/* The prepared statement that a text deallocates, borrowed; or NULL. */
-struct statement *client_deallocated(const struct session *s, const char *sql,
-				     size_t len)
-{
-	const char *at = sql, *end = sql + len;
-	char name[256];
-	size_t n;
-
-	if (s->statements.n == 0 || !skip_word(&at, end, "deallocate"))
-		return NULL;
-	skip_word(&at, end, "prepare");
-	n = read_name(at, end, name, sizeof(name));
-	return n == 0 ? NULL : statements_find(&s->statements, name, n);
-}
-
 /* What becomes of the replies to the (first) statement of a plan. */
 const struct plan_stmt *client_plan_first(const struct planned *planned)
 {
@@ -302,16 +250,6 @@ enum verdict client_text_verdict(struct session *s, struct mstr sql,
 	return admit == VERDICT_PASS ? v : admit;
 }
 
-static struct reply *query_expect(struct session *s, struct mstr sql)
-{
-	struct reply *r = replies_push(&s->replies, REPLY_QUERY, FATE_FORWARD);
-	struct statement *gone = client_deallocated(s, sql.s, sql.len);
-
-	if (r != NULL && gone != NULL)
-		r->statement = statement_ref(gone);
-	return r;
-}
-
 static void query_poison(struct session *s, struct reply *r,
 			 struct problem *refusal)
 {
@@ -322,12 +260,30 @@ static void query_poison(struct session *s, struct reply *r,
 	client_note_refused(s, r, refusal);
 }
 
-static enum handled query_with_rules(struct session *s, const struct frame *f,
-				     uint8_t *at, struct mstr sql)
+/* A text's verdict, and what it does with prepared statements. */
+static enum verdict query_verdict(struct session *s, struct mstr sql,
+				  struct outcome *o, struct prepared **ret)
+{
+	enum verdict v, look;
+
+	*o = (struct outcome){0};
+	*ret = NULL;
+	v = s->db == NULL ? VERDICT_PASS : client_text_verdict(s, sql, 0, o);
+	if (v == VERDICT_WAIT || v == VERDICT_REFUSE)
+		return v;
+	look = prepared_look(s, sql.s, sql.len, ret, &o->refusal);
+	if (look == VERDICT_WAIT && o->planned != NULL)
+		planned_unref(o->planned);
+	return look == VERDICT_PASS ? v : look;
+}
+
+static enum handled query_known(struct session *s, const struct frame *f,
+				uint8_t *at, struct mstr sql)
 {
 	struct gather *g = &s->worker->to_server;
 	struct outcome o;
-	enum verdict v = client_text_verdict(s, sql, 0, &o);
+	struct prepared *prepared;
+	enum verdict v = query_verdict(s, sql, &o, &prepared);
 	struct reply *r;
 
 	if (v == VERDICT_WAIT)
@@ -335,9 +291,11 @@ static enum handled query_with_rules(struct session *s, const struct frame *f,
 	v = client_refusal_unless_moot(s, sql, v, &o);
 	plan_note_names(s, sql.s, sql.len);
 	client_note_statement(s);
-	r = query_expect(s, sql);
+	r = replies_push(&s->replies, REPLY_QUERY, FATE_FORWARD);
 	if (o.planned != NULL)
 		plan_count_use(s, o.planned->plan, v == VERDICT_REFUSE);
+	if (prepared_runs(prepared) != NULL)
+		plan_count_use(s, prepared_runs(prepared)->plan, false);
 	if (v == VERDICT_REFUSE) {
 		query_poison(s, r, o.refusal);
 	} else if (v == VERDICT_EDIT && o.planned != NULL) {
@@ -348,6 +306,7 @@ static enum handled query_with_rules(struct session *s, const struct frame *f,
 		gather_ref(g, at, f->size);
 	}
 	client_reply_plan(r, o.planned);
+	prepared_expect(s, r, prepared);
 	return HANDLED;
 }
 
@@ -365,14 +324,11 @@ static enum handled client_query(struct session *s, const struct frame *f,
 		}
 		if (!whole)
 			return HANDLED_MORE;
-		if (msg_query_decode(f, &m))
-			return query_with_rules(s, f, at, m.sql);
 	}
+	if (!client_is_unheard(s) && whole && msg_query_decode(f, &m))
+		return query_known(s, f, at, m.sql);
 	client_note_statement(s);
-	if (whole && msg_query_decode(f, &m))
-		query_expect(s, m.sql);
-	else
-		replies_push(&s->replies, REPLY_QUERY, FATE_FORWARD);
+	replies_push(&s->replies, REPLY_QUERY, FATE_FORWARD);
 	return client_forward(s, f, at, have);
 }
 
@@ -417,6 +373,11 @@ static const client_fn handlers[128] = {
     ['f'] = client_copy_end,
 };
 
+/* Those that an owed PREPARE may change: they wait for it. */
+static const bool depends_on_prepared[128] = {
+    ['B'] = true, ['C'] = true, ['D'] = true, ['P'] = true, ['Q'] = true,
+};
+
 static enum handled client_message(struct session *s, const struct frame *f,
 				   uint8_t *at, size_t have)
 {
@@ -432,6 +393,11 @@ static enum handled client_message(struct session *s, const struct frame *f,
 		return HANDLED_WAIT;
 	}
 	session_pin(s);
+	if (s->prepares_owed > 0 && type < 128 && depends_on_prepared[type] &&
+	    !client_is_unheard(s)) {
+		prepared_wait(s);
+		return HANDLED_WAIT;
+	}
 	return fn == NULL ? client_forward(s, f, at, have) : fn(s, f, at, have);
 }
 

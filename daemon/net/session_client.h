@@ -51,11 +51,13 @@ void client_note_statement(struct session *s);
 void client_reply_plan(struct reply *r, struct planned *planned);
 /* What becomes of the replies to the (first) statement of a plan. */
 const struct plan_stmt *client_plan_first(const struct planned *planned);
-/* The prepared statement that a text deallocates, borrowed; or NULL. */
-struct statement *client_deallocated(const struct session *s, const char *sql,
-				     size_t len);
 
 /* session_extended.c */
+/* The statement's plan under the pinned snapshot, in st->now. */
+enum verdict statement_look(struct session *s, struct statement *st,
+			    struct problem **ret_refusal);
+/* Has the server another text than st->now says? */
+bool statement_is_stale(const struct statement *st);
 enum handled client_parse(struct session *s, const struct frame *f, uint8_t *at,
 			  size_t have);
 enum handled client_bind(struct session *s, const struct frame *f, uint8_t *at,

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/net/session_prepared.h"
 #include "rewrite/cache.h"
+#include "rewrite/prepared.h"
 
 static const char poison_name[] = "pgtandem.refused";
 
@@ -49,21 +51,22 @@ static void portal_forget(struct session *s, struct mstr name)
 	*at = p->next;
 	if (p->planned != NULL)
 		planned_unref(p->planned);
-	statement_unref(p->deallocates);
+	prepared_unref(p->prepared);
 	again_free_messages(p->bind);
 	free(p->name);
 	free(p);
 }
 
-/* Returns it, or NULL if there is nothing to remember. */
+/* Takes over `prepared`.  Returns it, or NULL if there is nothing to
+ * remember. */
 static struct portal *portal_remember(struct session *s, struct mstr name,
 				      struct planned *planned,
-				      struct statement *target)
+				      struct prepared *prepared)
 {
 	struct portal *p;
 
 	portal_forget(s, name);
-	if (planned == NULL && target == NULL)
+	if (planned == NULL && prepared == NULL)
 		return NULL;
 	p = calloc(1, sizeof(*p));
 	if (p == NULL)
@@ -71,8 +74,7 @@ static struct portal *portal_remember(struct session *s, struct mstr name,
 	p->name = strndup(name.s, name.len);
 	if (planned != NULL)
 		p->planned = planned_ref(planned);
-	if (target != NULL)
-		p->deallocates = statement_ref(target);
+	p->prepared = prepared;
 	p->next = s->portals;
 	s->portals = p;
 	return p;
@@ -117,12 +119,35 @@ static void statement_plan(struct session *s, struct statement *st,
 	st->hidden = s->hidden;
 }
 
+static void statement_set_runs(struct statement *st, struct planned *runs)
+{
+	if (st->runs != NULL)
+		planned_unref(st->runs);
+	st->runs = runs == NULL ? NULL : planned_ref(runs);
+}
+
+/* A text's verdict, and what it does with prepared statements. */
+static enum verdict parse_verdict(struct session *s, const struct msg_parse *m,
+				  struct outcome *o, struct prepared **ret)
+{
+	enum verdict look,
+	    v = client_text_verdict(s, m->sql,
+				    plan_type_flags(m->n_types, m->types), o);
+
+	if (v == VERDICT_WAIT || v == VERDICT_REFUSE)
+		return v;
+	look = prepared_look(s, m->sql.s, m->sql.len, ret, &o->refusal);
+	if (look == VERDICT_WAIT && o->planned != NULL)
+		planned_unref(o->planned);
+	return look == VERDICT_PASS ? v : look;
+}
+
 static enum handled parse_with_rules(struct session *s, const struct frame *f,
 				     uint8_t *at, const struct msg_parse *m)
 {
 	struct outcome o;
-	enum verdict v = client_text_verdict(
-	    s, m->sql, plan_type_flags(m->n_types, m->types), &o);
+	struct prepared *prepared = NULL;
+	enum verdict v = parse_verdict(s, m, &o, &prepared);
 	struct statement *st;
 
 	if (v == VERDICT_WAIT)
@@ -131,6 +156,9 @@ static enum handled parse_with_rules(struct session *s, const struct frame *f,
 	st = statement_create(m->name.s, m->name.len, m->sql.s, m->sql.len,
 			      m->n_types, m->types);
 	st->changes_names = sql_may_change_names(m->sql.s, m->sql.len);
+	st->uses_prepared = prepared_mentions(m->sql.s, m->sql.len);
+	statement_set_runs(st, prepared_runs(prepared));
+	prepared_unref(prepared);
 	statement_plan(s, st, &o);
 	if (v == VERDICT_EDIT) {
 		st->sent = planned_ref(o.planned);
@@ -169,6 +197,7 @@ enum handled client_parse(struct session *s, const struct frame *f, uint8_t *at,
 			  size_t have)
 {
 	struct msg_parse m;
+	struct statement *st;
 
 	if (client_is_unheard(s)) {
 		replies_push(&s->replies, REPLY_PARSE, FATE_FORWARD);
@@ -186,10 +215,10 @@ enum handled client_parse(struct session *s, const struct frame *f, uint8_t *at,
 	}
 	if (s->db != NULL)
 		return parse_with_rules(s, f, at, &m);
-	parse_expect(s,
-		     statement_create(m.name.s, m.name.len, m.sql.s, m.sql.len,
-				      m.n_types, m.types),
-		     NULL, NULL);
+	st = statement_create(m.name.s, m.name.len, m.sql.s, m.sql.len,
+			      m.n_types, m.types);
+	st->uses_prepared = prepared_mentions(m.sql.s, m.sql.len);
+	parse_expect(s, st, NULL, NULL);
 	return client_forward(s, f, at, have);
 }
 
@@ -209,13 +238,12 @@ static struct problem *unknown_text_problem(void)
 static bool statement_is_current(const struct session *s,
 				 const struct statement *st)
 {
-	return st->serial == s->db->rules->serial && !s->sql_prepared &&
+	return st->serial == s->db->rules->serial &&
 	       (!st->mentions || (s->hidden_known && st->hidden == s->hidden));
 }
 
-/* The statement's plan under the pinned snapshot, in st->now. */
-static enum verdict statement_look(struct session *s, struct statement *st,
-				   struct problem **ret_refusal)
+enum verdict statement_look(struct session *s, struct statement *st,
+			    struct problem **ret_refusal)
 {
 	struct outcome o = {0};
 	enum verdict v;
@@ -242,17 +270,25 @@ static enum verdict statement_look(struct session *s, struct statement *st,
 	return v == VERDICT_EDIT ? VERDICT_PASS : v;
 }
 
-static bool statement_text_differs(const struct statement *st)
+/* Would the server be sent different texts? */
+static bool plans_differ(const struct planned *a, const struct planned *b)
 {
-	const struct plan *now = st->now == NULL ? NULL : st->now->plan;
-	const struct plan *sent = st->sent == NULL ? NULL : st->sent->plan;
+	const struct plan *now = a == NULL ? NULL : a->plan;
+	const struct plan *sent = b == NULL ? NULL : b->plan;
 
 	if (now != NULL && now->kind != PLAN_EDIT)
 		now = NULL;
+	if (sent != NULL && sent->kind != PLAN_EDIT)
+		sent = NULL;
 	if (now == NULL || sent == NULL)
 		return now != sent;
 	return now->len != sent->len ||
 	       memcmp(now->text, sent->text, now->len) != 0;
+}
+
+bool statement_is_stale(const struct statement *st)
+{
+	return st->lost || plans_differ(st->now, st->sent);
 }
 
 /* Closes it and parses the text of today under the same name, unseen. */
@@ -279,18 +315,50 @@ static void statement_prepare_again(struct session *s, struct statement *st)
 	counter_add(&s->worker->count.reprepared, 1);
 }
 
-/* May the statement run now?  PASS; WAIT with nothing sent; or REFUSE, then
- * the client_poison has been sent. */
-static enum verdict statement_check(struct session *s, struct statement *st)
+/* May the statement run now?  PASS; WAIT with nothing of the message sent; or
+ * REFUSE, then the client_poison has been sent.  *ret is owned. */
+static enum verdict statement_check(struct session *s, struct statement *st,
+				    struct prepared **ret)
 {
 	struct problem *refusal = NULL;
-	enum verdict v = statement_look(s, st, &refusal);
+	enum verdict v;
 
-	if (v == VERDICT_PASS && st->now != NULL)
-		v = plan_admit(s, st->now->plan, &refusal);
+	if (st->by_sql) {
+		v = prepared_ready(s, st, &refusal);
+	} else {
+		v = statement_look(s, st, &refusal);
+		if (v == VERDICT_PASS && st->now != NULL)
+			v = plan_admit(s, st->now->plan, &refusal);
+	}
+	*ret = NULL;
+	if (v == VERDICT_PASS && st->uses_prepared)
+		v = prepared_look(s, st->sql, st->len, ret, &refusal);
 	if (v == VERDICT_REFUSE)
 		inject_poison(s, refusal);
 	return v;
+}
+
+/* What the server shows of it is that of another, if it is an EXECUTE. */
+static struct planned *statement_results(const struct statement *st,
+					 const struct prepared *prepared)
+{
+	struct planned *runs = prepared_runs(prepared);
+
+	return runs != NULL ? runs : st->now;
+}
+
+/* The server has the text of today, and for an EXECUTE the columns of what it
+ * runs today, which it has looked up when it parsed it. */
+static void statement_refresh(struct session *s, struct statement *st,
+			      const struct prepared *prepared)
+{
+	struct planned *runs = prepared_runs(prepared);
+
+	if (st->by_sql ||
+	    (!statement_is_stale(st) && !plans_differ(st->runs, runs)))
+		return;
+	statement_prepare_again(s, st);
+	statement_set_runs(st, runs);
 }
 
 /* The names at the front of a Bind, of which not all may be there. */
@@ -352,19 +420,13 @@ static struct reply *bind_expect(struct session *s, const struct statement *st)
 	return r;
 }
 
-/* The statement that a portal of this one will deallocate, borrowed. */
-static struct statement *bind_deallocates(const struct session *s,
-					  const struct statement *st)
-{
-	return st->sql == NULL ? NULL : client_deallocated(s, st->sql, st->len);
-}
-
 static enum handled bind_statement(struct session *s, const struct frame *f,
 				   uint8_t *at, size_t have,
 				   struct statement *st, struct mstr portal)
 {
 	const struct plan_stmt *first;
 	struct gather *g = &s->worker->to_server;
+	struct prepared *prepared;
 	struct portal *p;
 	struct msg_bind m;
 	enum verdict v;
@@ -374,7 +436,7 @@ static enum handled bind_statement(struct session *s, const struct frame *f,
 	 * and that is known before anything is sent. */
 	if (have < f->size && have < CLIENT_SMALL)
 		return HANDLED_MORE;
-	v = statement_check(s, st);
+	v = statement_check(s, st, &prepared);
 	if (v == VERDICT_WAIT)
 		return HANDLED_WAIT;
 	if (v == VERDICT_REFUSE) {
@@ -382,14 +444,16 @@ static enum handled bind_statement(struct session *s, const struct frame *f,
 		bind_expect(s, NULL);
 		return client_forward(s, f, at, have);
 	}
-	first = client_plan_first(st->now);
-	if ((first->silent || first->hidden > 0) && have < f->size)
+	first = client_plan_first(statement_results(st, prepared));
+	if ((first->silent || first->hidden > 0) && have < f->size) {
+		prepared_unref(prepared);
 		return HANDLED_MORE;
-	if (st->lost || statement_text_differs(st))
-		statement_prepare_again(s, st);
+	}
+	statement_refresh(s, st, prepared);
 	if (st->changes_names && s->db != NULL)
 		plan_names_changed(s);
-	p = portal_remember(s, portal, st->now, bind_deallocates(s, st));
+	p = portal_remember(s, portal, statement_results(st, prepared),
+			    prepared);
 	bind_expect(s, st);
 	whole = have >= f->size && msg_bind_decode(f, &m);
 	if (whole)
@@ -429,17 +493,21 @@ static enum handled describe_statement(struct session *s, const struct frame *f,
 {
 	struct statement *st =
 	    statements_find(&s->statements, name.s, name.len);
-	enum verdict v = st == NULL ? VERDICT_PASS : statement_check(s, st);
+	struct prepared *prepared = NULL;
+	enum verdict v =
+	    st == NULL ? VERDICT_PASS : statement_check(s, st, &prepared);
+	struct planned *results;
 	struct reply *r;
 
 	if (v == VERDICT_WAIT)
 		return HANDLED_WAIT;
-	if (v == VERDICT_PASS && st != NULL &&
-	    (st->lost || statement_text_differs(st)))
-		statement_prepare_again(s, st);
+	if (v == VERDICT_PASS && st != NULL)
+		statement_refresh(s, st, prepared);
+	results = st == NULL ? NULL : statement_results(st, prepared);
 	r = replies_push(&s->replies, REPLY_DESCRIBE_STATEMENT, FATE_FORWARD);
-	if (v == VERDICT_PASS && st != NULL && st->now != NULL)
-		client_reply_plan(r, planned_ref(st->now));
+	if (v == VERDICT_PASS && results != NULL)
+		client_reply_plan(r, planned_ref(results));
+	prepared_unref(prepared);
 	gather_ref(&s->worker->to_server, at, f->size);
 	return HANDLED;
 }
@@ -475,14 +543,15 @@ static bool execute_portal(struct session *s, struct portal *p,
 	struct gather *g = &s->worker->to_server;
 	bool silent;
 
-	if (p->deallocates != NULL && r != NULL)
-		r->statement = statement_ref(p->deallocates);
-	if (p->planned == NULL)
+	if (p->planned == NULL) {
+		prepared_expect(s, r, prepared_ref(p->prepared));
 		return false;
+	}
 	silent = client_plan_first(p->planned)->silent;
 	plan_count_use(s, p->planned->plan, false);
 	client_reply_plan(r, planned_ref(p->planned));
 	again_keep_execute(s, p, silent ? 0 : m->max_rows, r);
+	prepared_expect(s, r, prepared_ref(p->prepared));
 	if (!silent || m->max_rows == 0)
 		return false;
 	/* The client's limit is on rows that it does not see. */

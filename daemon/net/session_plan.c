@@ -164,8 +164,7 @@ static void plan_count_cache(struct session *s)
 	counter_set(&c->cache_entries, stats.entries);
 }
 
-/* A migration whose statements are rewritten, or NULL. */
-static const struct rule_migration *plan_has_moved(const struct session *s)
+const struct rule_migration *plan_has_moved(const struct session *s)
 {
 	const struct ruleset *rules = s->db->rules;
 
@@ -173,37 +172,6 @@ static const struct rule_migration *plan_has_moved(const struct session *s)
 		if (rules->migrations[i].phase != PHASE_PLANNED)
 			return &rules->migrations[i];
 	return NULL;
-}
-
-/*
- * SQL's PREPARE keeps its text in the server, out of reach: it is let through
- * while a migration is planned, so its EXECUTE must not run in a later phase.
- */
-static bool runs_sql_prepared(const struct session *s, const char *sql,
-			      size_t len)
-{
-	static const char word[] = "execute";
-	bool moved = plan_has_moved(s) != NULL;
-
-	for (size_t i = 0; moved && i + sizeof(word) - 1 < len; i++)
-		if (strncasecmp(sql + i, word, sizeof(word) - 1) == 0)
-			return true;
-	return false;
-}
-
-static struct problem *sql_prepared_problem(void)
-{
-	struct problem *p = problem_create("0A000");
-
-	problem_set(p, "0A000",
-		    "pgtandem: EXECUTE of a statement that was prepared in SQL "
-		    "before a phase change");
-	problem_detail(p, "This session has used PREPARE on a relation under "
-			  "migration; such a statement keeps the text of "
-			  "its time.");
-	problem_hint(p, "Run DEALLOCATE ALL, and use the protocol's prepared "
-			"statements (a driver's) instead.");
-	return p;
 }
 
 static enum verdict plan_decide(struct session *s, struct planned *planned,
@@ -311,10 +279,6 @@ enum verdict plan_text(struct session *s, const char *sql, size_t len,
 	enum verdict v;
 
 	*ret = (struct outcome){0};
-	if (s->sql_prepared && runs_sql_prepared(s, sql, len)) {
-		ret->refusal = sql_prepared_problem();
-		return VERDICT_REFUSE;
-	}
 	if (!ruleset_mentions(s->db->rules, sql, len))
 		return VERDICT_PASS;
 	ret->mentions = true;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/net/session_prepared.h"
 #include "rewrite/cache.h"
 
 enum {
@@ -50,7 +51,7 @@ static void statement_undo(struct session *s, struct reply *r, bool failed)
 		r->statement = now;
 		return;
 	}
-	if (r->fate == FATE_SWALLOW) {
+	if (r->fate != FATE_FORWARD) {
 		r->statement->lost = true;
 		return;
 	}
@@ -70,7 +71,8 @@ static void statement_undo(struct session *s, struct reply *r, bool failed)
 void reply_left(void *arg, struct reply *r, bool done, bool failed)
 {
 	struct session *s = arg;
-	bool changes = r->kind == REPLY_PARSE || r->kind == REPLY_CLOSE;
+	bool changes = r->kind == REPLY_PARSE || r->kind == REPLY_CLOSE ||
+		       r->fate == FATE_PROBE;
 
 	if (r->statement != NULL && changes && !done)
 		statement_undo(s, r, failed);
@@ -82,6 +84,7 @@ void reply_left(void *arg, struct reply *r, bool done, bool failed)
 		planned_unref(r->planned);
 	free(r->refusal);
 	again_free_messages(r->messages);
+	prepared_left(s, r);
 	if (r->fate == FATE_PROBE && r->last && s->state == SESSION_READY)
 		probe_over(s, done);
 }
@@ -141,9 +144,11 @@ static void put_position(struct buf *b, const struct planned *planned,
 
 /* The server's error about a text that pgtandem edited, in the client's
  * words: positions and names; all other fields as they came. */
-static void put_mapped(struct session *s, const struct planned *planned,
+static void put_mapped(struct session *s, const struct reply *head,
 		       const struct msg_error *e)
 {
+	const struct planned *planned = head->planned;
+	bool runs = prepared_runs(head->prepared) != NULL;
 	struct gather *g = &s->worker->to_client;
 	struct buf *b = gather_made(g);
 	size_t mark = buf_message_begin(b, 'E');
@@ -160,7 +165,7 @@ static void put_mapped(struct session *s, const struct planned *planned,
 		const char **name = error_name(&names, *at);
 		const char *value = at + 1;
 
-		if (*at == 'P') {
+		if (*at == 'P' && !runs) { /* of EXECUTE's own text */
 			put_position(b, planned, value);
 		} else {
 			buf_put_u8(b, (uint8_t)*at);
@@ -182,13 +187,14 @@ static bool error_is_fatal(const struct msg_error *e)
 }
 
 /* An error of a probe that has its own Sync is the probe's own affair. */
-static void probe_error(struct session *s, const struct msg_error *e)
+static void probe_error(struct session *s, const struct reply *head,
+			const struct msg_error *e)
 {
 	struct problem *p = problem_create(e->sqlstate.s);
 
-	snprintf(p->message, sizeof(p->message),
-		 "pgtandem: asking what names "
-		 "mean here: %s",
+	snprintf(p->message, sizeof(p->message), "pgtandem: %s: %s",
+		 head->statement != NULL ? "preparing a statement again"
+					 : "asking what names mean here",
 		 e->message.s == NULL ? "" : e->message.s);
 	free(s->probe_failed);
 	s->probe_failed = p;
@@ -198,12 +204,12 @@ void query_statement(struct reply *r)
 {
 	const struct plan *plan = r->planned == NULL ? NULL : r->planned->plan;
 
-	r->hidden = 0;
-	r->silent = false;
-	if (plan == NULL || plan->kind != PLAN_EDIT || r->at >= plan->n_stmts)
-		return;
-	r->hidden = plan->stmts[r->at].hidden;
-	r->silent = plan->stmts[r->at].silent;
+	bool own = plan != NULL && plan->kind == PLAN_EDIT &&
+		   r->at < plan->n_stmts && prepared_runs(r->prepared) == NULL;
+
+	r->hidden = own ? plan->stmts[r->at].hidden : 0;
+	r->silent = own && plan->stmts[r->at].silent;
+	prepared_results(r);
 }
 
 static enum handled server_error(struct session *s, const struct frame *f)
@@ -221,12 +227,12 @@ static enum handled server_error(struct session *s, const struct frame *f)
 	if (head == NULL || s->told_fatal)
 		gather_ref(&s->worker->to_client, f->body - HEADER, f->size);
 	else if (head->fate == FATE_PROBE && head->own_sync)
-		probe_error(s, &e);
+		probe_error(s, head, &e);
 	else if (head->refusal != NULL)
 		put_refusal(s, head->refusal);
 	else if (head->planned != NULL &&
 		 head->planned->plan->kind == PLAN_EDIT)
-		put_mapped(s, head->planned, &e);
+		put_mapped(s, head, &e);
 	else
 		gather_ref(&s->worker->to_client, f->body - HEADER, f->size);
 	replies_failed(&s->replies);
@@ -269,24 +275,9 @@ static void server_tag(struct session *s, const struct frame *f,
 {
 	const char *tag = (const char *)f->body;
 
-	if (tag[0] == 'P' && head->planned != NULL &&
-	    strncmp(tag, "PREPARE", f->body_len) == 0)
-		s->sql_prepared = true;
-	if (tag[0] != 'D' || f->body_len < 4 || tag[f->body_len - 1] != '\0')
-		return;
-	if (strcmp(tag, "DISCARD ALL") == 0 ||
-	    strcmp(tag, "DEALLOCATE ALL") == 0) {
-		s->sql_prepared = false;
-		statements_clear(&s->statements);
-		replies_keep_parsed(&s->replies, &s->statements);
-	} else if (strcmp(tag, "DEALLOCATE") == 0 && head->statement != NULL &&
-		   statements_find(&s->statements, head->statement->name,
-				   strlen(head->statement->name)) ==
-		       head->statement) {
-		statement_unref(statements_take(&s->statements,
-						head->statement->name,
-						strlen(head->statement->name)));
-	}
+	if ((tag[0] == 'P' || tag[0] == 'D') && f->body_len >= 4 &&
+	    tag[f->body_len - 1] == '\0' && head->fate == FATE_FORWARD)
+		prepared_completed(s, head, tag);
 }
 
 /* NoData in place of a RowDescription that the client must not see. */

@@ -52,6 +52,8 @@ void statement_unref(struct statement *s)
 		planned_unref(s->sent);
 	if (s->now != NULL)
 		planned_unref(s->now);
+	if (s->runs != NULL)
+		planned_unref(s->runs);
 	free(s->name);
 	free(s->sql);
 	free(s->types);

@@ -30,6 +30,10 @@ struct statement {
 	bool changes_names;	/* running it may change what names mean */
 	bool mentions;		/* its plan depends on `hidden` */
 	bool lost;		/* preparing it again failed: try anew */
+	bool by_sql;		/* made by PREPARE: that is its `sql` */
+	bool uses_prepared;	/* its text may make, run or drop others */
+	struct planned *runs;	/* owned reference: what this EXECUTE ran when
+				 * the server parsed it */
 	struct statement *next; /* in its bucket */
 };
 

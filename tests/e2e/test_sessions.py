@@ -92,19 +92,6 @@ def test_a_refusal_fails_the_transaction_block(dual):
         assert c.execute(SELECT).fetchone() == (3,)
 
 
-def test_sql_prepare_of_an_earlier_phase_is_not_executed(postgres,
-                                                         start_proxy):
-    shop.make(postgres, 'sql_prepared')
-    proxy = start_proxy(postgres, shop.spec('sql_prepared'))
-    with proxy.connect('sql_prepared') as c:
-        c.execute('PREPARE p AS UPDATE inovices SET amount = 7 WHERE id = 3')
-        c.execute('EXECUTE p')
-        proxy.advance('inovices_typo', 'expanded', 'dual_write')
-        fails(c, 'EXECUTE p', '0A000', 'PREPARE')
-        c.execute('DEALLOCATE ALL')
-        fails(c, 'EXECUTE p', '26000')
-
-
 def test_a_text_too_long_to_be_rewritten(dual):
     """5 MB stream through; if they name the relation, the server refuses them
     and the client is told why."""
