@@ -93,6 +93,39 @@ static int item_location(const Node *item)
 				  : ((const ColumnRef *)item)->location;
 }
 
+static bool is_row(const struct ref *ref, const Node *item)
+{
+	const ColumnRef *c = (const ColumnRef *)item;
+
+	return IsA(item, ColumnRef) && list_length(c->fields) == 1 &&
+	       IsA(linitial(c->fields), String) &&
+	       strcmp(strVal(linitial(c->fields)), ref_alias(ref)) == 0;
+}
+
+bool group_is_by_key(const struct lens *l, const struct ref *ref,
+		     const SelectStmt *select)
+{
+	ListCell *cell;
+
+	foreach (cell, select->groupClause)
+		if (is_row(ref, lfirst(cell)))
+			return false;
+	return find_key(l, ref, select) != NULL;
+}
+
+/* Is its row, or alias.*, used anywhere? */
+static bool has_whole_row(const struct statement *st, const struct ref *ref)
+{
+	for (size_t i = 0; i < st->found.n_columns; i++) {
+		const struct column_use *use = &st->found.columns[i];
+
+		if (use->ref == ref &&
+		    (use->kind == COLUMN_WHOLE_ROW || use->kind == COLUMN_STAR))
+			return true;
+	}
+	return false;
+}
+
 static bool has_star(const SelectStmt *select)
 {
 	ListCell *cell;
@@ -136,7 +169,7 @@ static void group_by_columns(struct statement *st, const struct ref *ref,
 	const struct lens *l = statement_lens(st, ref->name);
 	const char *alias = quote_name(ref_alias(ref), st->a);
 	const Node *key = find_key(l, ref, select);
-	bool star = has_star(select);
+	bool star = has_star(select) || has_whole_row(st, ref);
 	struct sqltext t;
 
 	if (key == NULL)

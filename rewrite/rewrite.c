@@ -120,13 +120,6 @@ static bool is_replaced(const struct ref *ref)
 	       ref->action == ACT_LENS_SYNC;
 }
 
-static bool is_old_column(const struct statement *st,
-			  const struct column_use *use)
-{
-	return lens_find_old(statement_lens(st, use->ref->name),
-			     ref_alias(use->ref)) >= 0;
-}
-
 /* alias.* of a write's RETURNING list is spelled out in write_returning.c. */
 static bool is_returned(const struct ref *target, const ColumnRef *node)
 {
@@ -161,22 +154,12 @@ static bool column_check(struct statement *st, const struct column_use *use)
 		    "The rows come from the new relation: their ctid, "
 		    "xmin and the like are not those of the old one.",
 		    "Use the key.");
-	case COLUMN_WHOLE_ROW:
-		if ((!ref->is_target && !use->is_item) ||
-		    is_old_column(st, use))
-			return true;
-		return statement_refuse(
-		    st, ref->name, "a whole row",
-		    "Its type would not be the old relation's row type.",
-		    "List the columns, or write alias.*.");
 	case COLUMN_STAR:
-		if (!ref->is_target || is_returned(ref, use->node))
+		if (ref->is_target && is_returned(ref, use->node))
 			return true;
-		return statement_refuse(st, ref->name,
-					"alias.* inside an "
-					"expression",
-					"Columns of the new model would show.",
-					"List the columns.");
+		return whole_row(st, use);
+	case COLUMN_WHOLE_ROW:
+		return whole_row(st, use);
 	case COLUMN_QUALIFIED:
 		cut_schema(st, use->node);
 		return true;
@@ -223,7 +206,7 @@ bool statement_plan_query(struct statement *st)
 			       WALK_MAX_REFS, WALK_MAX_COLUMNS);
 		return false;
 	}
-	if (!refs_decide(st) || !columns_check(st))
+	if (!refs_decide(st) || !row_type_check(st) || !columns_check(st))
 		return false;
 	lookup_add(st);
 	return refs_edit(st);

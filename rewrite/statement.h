@@ -103,6 +103,12 @@ bool read_through(struct statement *st, const struct ref *ref);
 void lookup_add(struct statement *st);
 /* group.c: GROUP BY the key alone, over such derived tables. */
 void read_groups(struct statement *st);
+bool group_is_by_key(const struct lens *l, const struct ref *ref,
+		     const SelectStmt *select);
+/* whole_row.c: the relation's row, or alias.*, of one that is replaced. */
+bool whole_row(struct statement *st, const struct column_use *use);
+/* Refuses a cast to a row type that is no more. */
+bool row_type_check(struct statement *st);
 
 /* write_sync.c */
 enum sync_side { SYNC_TO_NEW, SYNC_TO_OLD };

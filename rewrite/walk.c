@@ -40,6 +40,7 @@ struct item {
 	const struct scope *scope;
 	const struct level *level;
 	const CommonTableExpr *cte; /* whose query it is */
+	const Node *parent;	    /* lists aside */
 };
 
 struct walk {
@@ -107,6 +108,8 @@ static bool push_child(Node *node, void *context)
 	item.node = node;
 	item.next = 0;
 	item.cte = NULL;
+	if (!IsA(w->current.node, List))
+		item.parent = w->current.node;
 	push_item(w, &item);
 	return false;
 }
@@ -170,6 +173,7 @@ static struct ref *add_ref(struct walk *w, struct level *level, int name,
 	ref->name = (unsigned)name;
 	ref->var = var;
 	ref->use = use;
+	ref->level = level;
 	ref->next = level->refs;
 	level->refs = ref;
 	w->found->refs[w->found->n_refs++] = ref;
@@ -184,6 +188,7 @@ static void add_source(struct walk *w, const struct item *at,
 	struct ref *ref;
 	int name;
 
+	level->has_others |= with != NULL;
 	if (with != NULL) {
 		if (with->no_rows != NULL)
 			w->found->read_in_vain = with->no_rows;
@@ -191,6 +196,7 @@ static void add_source(struct walk *w, const struct item *at,
 	}
 	level->has_relation = true;
 	name = walk_match(w->req, var);
+	level->has_others |= name < 0;
 	if (name < 0)
 		return;
 	ref = add_ref(w, level, name, var,
@@ -217,6 +223,8 @@ static void add_from_item(struct walk *w, const struct item *at,
 		}
 		if (n != NULL && IsA(n, RangeVar))
 			add_source(w, at, level, (const RangeVar *)n, sample);
+		else if (n != NULL && !IsA(n, JoinExpr))
+			level->has_others = true;
 		if (n != NULL && IsA(n, JoinExpr)) {
 			item.node = ((const JoinExpr *)n)->rarg;
 			push_item(w, &item);
@@ -314,9 +322,21 @@ static const struct scope *push_with(struct walk *w, const struct item *at,
 	return scope;
 }
 
+/* Of all relations from its place out to that of `ref`, are the columns
+ * known? */
+static bool is_sure(const struct level *level, const struct ref *ref)
+{
+	for (; level != NULL; level = level->up) {
+		if (level->has_others)
+			return false;
+		if (level == ref->level)
+			return true;
+	}
+	return false;
+}
+
 static void add_column(struct walk *w, enum column_kind kind,
-		       const ColumnRef *node, const struct ref *ref,
-		       bool is_item)
+		       const struct item *item, const struct ref *ref)
 {
 	struct found *f = w->found;
 
@@ -333,8 +353,12 @@ static void add_column(struct walk *w, enum column_kind kind,
 		f->columns = v;
 		f->columns_room = room;
 	}
-	f->columns[f->n_columns++] = (struct column_use){
-	    .kind = kind, .is_item = is_item, .node = node, .ref = ref};
+	f->columns[f->n_columns++] =
+	    (struct column_use){.kind = kind,
+				.is_sure = is_sure(item->level, ref),
+				.parent = item->parent,
+				.node = (const ColumnRef *)item->node,
+				.ref = ref};
 }
 
 static bool is_system_column(const char *name)
@@ -405,10 +429,10 @@ static void visit_column(struct walk *w, const struct item *item)
 			return;
 		ref = find_alias(item->level, last);
 		if (ref != NULL)
-			add_column(w, COLUMN_WHOLE_ROW, c, ref, false);
+			add_column(w, COLUMN_WHOLE_ROW, item, ref);
 		ref = is_system_column(last) ? find_system(item->level) : NULL;
 		if (ref != NULL)
-			add_column(w, COLUMN_SYSTEM, c, ref, false);
+			add_column(w, COLUMN_SYSTEM, item, ref);
 		return;
 	}
 	relation = field(c, n - 2);
@@ -420,32 +444,11 @@ static void visit_column(struct walk *w, const struct item *item)
 	if (ref == NULL)
 		return;
 	if (n > 2)
-		add_column(w, COLUMN_QUALIFIED, c, ref, false);
+		add_column(w, COLUMN_QUALIFIED, item, ref);
 	if (last == NULL)
-		add_column(w, COLUMN_STAR, c, ref, false);
+		add_column(w, COLUMN_STAR, item, ref);
 	else if (is_system_column(last))
-		add_column(w, COLUMN_SYSTEM, c, ref, false);
-}
-
-/* A whole row as an item of a SELECT list keeps its row type only while the
- * relation itself is read. */
-static void add_whole_row_items(struct walk *w, const struct level *level,
-				const List *targets)
-{
-	ListCell *cell;
-
-	foreach (cell, targets) {
-		const ResTarget *target = lfirst(cell);
-		const ColumnRef *c = (const ColumnRef *)target->val;
-		const struct ref *ref;
-
-		if (c == NULL || !IsA(c, ColumnRef) ||
-		    list_length(c->fields) != 1 || field(c, 0) == NULL)
-			continue;
-		ref = find_alias(level, field(c, 0));
-		if (ref != NULL)
-			add_column(w, COLUMN_WHOLE_ROW, c, ref, true);
-	}
+		add_column(w, COLUMN_SYSTEM, item, ref);
 }
 
 static void add_scope(struct walk *w, const Node *statement,
@@ -467,8 +470,8 @@ static void visit_select(struct walk *w, const struct item *item)
 	inner.scope = push_with(w, item, s->withClause);
 	add_from(w, &inner, level, s->fromClause);
 	inner.level = level;
+	level->grouped = s->groupClause != NIL ? s : NULL;
 	add_scope(w, item->node, level);
-	add_whole_row_items(w, level, s->targetList);
 	if (s->groupClause != NIL && level->refs != NULL)
 		w->found->groups[w->found->n_groups++] =
 		    (struct grouping){.select = s, .level = level};
@@ -483,6 +486,7 @@ static void add_target(struct walk *w, const struct item *item,
 	struct ref *ref;
 
 	level->has_relation = true;
+	level->has_others |= name < 0;
 	if (name < 0)
 		return;
 	if (use == USE_WRITE && (item->flags & NESTED))
@@ -573,6 +577,26 @@ static void visit_multi_assign(struct walk *w, const struct item *item)
 		push_child(ref->source, w);
 }
 
+/* A type's name is looked up as a relation's. */
+static void visit_cast(struct walk *w, const struct item *item)
+{
+	const TypeName *type = ((const TypeCast *)item->node)->typeName;
+	int n = list_length(type->names), name;
+	RangeVar var = {.type = T_RangeVar};
+
+	w->current = *item;
+	push_children(w, item->node);
+	if (n == 0 || n > 2)
+		return;
+	var.relname = strVal(llast(type->names));
+	var.schemaname = n == 2 ? strVal(linitial(type->names)) : NULL;
+	name = walk_match(w->req, &var);
+	if (name < 0)
+		return;
+	w->found->has_type_of = true;
+	w->found->type_of = (unsigned)name;
+}
+
 /* One element at a time, so that a million rows need no stack. */
 static void visit_list(struct walk *w, const struct item *item)
 {
@@ -592,13 +616,10 @@ static void visit_list(struct walk *w, const struct item *item)
 }
 
 static const visit_fn visitors[TAGS] = {
-    [T_SelectStmt] = visit_select,
-    [T_InsertStmt] = visit_insert,
-    [T_UpdateStmt] = visit_update,
-    [T_DeleteStmt] = visit_delete,
-    [T_MergeStmt] = visit_merge,
-    [T_ColumnRef] = visit_column,
-    [T_MultiAssignRef] = visit_multi_assign,
+    [T_SelectStmt] = visit_select, [T_InsertStmt] = visit_insert,
+    [T_UpdateStmt] = visit_update, [T_DeleteStmt] = visit_delete,
+    [T_MergeStmt] = visit_merge,   [T_ColumnRef] = visit_column,
+    [T_TypeCast] = visit_cast,	   [T_MultiAssignRef] = visit_multi_assign,
     [T_List] = visit_list,
 };
 

@@ -23,8 +23,10 @@ enum { WALK_MAX_REFS = 100, WALK_MAX_COLUMNS = 10000 };
 /* One query level: what its FROM, or its target, brings into scope. */
 struct level {
 	const struct level *up;
-	struct ref *refs;  /* those under migration */
-	bool has_relation; /* any plain relation at all */
+	struct ref *refs;	   /* those under migration */
+	bool has_relation;	   /* any plain relation at all */
+	bool has_others;	   /* FROM items whose columns are not known */
+	const SelectStmt *grouped; /* with GROUP BY; or NULL */
 };
 
 /* A place where a relation under migration stands. */
@@ -40,7 +42,8 @@ struct ref {
 	const RangeTableSample *sample; /* TABLESAMPLE around it, or NULL */
 	const bool *shown; /* per new column: the derived table shows it as
 			    * "new.<name>", or NULL: none */
-	struct ref *next;  /* of the same level */
+	const struct level *level;
+	struct ref *next; /* of the same level */
 };
 
 enum column_kind {
@@ -52,7 +55,8 @@ enum column_kind {
 
 struct column_use {
 	enum column_kind kind;
-	bool is_item; /* by itself an item of a SELECT list */
+	bool is_sure; /* no other relation can have a column of this name */
+	const Node *parent; /* what it stands in, lists aside; or NULL */
 	const ColumnRef *node;
 	const struct ref *ref;
 };
@@ -82,7 +86,9 @@ struct found {
 	unsigned n_with_writes;
 	/* A write in WITH that is read from, and has no RETURNING; or NULL */
 	const CommonTableExpr *read_in_vain;
-	bool over; /* one of the bounds was reached */
+	bool has_type_of; /* a cast to the row type of a relation: */
+	unsigned type_of; /* the last one; index into rules->names */
+	bool over;	  /* one of the bounds was reached */
 };
 
 /* `nested`: the statement is not run by itself (COPY (...) TO), so that a

@@ -100,13 +100,12 @@ static bool finish(struct statement *st, const struct ref *target)
 	return write_edit_returning(st, target, SHAPE_OLD, true, call);
 }
 
-/* UPDATE and DELETE: the relation and its alias. */
+/* UPDATE and DELETE: the relation and its alias; ONLY goes, since the old
+ * relation has no children. */
 static bool replace_target(struct statement *st, const struct ref *target)
 {
 	const struct rule_migration *m = statement_migration(st, target->name);
 
-	if (!target->var->inh)
-		return refuse_clause(st, target, "ONLY", "Leave ONLY out.");
 	if (write_is_current_of(st->node))
 		return refuse_clause(st, target, "WHERE CURRENT OF",
 				     "Name the row by its key.");
