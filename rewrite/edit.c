@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_COPIES = 4 }; /* one in another */
+
 void edits_init(struct edits *e, struct arena *a)
 {
 	*e = (struct edits){.a = a};
@@ -143,13 +145,14 @@ static size_t find_edit(const struct edits *e, uint32_t from)
 /* What is put around the range, at its very ends, is not in it. */
 static bool is_inside(const struct edit *edit, const struct edit *copy)
 {
-	return edit->text != NULL &&
+	return edit != copy &&
 	       (edit->removed > 0 || edit->from > copy->copy_from) &&
 	       edit->from + edit->removed <= copy->copy_to;
 }
 
+/* At `at`, where the outermost copy stands; `depth`: in how many others. */
 static void put_copy(struct output *o, const struct edits *e,
-		     const struct edit *copy)
+		     const struct edit *copy, uint32_t at, unsigned depth)
 {
 	uint32_t done = copy->copy_from;
 
@@ -159,17 +162,22 @@ static void put_copy(struct output *o, const struct edits *e,
 
 		if (!is_inside(edit, copy))
 			continue;
-		put_verbatim(o, copy->from, done, edit->from);
+		put_verbatim(o, at, done, edit->from);
+		done = edit->from + edit->removed;
+		if (edit->text == NULL) {
+			if (depth < MOST_COPIES)
+				put_copy(o, e, edit, at, depth + 1);
+			continue;
+		}
 		put_piece(
 		    o,
 		    (struct plan_edit){
-			.from = copy->from,
+			.from = at,
 			.added = (uint32_t)strlen(edit->text),
 			.source = edit->removed > 0 ? edit->from : PLAN_OURS},
 		    edit->text);
-		done = edit->from + edit->removed;
 	}
-	put_verbatim(o, copy->from, done, copy->copy_to);
+	put_verbatim(o, at, done, copy->copy_to);
 }
 
 static void put_all(struct output *o, const struct edits *e, size_t len)
@@ -182,7 +190,7 @@ static void put_all(struct output *o, const struct edits *e, size_t len)
 
 		put(o, o->sql + done, edit->from - done);
 		if (edit->text == NULL)
-			put_copy(o, e, edit);
+			put_copy(o, e, edit, edit->from, 0);
 		else
 			put_edit(o, edit);
 		done = (size_t)edit->from + edit->removed;

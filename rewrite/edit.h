@@ -31,8 +31,8 @@ void edits_init(struct edits *e, struct arena *a);
 void edit_insert(struct edits *e, uint32_t at, const char *text);
 void edit_replace(struct edits *e, uint32_t from, uint32_t to,
 		  const char *text);
-/* Inserts the text of [from, to), with what is edited inside it, at `at`,
- * which is not inside it. */
+/* Inserts the text of [from, to), with what is edited inside it, copies too,
+ * at `at`, which is not inside it. */
 void edit_copy(struct edits *e, uint32_t at, uint32_t from, uint32_t to);
 
 /* Fills text, len, edits and n_edits of the plan.  False when two edits

@@ -79,6 +79,25 @@ static void a_copy_holds_what_is_edited_inside_it(void **state)
 	arena_free(&a);
 }
 
+static void a_copy_holds_the_copies_inside_it(void **state)
+{
+	static const char text[] = "SET a = (b = c) WHERE d";
+	struct arena a;
+	struct edits e;
+	struct plan plan = {0};
+
+	arena_init(&a);
+	edits_init(&e, &a);
+	edit_copy(&e, 0, 8, 15);
+	edit_insert(&e, 14, " AND f(");
+	edit_copy(&e, 14, 13, 14);
+	edit_insert(&e, 14, ")");
+	assert_true(edits_apply(&e, text, strlen(text), &plan));
+	assert_string_equal(plan.text,
+			    "(b = c AND f(c))SET a = (b = c AND f(c)) WHERE d");
+	arena_free(&a);
+}
+
 static void overlapping_edits_are_refused(void **state)
 {
 	struct plan plan = {0};
@@ -124,6 +143,7 @@ int main(void)
 	    cmocka_unit_test(edits_are_applied_in_the_order_of_the_text),
 	    cmocka_unit_test(the_map_says_what_stands_where),
 	    cmocka_unit_test(a_copy_holds_what_is_edited_inside_it),
+	    cmocka_unit_test(a_copy_holds_the_copies_inside_it),
 	    cmocka_unit_test(overlapping_edits_are_refused),
 	    cmocka_unit_test(many_edits_keep_everything_between_them),
 	};
