@@ -39,6 +39,9 @@ static const struct choice lossies[] = {
 static const struct choice triggers[] = {
 	{ "move", TRIGGERS_MOVE }, { "ignore", TRIGGERS_IGNORE }, { 0 },
 };
+static const struct choice husks[] = {
+	{ "keep", HUSK_KEEP }, { "none", HUSK_NONE }, { 0 },
+};
 
 #define COLUMN_ROWS \
 	{ "old", &spec_type_names, AT_LIST(struct spec_column, old, char *), \
@@ -179,6 +182,10 @@ static const struct field spec_fields[] = {
 	{ "triggers", &schema_choice, AT(struct spec, triggers),
 	  .fallback = "move", .choices = triggers,
 	  .what = "whether the old table's triggers move to the new one" },
+	{ "husk", &schema_choice, AT(struct spec, husk),
+	  .fallback = "keep", .choices = husks,
+	  .what = "whether contracted leaves the old table's description, "
+	  "without rows, for those who look into the catalog" },
 	{ "quiet_for", &schema_duration, AT(struct spec, quiet_for_ms),
 	  .fallback = "7d", .max = 366ULL * 86400000,
 	  .what = "how long no statement of the old shape must have been seen "

@@ -22,6 +22,7 @@ enum guard_mode { GUARD_OFF = 1, GUARD_CAPTURE, GUARD_REJECT };
 enum violation_mode { VIOLATION_FAIL = 1, VIOLATION_QUARANTINE };
 enum ddl_mode { DDL_GENERATED = 1, DDL_MANUAL };
 enum trigger_mode { TRIGGERS_MOVE = 1, TRIGGERS_IGNORE };
+enum husk_mode { HUSK_KEEP = 1, HUSK_NONE };
 
 /* Names are the catalog's, not folded: `createdAt` is a column "createdAt".
  * A part may stand in double quotes, as in SQL, if it has a dot or a quote. */
@@ -87,6 +88,7 @@ struct spec {
 	enum violation_mode on_violation;
 	enum ddl_mode ddl;
 	enum trigger_mode triggers;
+	enum husk_mode husk;
 	uint64_t quiet_for_ms;
 	const char *expand; /* SQL run before the generated; or NULL */
 	const char *relax;

@@ -38,8 +38,10 @@ static const struct part parts[] = {
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  MODEL, ddl_relax_old},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  OURS,  ddl_drop_triggers},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  MODEL, ddl_sequences_to_new},
+	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  MODEL, ddl_make_husk},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  OURS,  ddl_drop_earlier_views},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  MODEL, ddl_drop_old},
+	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  MODEL, ddl_place_husk},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  OURS,  ddl_drop_functions},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  OURS,  ddl_forget_foreign_keys},
 

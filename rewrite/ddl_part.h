@@ -41,6 +41,10 @@ void ddl_relax_old(struct ddl_build *b);
 void ddl_forget_foreign_keys(struct ddl_build *b);
 bool ddl_is_to_itself(const struct lens *l, const struct constraint *k);
 
+/* ddl_husk.c: what the catalog still says of old when it is gone. */
+void ddl_make_husk(struct ddl_build *b);
+void ddl_place_husk(struct ddl_build *b);
+
 /* ddl_lens.c: what is pgtandem's own. */
 void ddl_create_objects(struct ddl_build *b);
 /* ddl_match.c: the functions of rewrite/match.h. */

@@ -637,6 +637,7 @@ bool lens_compile(const struct spec *spec, unsigned number,
 	    !compile_key(&c, key))
 		return false;
 	*l = (struct lens){.migration = spec->name,
+			   .husk = spec->husk == HUSK_KEEP,
 			   .number = number,
 			   .depth = 1,
 			   .kind = in->kind,

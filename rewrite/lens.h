@@ -83,6 +83,7 @@ struct lens {
 	unsigned number; /* from 1 */
 	unsigned depth;	 /* 1; two in a row: 2, ... (rewrite/chain.h) */
 	enum lens_kind kind;
+	bool husk; /* contract leaves a description of old */
 	const struct relation *old;
 	const struct relation *new; /* planned: as expand will make it */
 	size_t n_old;		    /* == old->n_columns */

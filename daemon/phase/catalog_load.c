@@ -149,7 +149,10 @@ bool catalog_load(PGconn *db, const char *schema, const char *name,
 		     "'columns', %s, 'constraints', %s, 'indexes', %s,"
 		     "'grants', %s, 'known', %s)::text FROM pg_class c"
 		     " JOIN pg_namespace n ON n.oid = c.relnamespace"
-		     " WHERE n.nspname = $1 AND c.relname = $2",
+		     " WHERE n.nspname = $1 AND c.relname = $2"
+		     " AND NOT EXISTS (SELECT FROM pg_trigger t"
+		     "  WHERE t.tgrelid = c.oid"
+		     "  AND t.tgname = 'pgtandem_husk')",
 		     columns_sql, constraints_sql, indexes_sql, grants_sql,
 		     known_sql) < 0)
 		abort();

@@ -36,6 +36,11 @@ static const char *const checks[] = {
 	" 'Detach it: rows of children have no key of their own here.'"
 	" FROM old JOIN pg_inherits i ON old.oid IN (i.inhparent, i.inhrelid)"
 	" GROUP BY ref",
+    OLD "SELECT 'blocks', t.tgrelid::regclass || ' is what an earlier"
+	" migration has left', obj_description(t.tgrelid, 'pg_class'),"
+	" format('DROP TABLE %s', t.tgrelid::regclass) FROM old"
+	" JOIN pg_trigger t ON t.tgname = 'pgtandem_husk' AND t.tgrelid IN"
+	" (old.oid, to_regclass(format('%I.%I', new_schema, new_name)))",
     OLD "SELECT 'blocks', ref || ' is temporary', NULL,"
 	" 'Name a permanent table.' FROM old WHERE relpersistence = 't'",
 

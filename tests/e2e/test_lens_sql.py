@@ -209,11 +209,63 @@ def test_a_serial_column_keeps_its_sequence_to_the_end(make):
     lens.move('planned', 'expanded', 'dual_write')
     lens.walk()
     lens.move('dual_write', 'read_new', 'write_new', 'new_only', 'contracted')
-    assert lens.value("SELECT to_regclass('inovices')") is None
+    assert lens.value('SELECT count(*) FROM inovices') == 0
     assert lens.value("SELECT pg_get_serial_sequence('invoices', 'id')") == (
         'public.inovices_id_seq')
     assert lens.value("INSERT INTO invoices (customer, amount_cents)"
                       " VALUES ('a', 1) RETURNING id") == 501
+
+
+DESCRIPTION = """
+    SELECT a.attname, a.attnum, a.atttypid, a.atttypmod, a.attnotnull,
+        a.attidentity, pg_get_expr(d.adbin, d.adrelid),
+        col_description(a.attrelid, a.attnum)
+    FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid
+        AND d.adnum = a.attnum
+    WHERE a.attrelid = 'inovices'::regclass AND a.attnum > 0 ORDER BY 2"""
+INDEXES = """
+    SELECT indexrelid::regclass::text, indisprimary, pg_get_indexdef(indexrelid)
+    FROM pg_index WHERE indrelid = 'inovices'::regclass ORDER BY 1"""
+CHECKS = """
+    SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE conrelid = 'inovices'::regclass AND contype <> 'f' ORDER BY 1"""
+
+
+@pytest.mark.parametrize('identity', [False, True])
+def test_contract_leaves_what_the_catalog_says(make, identity):
+    lens = make(f'lens_husk_{int(identity)}', TABLE.replace(
+        'id serial', 'id int GENERATED ALWAYS AS IDENTITY') if identity
+        else TABLE)
+    lens.c.execute('''
+        DROP ROLE IF EXISTS lens_husk; CREATE ROLE lens_husk;
+        ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO lens_husk;
+        GRANT ALL ON inovices TO lens_husk''')
+    before = [lens.rows(q) for q in (DESCRIPTION, INDEXES, CHECKS)]
+    lens.move('planned', 'expanded', 'dual_write')
+    lens.walk()
+    lens.move('dual_write', 'read_new', 'write_new', 'new_only', 'contracted')
+    assert before == [lens.rows(q) for q in (DESCRIPTION, INDEXES, CHECKS)]
+    assert lens.rows('TABLE inovices') == []
+    for sql in ("INSERT INTO inovices (customr) VALUES ('a')",
+                'DELETE FROM inovices', 'TRUNCATE inovices'):
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState,
+                           match='has carried inovices to public.invoices'):
+            lens.c.execute(sql)
+    assert lens.value("SELECT relacl::text FROM pg_class WHERE oid ="
+                      " 'inovices'::regclass") == '{}'
+    lens.c.execute('SET ROLE lens_husk')
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        lens.c.execute('TABLE inovices')
+    lens.c.execute('RESET ROLE; DROP OWNED BY lens_husk; DROP ROLE lens_husk')
+
+
+def test_contract_leaves_nothing_if_nothing_is_wanted(make):
+    lens = make('lens_no_husk', spec=SPEC.replace(
+        'database: any', 'database: any\nhusk: none'))
+    lens.move('planned', 'expanded', 'dual_write')
+    lens.walk()
+    lens.move('dual_write', 'read_new', 'write_new', 'new_only', 'contracted')
+    assert lens.value("SELECT to_regclass('inovices')") is None
 
 
 @pytest.mark.parametrize('kind', ['ALWAYS', 'BY DEFAULT'])

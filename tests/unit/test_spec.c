@@ -17,7 +17,7 @@
 #define COLUMNS TABLE_LENS "    columns:\n"
 #define SPEC_KEYS \
 	"migration, database, lossy, guard, old_use, on_violation, ddl, " \
-	"triggers, quiet_for, expand, relax, contract, lenses"
+	"triggers, husk, quiet_for, expand, relax, contract, lenses"
 
 /* clang-format off */
 static const struct {
@@ -398,6 +398,7 @@ static void what_is_not_given_has_its_default(void **state)
 	assert_int_equal(s->on_violation, VIOLATION_FAIL);
 	assert_int_equal(s->ddl, DDL_GENERATED);
 	assert_int_equal(s->triggers, TRIGGERS_MOVE);
+	assert_int_equal(s->husk, HUSK_KEEP);
 	assert_int_equal(s->quiet_for_ms, 7ULL * 86400000);
 	assert_null(s->expand);
 	assert_null(s->relax);
@@ -418,6 +419,7 @@ static void what_is_given_is_read(void **state)
 	s = parse(&a, TABLE_LENS
 		  "lossy: accept\nguard: capture\nold_use: error\n"
 		  "on_violation: quarantine\nddl: manual\ntriggers: ignore\n"
+		  "husk: none\n"
 		  "quiet_for: 90m\nexpand: |\n\n  SELECT 1;\n  SELECT 2\n\n"
 		  "relax: a\ncontract: b\n");
 	assert_true(s->lossy_accept);
@@ -426,6 +428,7 @@ static void what_is_given_is_read(void **state)
 	assert_int_equal(s->on_violation, VIOLATION_QUARANTINE);
 	assert_int_equal(s->ddl, DDL_MANUAL);
 	assert_int_equal(s->triggers, TRIGGERS_IGNORE);
+	assert_int_equal(s->husk, HUSK_NONE);
 	assert_int_equal(s->quiet_for_ms, 90 * 60000);
 	assert_string_equal(s->expand, "SELECT 1;\nSELECT 2");
 	assert_string_equal(s->relax, "a");
