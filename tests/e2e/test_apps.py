@@ -1,0 +1,206 @@
+"""Applications on object mappers and drivers that others wrote: each makes its
+tables with its own tool, then works all the while its table is walked through
+the phases.  What it reads is the same, round by round, as direct."""
+
+import collections
+import os
+import pathlib
+import shutil
+import subprocess
+import threading
+
+import pytest
+
+import harness
+
+HERE = pathlib.Path(__file__).parent / 'apps'
+
+SPEC = '''
+migration: {name}
+database: apps_{name}
+quiet_for: 1h
+lenses:
+  - kind: table
+    old: public.inovices
+    new: public.invoices
+    key: [id]
+    columns:
+      - {{old: customr, new: customer}}
+      - old: amount
+        new: {{name: amount_cents, type: bigint}}
+        forward: (amount * 100)::bigint
+        reverse: (amount_cents / 100)::integer
+        bijective: true
+      - old: phone
+        new: {{name: phone_digits, type: text}}
+        forward: replace(phone, '-', '')
+        reverse: left(phone_digits, 3) || '-' || substr(phone_digits, 4)
+'''
+
+
+def python(name):
+    return lambda folder: ['/usr/bin/python3', str(HERE / name / 'app.py')]
+
+
+# What makes an application ready to run in a folder of its own; the words of
+# its command.
+APPS = {
+    'django': python('django'),
+    'sqlalchemy': python('sqlalchemy'),
+}
+CHOSEN = os.environ.get('APPS', ' '.join(APPS)).split()
+
+
+class App:
+    """One application, on one side; its rounds' digests."""
+
+    def __init__(self, command, url):
+        self.command, self.url = command, url
+        self.digests = []
+        self.reads = collections.defaultdict(list)
+        self.process = self.reader = None
+
+    def setup(self):
+        done = subprocess.run([*self.command, 'setup', self.url], text=True,
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+        assert done.returncode == 0, done.stdout
+
+    def start(self, count='-'):
+        """Goes on where it was; `count` rounds, or until stop()."""
+        self.errors = []
+        self.process = subprocess.Popen(
+            [*self.command, 'work', self.url, str(len(self.digests)),
+             str(count)], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+        self.listener = threading.Thread(target=self._listen)
+        self.listener.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            if line != 'done\n':
+                self.digests.append(line.split()[1])
+
+    def _listen(self):
+        for line in self.process.stderr:
+            n, tab, what = line.partition('\t')
+            if tab and n.isdigit():
+                self.reads[int(n)].append(what)
+            else:
+                self.errors.append(line)
+
+    def stop(self):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.stdin.close()
+        self.end()
+
+    def end(self, seconds=300):
+        status = self.process.wait(seconds)
+        self.reader.join()
+        self.listener.join()
+        self.process = None
+        assert status == 0, ''.join(self.errors)[-3000:]
+
+    def rounds(self, more):
+        """Waits for so many more rounds."""
+        wanted = len(self.digests) + more
+
+        def there():
+            assert self.process.poll() in (None, 0), ''.join(self.errors)
+            return len(self.digests) >= wanted
+        harness.wait_for(f'{more} rounds of {self.url}', there, 120)
+
+
+@pytest.fixture(scope='module')
+def commands(tmp_path_factory):
+    return {name: APPS[name](tmp_path_factory.mktemp(name)) for name in CHOSEN}
+
+
+def together(apps, act):
+    """The same for all, at the same time."""
+    failed = []
+
+    def one(app):
+        try:
+            act(app)
+        except BaseException as e:
+            failed.append(e)
+    threads = [threading.Thread(target=one, args=(a,)) for a in apps]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failed, failed[0]
+
+
+def move(proxy, names, *phases):
+    for phase in phases:
+        for name in names:
+            force = f' FORCE {name}' if phase == 'contracted' else ''
+            proxy.console(f'ROLLBACK {name}' if phase == 'back' else
+                          f'ADVANCE {name} TO {phase}{force}')
+        for name in names:
+            if phase == 'dual_write' or proxy.phase(name) == 'write_new':
+                proxy.walked(name)
+
+
+def compare(name, got, want, marks):
+    assert len(got.digests) == len(want.digests)
+    for n, pair in enumerate(zip(got.digests, want.digests)):
+        if len(set(pair)) > 1:
+            lines = next(((a, b) for a, b in zip(got.reads[n], want.reads[n])
+                          if a != b), 'as many reads')
+            raise AssertionError((name, n, marks, *lines))
+
+
+def test_applications_do_not_notice_the_walk(postgres, start_proxy, commands):
+    specs = {f'{n}.yaml': SPEC.format(name=n) for n in commands}
+    for name in commands:
+        postgres.create_database(f'apps_{name}', '')
+        postgres.create_database(f'apps_{name}_direct', '')
+
+    def app(name, port, database):
+        return App(commands[name],
+                   f'postgres://postgres@127.0.0.1:{port}/{database}')
+    direct = {n: app(n, postgres.port, f'apps_{n}_direct') for n in commands}
+    ahead = [app(n, postgres.port, f'apps_{n}') for n in commands]
+    together([*direct.values(), *ahead], App.setup)
+
+    proxy = start_proxy(postgres, specs)
+    through = {n: app(n, proxy.port, f'apps_{n}') for n in commands}
+    every = list(through.values())
+    marks = collections.defaultdict(list)
+
+    def stage(*phases):
+        for phase in phases:
+            move(proxy, commands, phase)
+            together(every, lambda a: a.rounds(1))
+            for name, a in through.items():
+                marks[name].append((phase, len(a.digests)))
+
+    try:
+        together(every, lambda a: a.start())
+        together(every, lambda a: a.rounds(1))
+        stage('expanded', 'dual_write', 'read_new', 'write_new', 'new_only')
+        stage('back', 'back', 'back')
+        stage('read_new', 'write_new')
+        together(every, App.stop)
+        together(every, lambda a: a.start())
+        stage('new_only', 'contracted')
+        together(every, App.stop)
+        # What starts now finds its tables in the catalog as before.
+        together(every, lambda a: a.start(3))
+        together(every, App.end)
+    finally:
+        for a in every:
+            if a.process:
+                a.process.kill()
+    for name in commands:
+        direct[name].start(len(through[name].digests))
+    together(direct.values(), App.end)
+    for name in commands:
+        compare(name, through[name], direct[name], marks[name])
