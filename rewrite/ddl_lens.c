@@ -123,7 +123,7 @@ static const char *new_name(const struct lens *l, size_t i, struct arena *a)
 	return quote_name(arena_fmt(a, "new.%s", l->news[i].column->name), a);
 }
 
-static const char *lens_columns(const struct lens *l, struct arena *a)
+static const char *view_columns(const struct lens *l, struct arena *a)
 {
 	struct sqltext t;
 
@@ -199,7 +199,7 @@ static void add_lens_of(struct ddl_build *b, const struct lens *l)
 			  "DROP VIEW IF EXISTS %s;\n"
 			  "CREATE VIEW %s AS SELECT %s FROM %s AS n;\n"
 			  "DO LANGUAGE plpgsql %s",
-			  l->lens_ref, l->lens_ref, lens_columns(l, b->a),
+			  l->lens_ref, l->lens_ref, view_columns(l, b->a),
 			  l->new_ref, quote_text(body, b->a)),
 		"create view %s", l->lens_ref);
 }

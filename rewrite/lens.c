@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "rewrite/match.h"
+#include "rewrite/sqltext.h"
 #include "rewrite/template.h"
 
 enum { NOWHERE = -1 };
@@ -693,4 +694,21 @@ const char *lens_reverse(const struct lens *l, unsigned old_index,
 		    a, "%s%s", prefix,
 		    quote_name(l->new->columns[o->new_index].name, a));
 	return fill(&o->reverse, l->new, prefix, o->column->type, a);
+}
+
+const char *lens_columns(const struct lens *l, struct arena *a)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (unsigned i = 0; i < l->n_old; i++) {
+		const char *name = quote_name(l->olds[i].column->name, a);
+		const char *value = lens_reverse(l, i, "", a);
+
+		if (strcmp(name, value) == 0)
+			sqltext_item(&t, ", ", "%s", name);
+		else
+			sqltext_item(&t, ", ", "%s AS %s", value, name);
+	}
+	return t.s;
 }

@@ -129,6 +129,10 @@ const char *lens_forward(const struct lens *l, unsigned new_index,
 const char *lens_reverse(const struct lens *l, unsigned old_index,
 			 const char *prefix, struct arena *a);
 
+/* "id, customer AS customr, ...": the old columns, in order, as a SELECT list
+ * over the new relation. */
+const char *lens_columns(const struct lens *l, struct arena *a);
+
 /* An identifier as PostgreSQL's quote_ident writes it. */
 const char *quote_name(const char *name, struct arena *a);
 const char *quote_qualified(const char *schema, const char *name,

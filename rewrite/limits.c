@@ -8,7 +8,7 @@
 #include "rewrite/tokens.h"
 
 struct count {
-	size_t tokens, words, selects, operators, statements;
+	size_t tokens, constants, words, selects, operators, statements;
 	unsigned depth;
 	uint32_t chain[LIMIT_NESTING + 2]; /* per depth */
 	uint32_t longest;
@@ -69,8 +69,10 @@ static void count_name(struct count *c, const char *sql, const struct token *t)
 
 	c->chain[c->depth]++;
 	for (size_t i = 0; i < sizeof(constants) / sizeof(*constants); i++)
-		if (is_word(sql, t, constants[i]))
+		if (is_word(sql, t, constants[i])) {
+			c->constants++;
 			return;
+		}
 	c->words++;
 	c->selects += is_word(sql, t, "select");
 }
@@ -86,6 +88,9 @@ static void count_token(struct count *c, const char *sql, const struct token *t,
 	} else if (t->kind == TOKEN_NAME || t->kind == TOKEN_QUOTED ||
 		   t->kind == TOKEN_UNICODE) {
 		count_name(c, sql, t);
+	} else if (t->kind == TOKEN_STRING || t->kind == TOKEN_NUMBER ||
+		   t->kind == TOKEN_PARAM) {
+		c->constants++;
 	} else if (t->kind == TOKEN_OPERATOR && !is_sign(sql, t, before)) {
 		c->chain[c->depth]++;
 		c->operators++;
@@ -136,6 +141,9 @@ static void judge(struct limits *l, const struct count *c,
 	if (c->tokens > LIMIT_TOKENS)
 		over(l, "a number of words and signs of", c->tokens,
 		     LIMIT_TOKENS);
+	if (c->constants > LIMIT_CONSTANTS)
+		over(l, "a number of constants of", c->constants,
+		     LIMIT_CONSTANTS);
 	if (c->words > LIMIT_WORDS)
 		over(l, "a number of names and keywords of", c->words,
 		     LIMIT_WORDS);

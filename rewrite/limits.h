@@ -5,7 +5,7 @@
  * The parser grows its stack on the heap and our walks are iterative, so what
  * is bounded is time and memory: the lexer is quadratic in nested comments,
  * the parser linear in the tokens.  The numbers are such that no statement
- * takes much over a tenth of a second, and an INSERT of some megabytes passes.
+ * takes much over a tenth of a second, and an INSERT of two megabytes passes.
  */
 #ifndef REWRITE_LIMITS_H
 #define REWRITE_LIMITS_H
@@ -18,9 +18,10 @@
 #include "rewrite/ruleset.h"
 
 enum {
-	LIMIT_TOKENS = 1000000, /* of which most must be constants: */
-	LIMIT_WORDS = 80000,	/* names and keywords cost most; NULL,
-				 * TRUE, FALSE and DEFAULT are constants */
+	LIMIT_TOKENS = 1000000,	  /* of which most must be punctuation: */
+	LIMIT_CONSTANTS = 200000, /* NULL, TRUE, FALSE and DEFAULT too; a node
+				   * of the tree each, twice */
+	LIMIT_WORDS = 80000,	  /* names and keywords cost most */
 	LIMIT_SELECTS = 5000,
 	LIMIT_NESTING = 200, /* ( and [ */
 	LIMIT_COMMENT_NESTING = 8,

@@ -10,17 +10,6 @@
 
 #include "rewrite/sqltext.h"
 
-static void put_column(struct sqltext *t, const struct lens *l, unsigned old)
-{
-	const char *name = quote_name(l->olds[old].column->name, t->a);
-	const char *value = lens_reverse(l, old, "", t->a);
-
-	if (strcmp(name, value) == 0)
-		sqltext_item(t, ", ", "%s", name);
-	else
-		sqltext_item(t, ", ", "%s AS %s", value, name);
-}
-
 /* By the name that it has in L_lens. */
 static void put_new_column(struct sqltext *t, const struct lens *l,
 			   unsigned new)
@@ -51,8 +40,7 @@ const char *read_derived(const struct statement *st, unsigned name,
 	struct sqltext columns;
 
 	sqltext_begin(&columns, st->a);
-	for (unsigned i = 0; i < l->n_old; i++)
-		put_column(&columns, l, i);
+	sqltext_put(&columns, "%s", statement_name(st, name)->columns);
 	for (unsigned i = 0; shown != NULL && i < l->n_new; i++)
 		if (shown[i])
 			put_new_column(&columns, l, i);

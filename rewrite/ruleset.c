@@ -392,6 +392,8 @@ static void serve(struct gather *g)
 		n->through = n->rule->lenses[n->lens];
 		while (n->shape == SHAPE_OLD && left-- > 0 && serve_next(g, n))
 			;
+		if (n->shape == SHAPE_OLD)
+			n->columns = lens_columns(n->through, g->a);
 	}
 }
 

@@ -52,7 +52,8 @@ struct rule_name {
 	unsigned decider; /* index of the migration whose phase decides */
 	const struct rule_migration *rule; /* as `decider` says it here */
 	const struct lens *through;
-	const char *broken; /* why nothing can serve it; or NULL */
+	const char *columns; /* lens_columns of `through` */
+	const char *broken;  /* why nothing can serve it; or NULL */
 };
 
 struct ruleset {
