@@ -147,7 +147,7 @@ static const struct {
 } lens_tables[] = {
 	[LENS_TABLE]   = { table_lens,   true },
 	[LENS_COLUMNS] = { columns_lens, false },
-	[LENS_CHILD]   = { child_lens,   false },
+	[LENS_CHILD]   = { child_lens,   true },
 	[LENS_MERGE]   = { merge_lens,   false },
 };
 

@@ -56,6 +56,31 @@ static const struct part parts[] = {
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_forget_walk},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_triggers},
 };
+
+static const struct part child_parts[] = {
+	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, MODEL, ddl_child_create_table},
+	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, OURS,  ddl_child_create_objects},
+	/* again, by what the table turned out to be */
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_child_create_objects},
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_forget_walk},
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_child_create_triggers},
+	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  BEFORE, MODEL, ddl_child_relax},
+	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  OURS,  ddl_child_drop_triggers},
+	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  MODEL, ddl_child_drop_foreign_keys},
+	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  OURS,  ddl_child_lens_alone},
+	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  MODEL, ddl_child_drop_columns},
+	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  OURS,  ddl_child_drop_syncs},
+
+	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  OURS,  ddl_child_drop_views},
+	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  OURS,  ddl_child_drop_functions},
+	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  MODEL, ddl_child_drop_table},
+	{PHASE_DUAL_WRITE, PHASE_EXPANDED,   AFTER,  OURS,  ddl_child_drop_triggers},
+	{PHASE_DUAL_WRITE, PHASE_EXPANDED,   AFTER,  OURS,  ddl_child_empty_table},
+	{PHASE_DUAL_WRITE, PHASE_EXPANDED,   AFTER,  OURS,  ddl_forget_walk},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_forget_walk},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_child_create_triggers},
+	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  MODEL, ddl_child_restore},
+};
 /* clang-format on */
 
 static struct ddl_step *next_step(struct ddl_build *b)
@@ -113,6 +138,14 @@ void ddl_leave_out(struct ddl_build *b, const char *what, ...)
 	    "%s", said);
 }
 
+static const struct {
+	const struct part *parts;
+	size_t n;
+} kinds[] = {
+    [LENS_TABLE] = {parts, sizeof(parts) / sizeof(*parts)},
+    [LENS_CHILD] = {child_parts, sizeof(child_parts) / sizeof(*child_parts)},
+};
+
 void ddl_for_move(const struct lens *l, enum phase from, enum phase to,
 		  bool before, bool generated, struct arena *a,
 		  struct ddl_list *ret)
@@ -120,8 +153,8 @@ void ddl_for_move(const struct lens *l, enum phase from, enum phase to,
 	struct ddl_build b = {.l = l, .a = a};
 	bool any = false;
 
-	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
-		const struct part *p = &parts[i];
+	for (size_t i = 0; i < kinds[l->kind].n; i++) {
+		const struct part *p = &kinds[l->kind].parts[i];
 
 		if (p->from != from || p->to != to ||
 		    (p->when == BEFORE) != before ||

@@ -59,7 +59,7 @@ static const char *shape_columns(const struct lens *l, struct arena *a)
 	return t.s;
 }
 
-static void add_shape(struct ddl_build *b)
+void ddl_add_shape(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
 	struct sqltext t;
@@ -91,7 +91,7 @@ static void add_shape(struct ddl_build *b)
 
 /* A client needs no right on an identity's sequence to insert into its table,
  * but the shape draws from it in the client's name. */
-static void grant_sequences(struct ddl_build *b)
+void ddl_grant_sequences(struct ddl_build *b)
 {
 	const struct relation *old = b->l->old;
 	struct sqltext t;
@@ -227,7 +227,7 @@ static bool text_is_unsteady(const char *type)
 
 /* The control connections' own values (daemon/phase/db.c), so that the walker
  * and the functions agree. */
-static const char *pins(const struct lens *l)
+const char *ddl_pins(const struct lens *l)
 {
 	bool needed = false;
 
@@ -247,7 +247,7 @@ static const char *pins(const struct lens *l)
 		      : "";
 }
 
-static const char *key_types(const struct lens *l, struct arena *a)
+const char *ddl_key_types(const struct lens *l, struct arena *a)
 {
 	struct sqltext t;
 
@@ -296,9 +296,9 @@ static const char *sync_key(const struct mapping *m)
 }
 
 /* Is a row that the target refuses a finding, and not an error? */
-static const char *is_lenient(const struct mapping *m)
+static const char *is_lenient(enum walk_direction d)
 {
-	return m->d == WALK_TO_NEW
+	return d == WALK_TO_NEW
 		   ? "m.on_violation = 'quarantine'"
 		   : "m.on_violation = 'quarantine' OR m.old_stale";
 }
@@ -346,15 +346,11 @@ static const char *strict_sync(const struct lens *l, const char *sync,
 			 sync);
 }
 
-static void add_sync(struct ddl_build *b, enum walk_direction d,
-		     const char *ref)
+void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
+		  const char *sync, const char *target)
 {
 	const char *name = quote_text(b->l->migration, b->a);
-	const char *sync;
-	struct mapping m;
 
-	mapping_make(b->l, d, b->a, &m);
-	sync = sync_key(&m);
 	ddl_add(
 	    b, DDL_NO_LOCK,
 	    arena_fmt(
@@ -378,11 +374,20 @@ static void add_sync(struct ddl_build *b, enum walk_direction d,
 		"\tPERFORM pgtandem.note_finding(%s, %u, 'violation', %s,"
 		" ARRAY[%s], SQLSTATE || ': ' || SQLERRM);\n"
 		"\tEND;\n\tRETURN NULL;\nEND\n$pgtandem$",
-		ref, key_types(b->l, b->a), mapping_search_path(b->l, b->a),
-		pins(b->l), is_lenient(&m), name, name,
+		ref, ddl_key_types(b->l, b->a), mapping_search_path(b->l, b->a),
+		ddl_pins(b->l), is_lenient(d), name, name,
 		strict_sync(b->l, sync, b->a), sync, name, b->l->number,
-		quote_text(m.target_ref, b->a), arguments_as_text(b->l, b->a)),
+		quote_text(target, b->a), arguments_as_text(b->l, b->a)),
 	    "create function %s", ref);
+}
+
+static void add_sync(struct ddl_build *b, enum walk_direction d,
+		     const char *ref)
+{
+	struct mapping m;
+
+	mapping_make(b->l, d, b->a, &m);
+	ddl_add_sync(b, d, ref, sync_key(&m), m.target_ref);
 }
 
 static void add_lock_old(struct ddl_build *b)
@@ -399,15 +404,15 @@ static void add_lock_old(struct ddl_build *b)
 		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
 		"BEGIN\n\tPERFORM FROM %s AS s WHERE %s FOR NO KEY UPDATE;\n"
 		"\tRETURN true;\nEND\n$pgtandem$",
-		b->l->lock_old_ref, key_types(b->l, b->a), b->l->old_ref,
+		b->l->lock_old_ref, ddl_key_types(b->l, b->a), b->l->old_ref,
 		key_is_argument(&m, "s", true, 1)),
 	    "create function %s", b->l->lock_old_ref);
 }
 
 void ddl_create_objects(struct ddl_build *b)
 {
-	add_shape(b);
-	grant_sequences(b);
+	ddl_add_shape(b);
+	ddl_grant_sequences(b);
 	add_lenses(b);
 	add_sync(b, WALK_TO_NEW, b->l->to_new_ref);
 	add_sync(b, WALK_TO_OLD, b->l->to_old_ref);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "rewrite/lens_child.h"
 #include "rewrite/sqltext.h"
 
 struct scan {
@@ -64,6 +65,13 @@ const char *names_of_old(const struct lens *l, const char *old,
 	*ret_converted = !l->olds[o].carried;
 	if (l->olds[o].carried)
 		return l->new->columns[l->olds[o].new_index].name;
+	if (l->child != NULL) {
+		const struct child_moved *m = child_find_moved(l, (unsigned)o);
+
+		*ret_converted = !m->plain;
+		return m->plain ? l->child->columns[m->column].column->name
+				: NULL;
+	}
 	for (size_t i = 0; i < l->n_new; i++) {
 		const struct lens_new *n = &l->news[i];
 		size_t of_old = 0;

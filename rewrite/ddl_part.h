@@ -58,6 +58,33 @@ void ddl_drop_triggers(struct ddl_build *b);
 void ddl_empty_new(struct ddl_build *b);
 void ddl_forget_walk(struct ddl_build *b);
 
+/* ddl_lens.c, for kinds that make some of its objects their own way. */
+void ddl_add_shape(struct ddl_build *b);
+void ddl_grant_sequences(struct ddl_build *b);
+/* L_to_new or L_to_old; `sync` are plpgsql statements that sync the key $2...
+ * to relation `target`. */
+void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
+		  const char *sync, const char *target);
+/* " SET DateStyle = ..." where values that are converted need it. */
+const char *ddl_pins(const struct lens *l);
+const char *ddl_key_types(const struct lens *l, struct arena *a);
+
+/* ddl_child.c: the same parts for a child lens. */
+void ddl_child_create_table(struct ddl_build *b);
+void ddl_child_create_objects(struct ddl_build *b);
+void ddl_child_create_triggers(struct ddl_build *b);
+void ddl_child_drop_triggers(struct ddl_build *b);
+void ddl_child_drop_views(struct ddl_build *b);
+void ddl_child_drop_functions(struct ddl_build *b);
+void ddl_child_drop_syncs(struct ddl_build *b);
+void ddl_child_empty_table(struct ddl_build *b);
+void ddl_child_drop_table(struct ddl_build *b);
+void ddl_child_relax(struct ddl_build *b);
+void ddl_child_drop_foreign_keys(struct ddl_build *b);
+void ddl_child_restore(struct ddl_build *b);
+void ddl_child_lens_alone(struct ddl_build *b);
+void ddl_child_drop_columns(struct ddl_build *b);
+
 /* The default that gives an old column's next value: its own, or its
  * identity's; NULL if it has none. */
 const char *ddl_old_default(const struct column *c, struct arena *a);

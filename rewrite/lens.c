@@ -17,6 +17,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "rewrite/lens_child.h"
 #include "rewrite/match.h"
 #include "rewrite/sqltext.h"
 #include "rewrite/template.h"
@@ -623,6 +624,48 @@ static void name_objects(struct lens *l, struct arena *a)
 	l->lock_old_ref = own_ref(l, "lock_old", a);
 }
 
+static void fill_lens(struct lens *l, const struct compile *c, unsigned number,
+		      const struct lens_key *key)
+{
+	*l = (struct lens){.migration = c->spec->name,
+			   .husk = c->spec->husk == HUSK_KEEP,
+			   .number = number,
+			   .depth = 1,
+			   .kind = c->in->kind,
+			   .old = c->old,
+			   .new = c->new,
+			   .child = l->child,
+			   .n_old = c->old->n_columns,
+			   .olds = c->olds,
+			   .n_new = c->new->n_columns,
+			   .news = c->news,
+			   .n_key = c->in->n_key,
+			   .key = key};
+	name_objects(l, c->a);
+}
+
+/* The old relation is the new one too, without the columns that move. */
+static bool compile_child(struct compile *c, unsigned number, struct lens *ret)
+{
+	const struct lens_child *child;
+
+	if (!lens_child_compile(c->spec, number, c->old, c->new, c->a, &child,
+				&c->new, c->p))
+		return false;
+	ret->child = child;
+	c->olds = arena_alloc(c->a, c->old->n_columns * sizeof(*c->olds));
+	c->news = arena_alloc(c->a, c->new->n_columns * sizeof(*c->news));
+	c->has_way_back = arena_alloc(c->a, c->old->n_columns);
+	for (unsigned i = 0; i < c->old->n_columns; i++)
+		c->olds[i].column = &c->old->columns[i];
+	for (unsigned i = 0; i < c->new->n_columns; i++) {
+		c->news[i].column = &c->new->columns[i];
+		tie(c, (unsigned)find_column(c->old, c->new->columns[i].name),
+		    i);
+	}
+	return true;
+}
+
 bool lens_compile(const struct spec *spec, unsigned number,
 		  const struct relation *old, const struct relation *new,
 		  struct arena *a, const struct lens **ret, struct problem *p)
@@ -633,24 +676,18 @@ bool lens_compile(const struct spec *spec, unsigned number,
 	struct lens_key *key = arena_alloc(a, (in->n_key + 1) * sizeof(*key));
 	struct lens *l = arena_alloc(a, sizeof(*l));
 
+	if (in->kind == LENS_CHILD) {
+		if (!compile_child(&c, number, l) || !compile_key(&c, key))
+			return false;
+		fill_lens(l, &c, number, key);
+		*ret = l;
+		return true;
+	}
 	if (!check_input(&c) || (new == NULL && !derive_new(&c)) ||
 	    !check_entries_exist(&c) || !compile_columns(&c) ||
 	    !compile_key(&c, key))
 		return false;
-	*l = (struct lens){.migration = spec->name,
-			   .husk = spec->husk == HUSK_KEEP,
-			   .number = number,
-			   .depth = 1,
-			   .kind = in->kind,
-			   .old = old,
-			   .new = c.new,
-			   .n_old = old->n_columns,
-			   .olds = c.olds,
-			   .n_new = c.new->n_columns,
-			   .news = c.news,
-			   .n_key = in->n_key,
-			   .key = key};
-	name_objects(l, a);
+	fill_lens(l, &c, number, key);
 	*ret = l;
 	return true;
 }
@@ -693,6 +730,9 @@ const char *lens_reverse(const struct lens *l, unsigned old_index,
 		return arena_fmt(
 		    a, "%s%s", prefix,
 		    quote_name(l->new->columns[o->new_index].name, a));
+	if (l->child != NULL)
+		return child_reverse(l, child_find_moved(l, old_index), prefix,
+				     a);
 	return fill(&o->reverse, l->new, prefix, o->column->type, a);
 }
 

@@ -27,6 +27,9 @@
  *              (rewrite/match.h).
  *   L_moved    trigger functions that sync both keys when an UPDATE changes
  *              the key (PostgreSQL before 18 does not RETURN the old one).
+ *
+ * A child lens, whose old relation stays and loses columns, has more; they are
+ * told in rewrite/lens_child.h.
  */
 #ifndef REWRITE_LENS_H
 #define REWRITE_LENS_H
@@ -78,6 +81,8 @@ struct lens_key {
 	unsigned old_index, new_index; /* carried columns */
 };
 
+struct lens_child;
+
 struct lens {
 	const char *migration;
 	unsigned number; /* from 1 */
@@ -85,8 +90,11 @@ struct lens {
 	enum lens_kind kind;
 	bool husk; /* contract leaves a description of old */
 	const struct relation *old;
-	const struct relation *new; /* planned: as expand will make it */
-	size_t n_old;		    /* == old->n_columns */
+	/* planned: as expand will make it.  Of a child lens: the old one
+	 * without the columns that move. */
+	const struct relation *new;
+	const struct lens_child *child; /* NULL: not a child lens */
+	size_t n_old;			/* == old->n_columns */
 	const struct lens_old *olds;
 	size_t n_new; /* == new->n_columns */
 	const struct lens_new *news;

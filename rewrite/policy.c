@@ -62,8 +62,42 @@ static const policy_table table_policy = {
 	},
 };
 
+/* The old relation stays in use: what tends, locks or empties it is about it. */
+static const policy_table child_policy = {
+	/*                        read   beside lock  write cte   merge copy  trunc  tend  lockt  maint  view  code  ddl   grant */
+	[PHASE_PLANNED] = {
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, PASS, PASS),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, PASS, PASS),
+	},
+	[PHASE_EXPANDED] = {
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, BOTH,  PASS, PASS,  PASS,  NO,   PASS, NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
+	},
+	[PHASE_DUAL_WRITE] = {
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
+	},
+	[PHASE_READ_NEW] = {
+		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, NO,   NO,   NO,   BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
+	},
+	[PHASE_WRITE_NEW] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, NO,   NO,   NO,   NO,   BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, NO,   NO,   NO,   NO,    PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
+	},
+	[PHASE_NEW_ONLY] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, NO,   NO,   NO,   NO,   BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, NO,   PASS),
+	},
+	[PHASE_CONTRACTED] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, NO,   NO,   NO,   NO,   BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   BOTH),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, PASS, PASS),
+	},
+};
+
 static const policy_table *const policies[] = {
 	[LENS_TABLE] = &table_policy,
+	[LENS_CHILD] = &child_policy,
 };
 
 static const char *const whats[USE_COUNT] = {

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "rewrite/lens_child.h"
 #include "rewrite/sqltext.h"
 
 /* By the name that it has in L_lens. */
@@ -76,8 +77,12 @@ bool read_through(struct statement *st, const struct ref *ref)
 	struct span span = span_of_relation(st, ref->var);
 	bool lock = ref->use == USE_LOCK && m->prelock;
 	const char *sample = take_sample(st, ref->sample);
-	const char *text = read_derived(st, ref->name, ref->shown,
-					!ref->var->inh, sample, lock);
+	const struct lens *l = statement_lens(st, ref->name);
+	const char *text = l->child != NULL
+			       ? child_derived(l, !ref->var->inh, sample,
+					       ref->use == USE_LOCK, st->a)
+			       : read_derived(st, ref->name, ref->shown,
+					      !ref->var->inh, sample, lock);
 
 	if (ref->var->alias == NULL)
 		text = arena_fmt(st->a, "%s AS %s", text,

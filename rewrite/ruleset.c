@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "rewrite/chain.h"
+#include "rewrite/lens_child.h"
 
 enum { BYTES = 256, CUT_FROM = 60 };
 
@@ -310,6 +311,7 @@ static const bool keeps_name[] = {
 static bool add_lens(struct gather *g, unsigned migration, unsigned lens)
 {
 	const struct lens *l = g->in->migrations[migration].lenses[lens];
+	const struct relation *new = l->child ? l->child->relation : l->new;
 
 	if (!add_name(g, (struct rule_name){.schema = l->old->schema,
 					    .name = l->old->name,
@@ -319,8 +321,8 @@ static bool add_lens(struct gather *g, unsigned migration, unsigned lens)
 					    .lens = lens}))
 		return false;
 	return l->kind == LENS_COLUMNS ||
-	       add_name(g, (struct rule_name){.schema = l->new->schema,
-					      .name = l->new->name,
+	       add_name(g, (struct rule_name){.schema = new->schema,
+					      .name = new->name,
 					      .shape = SHAPE_NEW,
 					      .migration = migration,
 					      .lens = lens});

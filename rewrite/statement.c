@@ -33,6 +33,12 @@ enum action statement_action(const struct statement *st, unsigned name,
 {
 	if (statement_name(st, name)->broken != NULL)
 		return ACT_REFUSE;
+	if (statement_lens(st, name)->child != NULL &&
+	    statement_name(st, name)->shared &&
+	    statement_shape(st, name) == SHAPE_NEW)
+		return statement_migration(st, name)->phase == PHASE_CONTRACTED
+			   ? ACT_PASS
+			   : ACT_REFUSE;
 	return policy_action(statement_lens(st, name)->kind,
 			     statement_migration(st, name)->phase,
 			     statement_shape(st, name), use);

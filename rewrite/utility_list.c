@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include "rewrite/lens_child.h"
+
 /* One relation of the list. */
 struct listed {
 	unsigned name;
@@ -46,7 +48,7 @@ static const char *other_relation(const struct statement *st,
 
 	return arena_fmt(st->a, "%s%s", r->var->inh ? "" : "ONLY ",
 			 statement_shape(st, r->name) == SHAPE_OLD
-			     ? l->new_ref
+			     ? (l->child ? l->child->ref : l->new_ref)
 			     : l->old_ref);
 }
 

@@ -10,6 +10,7 @@
 
 #include "rewrite/mapping.h"
 #include "rewrite/sqltext.h"
+#include "rewrite/walk_child.h"
 
 /* Above this many rows an estimate of their number is good enough. */
 #define COUNTED_AT_MOST "1000000"
@@ -383,6 +384,10 @@ void walk_sql_make(const struct lens *l, enum walk_direction d, struct arena *a,
 	struct mapping m;
 	const char *lossy;
 
+	if (l->child != NULL) {
+		walk_child_make(l, d, a, ret);
+		return;
+	}
 	mapping_make(l, d, a, &m);
 	lossy = is_lossy(&m);
 	*ret = (struct walk_sql){

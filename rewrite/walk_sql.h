@@ -41,6 +41,8 @@ struct walk_sql {
 	 * there are no more than n */
 	const char *newest;
 
+	/* The next three copy without a lock.  NULL where only a lock keeps
+	 * the target right: then `differing` finds what is missing too. */
 	/* (range): has the target no row there? */
 	const char *target_is_empty;
 	/* (range): bulk insert of all, which fails (23505) if one is there; it

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "rewrite/lens_child.h"
 #include "rewrite/sqltext.h"
 
 bool write_is_current_of(const Node *write)
@@ -22,6 +23,8 @@ bool write_is_current_of(const Node *write)
 
 static const char *key_name(const struct lens *l, size_t i, enum shape shape)
 {
+	if (shape == SHAPE_NEW && l->child != NULL)
+		return l->child->columns[l->child->parent[i]].column->name;
 	return shape == SHAPE_OLD ? l->olds[l->key[i].old_index].column->name
 				  : l->news[l->key[i].new_index].column->name;
 }
@@ -121,7 +124,9 @@ bool write_check_alone(struct statement *st, const struct ref *target)
 static bool infers_key(const struct lens *l, enum shape shape,
 		       const InferClause *infer)
 {
-	const struct relation *r = shape == SHAPE_OLD ? l->old : l->new;
+	const struct relation *r = shape == SHAPE_OLD ? l->old
+				   : l->child	      ? l->child->relation
+						      : l->new;
 
 	if (infer == NULL) /* which DO UPDATE needs: the server says so */
 		return true;
@@ -199,11 +204,14 @@ bool write_check_upsert(struct statement *st, const struct ref *target)
 bool write_sync(struct statement *st, const struct ref *target)
 {
 	const struct rule_migration *m = statement_migration(st, target->name);
+	const struct lens *l = statement_lens(st, target->name);
 	enum shape shape = statement_shape(st, target->name);
 
 	if (!write_check_upsert(st, target))
 		return false;
-	if (shape == SHAPE_NEW && m->prelock && !IsA(st->node, InsertStmt) &&
+	/* A child's writer holds its parent's lock, as its old row's does. */
+	if (shape == SHAPE_NEW && (m->prelock || l->child != NULL) &&
+	    !IsA(st->node, InsertStmt) &&
 	    !write_is_current_of(st->node)) /* it cannot stand beside AND */
 		write_add_lock(st, target, shape);
 	if (write_sync_by_trigger(st, target))

@@ -125,6 +125,13 @@ char *catalog_expressions(const struct spec_lens *l)
 		for (size_t k = 0; c->reverse && k < c->n_old; k++)
 			fprintf(out, "%s ", c->reverse[k]);
 	}
+	for (size_t i = 0; i < l->n_child; i++)
+		if (l->child[i].forward)
+			fprintf(out, "%s ", l->child[i].forward);
+	for (size_t i = 0; i < l->n_pick; i++)
+		fprintf(out, "%s ", l->pick[i]);
+	if (l->when)
+		fprintf(out, "%s ", l->when);
 	if (fclose(out) != 0)
 		abort();
 	return text;

@@ -11,6 +11,7 @@
 #include "daemon/phase/foreign.h"
 #include "daemon/phase/preflight.h"
 #include "daemon/phase/walks.h"
+#include "rewrite/lens_child.h"
 
 enum { LOOK_MS = 200, SAY_EVERY_MS = 3000 };
 
@@ -151,9 +152,12 @@ bool gate_new_usable(struct gate_request *g, struct problem *p)
 	for (size_t i = 0; i < j->spec->n_lenses; i++) {
 		const struct lens *l = j->lenses[i];
 
-		if (l->new->oid == 0) { /* worked out, not loaded */
+		const struct relation *new =
+		    l->child ? l->child->relation : l->new;
+
+		if (new->oid == 0) { /* worked out, not loaded */
 			shut(j, p, "the new model %s does not exist",
-			     l->new_ref);
+			     l->child ? l->child->ref : l->new_ref);
 			problem_hint(p,
 				     "Create it as SHOW DDL %s says, or "
 				     "ROLLBACK and ADVANCE again.",
@@ -433,6 +437,16 @@ static bool findings_forget(struct job *j, struct problem *p)
 	return r;
 }
 
+/* Of several child rows the old model would lose all but one: nobody has
+ * accepted that. */
+static bool accepts_lossy(const struct job *j)
+{
+	for (size_t i = 0; i < j->spec->n_lenses; i++)
+		if (j->spec->lenses[i].kind == LENS_CHILD)
+			return false;
+	return j->spec->lossy_accept;
+}
+
 /*
  * A way back to where old is written again: can it hold every row?  Where old
  * is current the same walk says whether both are equal, for gate_equal; from
@@ -453,6 +467,6 @@ bool gate_old_can_hold(struct gate_request *g, struct problem *p)
 		     findings_forget(j, p);
 	if (!ok)
 		return false;
-	n = r.violations + (j->spec->lossy_accept ? 0 : r.lossy);
+	n = r.violations + (accepts_lossy(j) ? 0 : r.lossy);
 	return n == 0 || misfit_shut(j, n, "old", p);
 }

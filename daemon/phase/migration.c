@@ -134,12 +134,11 @@ static bool old_load(PGconn *db, const struct spec_lens *l, char **ret,
 
 /* Where the old relation is gone, the state has its last description. */
 static bool source_load(PGconn *db, const struct spec *spec, unsigned i,
-			bool contracted, struct lens_source *ret,
-			struct problem *p)
+			bool stored, struct lens_source *ret, struct problem *p)
 {
 	const struct spec_lens *l = &spec->lenses[i];
 
-	if (!contracted && !old_load(db, l, &ret->old_json, p))
+	if (!stored && !old_load(db, l, &ret->old_json, p))
 		return false;
 	if (!ret->old_json &&
 	    !state_description(db, spec->name, i + 1, &ret->old_json, p))
@@ -150,7 +149,7 @@ static bool source_load(PGconn *db, const struct spec *spec, unsigned i,
 }
 
 static bool source_fingerprint(PGconn *db, const struct spec_lens *l,
-			       bool contracted, char **ret, struct problem *p)
+			       bool stored, char **ret, struct problem *p)
 {
 	char *old, *new = NULL;
 	bool ok = catalog_fingerprint(db, l->old.schema, l->old.name, &old, p);
@@ -159,12 +158,22 @@ static bool source_fingerprint(PGconn *db, const struct spec_lens *l,
 		return false;
 	ok = l->kind == LENS_COLUMNS ||
 	     catalog_fingerprint(db, l->new.schema, l->new.name, &new, p);
-	if (ok && asprintf(ret, "%s | %s%s", contracted ? "stored" : old,
-			   new ? new : "same", contracted ? "c" : "") < 0)
+	if (ok && asprintf(ret, "%s | %s%s", stored ? "stored" : old,
+			   new ? new : "same", stored ? "c" : "") < 0)
 		abort();
 	free(old);
 	free(new);
 	return ok;
+}
+
+/* Is the old relation as the state describes it?  One that stays while its
+ * columns move is altered from write_new on, for the new model's sake. */
+static bool is_stored(const struct spec_lens *l, const struct state_row *row)
+{
+	if (l->kind == LENS_CHILD)
+		return row->phase >= PHASE_WRITE_NEW ||
+		       (row->pending && row->from == PHASE_WRITE_NEW);
+	return row->phase == PHASE_CONTRACTED && !row->pending;
 }
 
 /* The sources as they are now; *ret_changed if any differs from the held. */
@@ -172,14 +181,13 @@ static bool sources_load(const struct migration *m, PGconn *db,
 			 const struct state_row *row, struct lens_source *next,
 			 bool *ret_changed, struct problem *p)
 {
-	bool contracted = row->phase == PHASE_CONTRACTED && !row->pending;
-
 	*ret_changed = !m->sources;
 	for (unsigned i = 0; i < m->spec->n_lenses; i++) {
 		const struct lens_source *was =
 		    m->sources ? &m->sources[i] : NULL;
+		bool stored = is_stored(&m->spec->lenses[i], row);
 
-		if (!source_fingerprint(db, &m->spec->lenses[i], contracted,
+		if (!source_fingerprint(db, &m->spec->lenses[i], stored,
 					&next[i].fingerprint, p))
 			return false;
 		if (was && strcmp(was->fingerprint, next[i].fingerprint) == 0) {
@@ -188,7 +196,7 @@ static bool sources_load(const struct migration *m, PGconn *db,
 			continue;
 		}
 		*ret_changed = true;
-		if (!source_load(db, m->spec, i, contracted, &next[i], p))
+		if (!source_load(db, m->spec, i, stored, &next[i], p))
 			return false;
 	}
 	return true;

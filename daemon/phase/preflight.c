@@ -284,12 +284,28 @@ bool preflight_gate(struct job *j, struct problem *p)
 	return false;
 }
 
+/* Of the columns in $2, which are all that goes, if there are any there. */
+#define GOING \
+	" AND ($2::text[] = '{}' OR d.refobjsubid IN (SELECT a.attnum FROM" \
+	" pg_attribute a WHERE a.attrelid = $1::oid" \
+	" AND a.attname = ANY ($2::text[])))"
+
+static const char *going_array(struct job *j, const struct lens *l)
+{
+	const char *all = "";
+
+	for (size_t i = 0; l->child != NULL && i < l->n_old; i++)
+		if (!l->olds[i].carried)
+			all = array_add(j, all, l->olds[i].column->name);
+	return arena_fmt(&j->arena, "{%s}", all);
+}
+
 /* Not what goes with the table by itself, nor what pgtandem made. */
 static const char dependents_sql[] =
     "SELECT string_agg(DISTINCT what, ', ') FROM ("
     "SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS what"
     " FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass"
-    " AND d.refobjid = $1::oid AND d.deptype = 'n'"
+    " AND d.refobjid = $1::oid AND d.deptype = 'n'" GOING
     " AND d.classid <> 'pg_rewrite'::regclass"
     " AND NOT (d.classid = 'pg_constraint'::regclass AND EXISTS ("
     "  SELECT FROM pg_constraint k WHERE k.oid = d.objid"
@@ -306,7 +322,7 @@ static const char dependents_sql[] =
     " JOIN pg_rewrite r ON r.oid = d.objid"
     " JOIN pg_class v ON v.oid = r.ev_class"
     " WHERE d.classid = 'pg_rewrite'::regclass"
-    " AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1::oid"
+    " AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1::oid" GOING
     " AND v.oid <> $1::oid"
     " AND v.relnamespace::regnamespace::text <> 'pgtandem') x";
 
@@ -316,11 +332,12 @@ bool preflight_dependents(struct job *j, const char **ret, struct problem *p)
 
 	for (unsigned i = 0; i < j->spec->n_lenses; i++) {
 		char oid[16];
-		const char *const params[] = {oid};
+		const char *const params[] = {oid,
+					      going_array(j, j->lenses[i])};
 		PGresult *r;
 
 		snprintf(oid, sizeof(oid), "%u", j->lenses[i]->old->oid);
-		r = db_query(j->db, p, dependents_sql, 1, params);
+		r = db_query(j->db, p, dependents_sql, 2, params);
 		if (!r)
 			return false;
 		if (db_text(r, 0, 0))

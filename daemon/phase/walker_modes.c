@@ -207,6 +207,8 @@ static bool mend(struct walker *w, struct lens_walk *lw, const struct batch *b)
 	uint64_t inserted;
 	bool all;
 
+	if (lw->sql.insert_missing == NULL)
+		return sync_found(w, lw, b, lw->sql.differing);
 	if (!insert_into_nothing(w, lw, b, &all))
 		return false;
 	if (all)

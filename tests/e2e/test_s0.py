@@ -1,0 +1,147 @@
+"""Example S0: each employee's store, a column, becomes a table of its own that
+says who works where."""
+
+import psycopg
+import pytest
+
+TABLES = '''
+CREATE TABLE stores (id int PRIMARY KEY, city text);
+INSERT INTO stores SELECT g, 'city ' || g FROM generate_series(1, 20) g;
+CREATE TABLE employees (
+    id serial PRIMARY KEY,
+    name text NOT NULL,
+    store_id int CONSTRAINT works_at REFERENCES stores,
+    salary int NOT NULL DEFAULT 10);
+CREATE INDEX ON employees (store_id);
+'''
+
+ROWS = '''
+INSERT INTO employees (name, store_id)
+SELECT 'employee ' || g, NULLIF(g % 21, 0) FROM generate_series(1, {rows}) g;
+ANALYZE;
+'''
+
+SPEC = '''
+migration: many_stores
+database: {database}
+quiet_for: 1h
+lenses:
+  - kind: child
+    old: public.employees
+    key: [id]
+    columns: [store_id]
+    new:
+      table: public.employeestores
+      parent: {{employee_id: id}}
+      columns: {{store_id: store_id}}
+      when: store_id IS NOT NULL
+      pick: [store_id]
+'''
+
+M = 'many_stores'
+ALL = ('expanded', 'dual_write', 'read_new', 'write_new', 'new_only',
+       'contracted')
+
+
+def make(postgres, database, rows=100):
+    postgres.create_database(database, TABLES + ROWS.format(rows=rows))
+    return {'many_stores.yaml': SPEC.format(database=database)}
+
+
+def in_child(postgres, database):
+    return postgres.execute('SELECT * FROM employeestores ORDER BY 1, 2',
+                            database)
+
+
+def clean(proxy):
+    counts = proxy.verify(M)
+    assert counts['compared'] > 0
+    assert not any(v for k, v in counts.items() if k != 'compared'), counts
+
+
+def work(c, base):
+    """Statements of the old shape with all that they answer."""
+    got = []
+
+    def run(sql, *values):
+        cur = c.execute(sql, values)
+        got.append((cur.statusmessage,
+                    [(d.name, d.type_code) for d in cur.description or ()],
+                    cur.fetchall() if cur.description else None))
+    run('SELECT * FROM employees WHERE id = 5')
+    run('SELECT e.*, s.city FROM employees e JOIN stores s ON s.id = '
+        'e.store_id WHERE e.id < 30 ORDER BY e.id')
+    run('SELECT store_id, count(*) FROM employees GROUP BY store_id '
+        'ORDER BY store_id')
+    run("INSERT INTO employees (id, name, store_id) VALUES (%s, 'new', 3)",
+        base)
+    run("INSERT INTO employees (id, name) VALUES (%s, 'none'), (%s, 'nobody')"
+        ' RETURNING *', base + 1, base + 2)
+    run('UPDATE employees SET store_id = 7 WHERE id = %s', base + 1)
+    run('UPDATE employees SET store_id = store_id + 1, salary = salary + 1 '
+        'WHERE id IN (%s, 5, 6) RETURNING id, store_id, salary', base)
+    run('UPDATE employees SET store_id = NULL WHERE id = 6 RETURNING *')
+    run("UPDATE employees SET name = 'other' WHERE store_id = 4 "
+        'RETURNING id')
+    run('UPDATE employees SET store_id = s.id FROM stores s WHERE s.city = '
+        "'city 9' AND employees.id = 8 RETURNING employees.*, s.id")
+    run('SELECT id, store_id FROM employees WHERE store_id = 9 ORDER BY id '
+        'FOR UPDATE')
+    run('DELETE FROM employees WHERE id = %s RETURNING *', base)
+    run('DELETE FROM employees WHERE id = 11')
+    run('SELECT * FROM employees ORDER BY id')
+    return got
+
+
+def both(postgres, proxy, database, direct, base):
+    """The same work on the migrated database and on one that is not."""
+    with postgres.connect(direct) as c:
+        expected = work(c, base)
+    with proxy.connect(database) as c:
+        got = work(c, base)
+    for e, g in zip(expected, got):
+        assert e == g
+
+
+def test_reads_and_synced_writes(postgres, start_proxy):
+    make(postgres, 's0_plain')
+    proxy = start_proxy(postgres, make(postgres, 's0'))
+    base = 1000
+    for phase in ('planned', 'expanded', 'dual_write', 'read_new'):
+        if phase != 'planned':
+            proxy.advance(M, phase)
+        both(postgres, proxy, 's0', 's0_plain', base)
+        base += 10
+        if phase in ('dual_write', 'read_new'):
+            clean(proxy)
+            assert in_child(postgres, 's0') == postgres.execute(
+                'SELECT id, store_id FROM employees WHERE store_id IS NOT '
+                'NULL ORDER BY 1', 's0')
+    for phase in ('dual_write', 'expanded'):
+        proxy.rollback(M)
+        assert proxy.phase(M) == phase
+        both(postgres, proxy, 's0', 's0_plain', base)
+        base += 10
+    assert in_child(postgres, 's0') == []
+    proxy.rollback(M)
+    assert postgres.execute("SELECT to_regclass('employeestores')",
+                            's0') == [(None,)]
+    both(postgres, proxy, 's0', 's0_plain', base)
+
+
+def plan(c, sql):
+    return '\n'.join(r[0] for r in
+                     c.execute('EXPLAIN (COSTS OFF) ' + sql).fetchall())
+
+
+def test_a_condition_on_the_column_uses_the_childs_index(postgres,
+                                                         start_proxy):
+    proxy = start_proxy(postgres, make(postgres, 's0_plans', 20000))
+    proxy.advance(M, 'expanded', 'dual_write', 'read_new')
+    postgres.execute('ANALYZE', 's0_plans')
+    with proxy.connect('s0_plans') as c:
+        text = plan(c, 'SELECT * FROM employees WHERE store_id = 3 '
+                       'AND id < 50')
+        assert 'Seq Scan' not in text, text
+        text = plan(c, 'SELECT * FROM employees WHERE id = 7')
+        assert 'Seq Scan' not in text, text
