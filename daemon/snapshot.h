@@ -47,7 +47,7 @@ struct lease {
 
 struct snapshot_database {
 	const char *name;
-	const struct ruleset *rules; /* serial == the snapshot's own */
+	const struct ruleset *rules; /* a serial of its own, ever higher */
 	uint64_t held;	       /* bit i: hold new statements on migrations[i] */
 	struct usage **usage;  /* n_migrations; borrowed, process lifetime */
 	struct lease *lease;   /* borrowed, process lifetime */

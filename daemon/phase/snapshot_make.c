@@ -56,6 +56,10 @@ void rule_fill(const struct spec *spec, const struct state_row *row,
 	};
 }
 
+/* A text means something else in each database, and workers keep what they
+ * have parsed by the serial of the rules: no two databases share one. */
+enum { DATABASE_BITS = 16 };
+
 /* FNV-1a. */
 static uint64_t text_hash(const char *s)
 {
@@ -179,7 +183,7 @@ static bool database_fill(struct database *d, struct snapshot *s,
 	struct rule_migration *rules =
 	    arena_alloc(a, (d->n_migrations + 1) * sizeof(*rules));
 	struct ruleset_input in = {
-	    .serial = s->serial,
+	    .serial = s->serial << DATABASE_BITS | s->n_databases,
 	    .database = arena_str(a, d->name),
 	    .max_statement_bytes = s->settings->max_statement_bytes,
 	    .migrations = rules,

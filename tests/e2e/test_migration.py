@@ -714,3 +714,20 @@ def test_a_mapping_function_that_is_nowhere_is_refused(postgres):
     with pytest.raises(AssertionError) as e:
         harness.Proxy(postgres, {'inovices_typo.yaml': spec})
     assert 'function "repl" is neither in pg_catalog' in str(e.value)
+
+
+def test_each_database_of_an_instance_is_in_a_phase_of_its_own(
+        postgres, start_proxy):
+    """The same words mean something else in each, on one worker."""
+    specs = {}
+    for name in 'behind', 'ahead':
+        shop.make(postgres, name)
+        specs[f'{name}.yaml'] = shop.SPEC.replace(
+            'inovices_typo', name).format(database=name)
+    proxy = start_proxy(postgres, specs, workers=1)
+    proxy.advance('ahead', *shop.PHASES[1:])
+    sql = 'SELECT count(*) FROM inovices'
+    for _ in range(2):
+        for name in 'behind', 'ahead':
+            with proxy.connect(name) as c:
+                assert c.execute(sql).fetchone() == (100,)
