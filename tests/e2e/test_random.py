@@ -1,0 +1,30 @@
+"""Random statements in every phase: a short run of tests/random/run, with a
+seed of its own each time, which is told."""
+
+import pathlib
+import random
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'random'))
+
+import differential  # noqa: E402
+import schemas  # noqa: E402
+
+STATEMENTS = 150  # in each of the seven phases
+SECONDS = 60
+
+
+@pytest.mark.parametrize('name', sorted(schemas.SCHEMAS))
+def test_random_statements_give_what_they_give_direct(
+        postgres, start_proxy, name):
+    schema, seed = schemas.SCHEMAS[name], random.randrange(10**9)
+    proxy, pairs = differential.prepare(schema, postgres, start_proxy)
+    run = differential.Run(schema, pairs, seed)
+    found = run.run(STATEMENTS, SECONDS)
+    for pair in pairs:
+        pair.close()
+    if found:
+        pytest.fail('\n\n'.join(found), pytrace=False)
+    differential.verify(schema, proxy, pairs)

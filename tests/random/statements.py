@@ -1,0 +1,396 @@
+"""Random statements and short scripts: what a client sends, in order."""
+
+import dataclasses
+
+from choices import Choices
+from expressions import Relation, quoted
+from queries import Queries
+
+
+@dataclasses.dataclass
+class Statement:
+    sql: str
+    kind: str                # for the share of refusals
+    ordered: bool = False    # do its rows come in a given order?
+    params: list = dataclasses.field(default_factory=list)
+    extended: bool = False
+    named: bool = False      # prepared, and run twice
+    binary: bool = False     # results
+
+
+class Generator(Queries):
+    def __init__(self, schema, choices):
+        self.schema, self.c = schema, choices
+        self.tables = schema.tables
+        self.params, self.ctes, self.names = None, {}, 0
+        self.outer, self.visible, self.merged = [], set(), set()
+
+    def number(self, prefix):
+        self.names += 1
+        return f'{prefix}{self.names}'
+
+    # What may be assigned, by kind of column.
+
+    def assigned(self, kind, scope, depth=1):
+        """A value of a column, from `scope`; or DEFAULT."""
+        c = self.c
+        forms = {
+            'key': [(6, lambda: str(1 + c.draw(40))),
+                    (1, lambda: f"{self.literal('int')} + 200")],
+            'amount': [
+                (6, lambda: self.literal('int')),
+                (4, lambda: f"({self.expression('int', scope, depth)}) % 999"),
+                (1, lambda: '3.7'), (1, lambda: "'12'"), (1, lambda: '5::bigint'),
+                (1, lambda: 'NULL')],
+            'name': [
+                (6, lambda: quoted(f'customer {c.draw(9)}')),
+                (3, lambda: f"COALESCE(left({self.expression('text', scope, depth)}, 20), 'none')"),
+                (1, lambda: f"'n' || {self.literal('int')}"),
+                (1, lambda: 'NULL'),
+                (1, lambda: "'a name that is too long for it'"),
+                (1, lambda: "'padded              '")],
+            'phone': [
+                (6, lambda: quoted(f'555-{c.draw(40):04d}')),
+                (2, lambda: 'NULL'), (1, lambda: "'555-' || '0007'")],
+            'note': [
+                (6, lambda: quoted(f'n{c.draw(4)}')), (2, lambda: 'NULL'),
+                (2, lambda: f"left({self.expression('text', scope, depth)}, 10)"),
+                (1, lambda: "'longer than ten'"), (1, lambda: '12')],
+            'time': [
+                (6, lambda: self.literal('time')),
+                (2, lambda: "'2024-05-06 07:08Z'"),
+                (1, lambda: self.expression('time', scope, depth)),
+                (1, lambda: "'no time'")],
+        }[kind]
+        return c.weighted(*forms)()
+
+    def assigned_or_default(self, table, column, scope, depth=1):
+        if self.c.chance(8) and table.written[column] != 'key':
+            return 'DEFAULT'
+        return self.assigned(table.written[column], scope, depth)
+
+    def written_table(self):
+        return self.c.weighted(*((6 if t.moving else 1, t)
+                                 for t in self.tables))
+
+    def some_columns(self, table, needed=()):
+        return [n for n in table.written if n in needed or self.c.chance(45)]
+
+    # Writes.
+
+    def target_table(self, table):
+        """Its text and how the statement calls it."""
+        text = self.table_name(table)
+        if self.c.chance(35):
+            alias = self.number('t')
+            as_ = f'{text} AS {alias}'
+            return as_, Relation(alias, dict(table.columns), table)
+        return text, Relation(table.name, dict(table.columns), table,
+                              (table.name, f'"{table.name}"'))
+
+    def returning(self, target, scope):
+        c = self.c
+        if not c.chance(50):
+            return ''
+        return ' RETURNING ' + c.weighted(
+            (4, lambda: '*'), (1, lambda: f'{target.alias}.*'),
+            (4, lambda: ', '.join(self.target(self.expression(k, scope, 1), i)
+                                  for i, k in enumerate(self.kinds()))),
+            (1, lambda: f'{target.alias}.*, 1 AS one'),
+            (1, lambda: f'{target.alias}'))()
+
+    def write_with(self):
+        """WITH in front of a write."""
+        self.ctes = {}
+        if not self.c.chance(12):
+            return ''
+        self.visible = set()
+        return self.with_clause(1)
+
+    def insert(self):
+        c, table = self.c, self.written_table()
+        with_ = self.write_with()
+        text, target = self.target_table(table)
+        columns = self.some_columns(table, table.needed)
+        if c.chance(5):
+            columns = [n for n in columns if n not in table.needed]
+        listed = f' ({", ".join(self.column_name(n) for n in columns)})'
+        if not columns or c.chance(8):
+            columns = list(table.written)[:1 + c.draw(len(table.written))]
+            listed = ''
+        if c.chance(3):
+            listed, source = '', ' DEFAULT VALUES'
+        elif c.chance(30):
+            source = self.insert_select(table, columns)
+        else:
+            rows = [', '.join(self.assigned_or_default(table, n, [])
+                              for n in columns)
+                    for _ in range(c.weighted((6, 1), (2, 2), (1, 3)))]
+            source = f' VALUES ({"), (".join(rows)})'
+        return (f'{with_}INSERT INTO {text}{listed}{source}'
+                f'{self.on_conflict(table, target)}'
+                f'{self.returning(target, [target])}')
+
+    def insert_select(self, table, columns):
+        """In the order of a key, as rows draw from sequences."""
+        self.outer, self.visible, self.merged = [], set(), set()
+        text, source = self.base_table(alias_percent=100, suffix=False)
+        if 'id' not in source.columns:
+            return ' DEFAULT VALUES'
+        values = ', '.join(self.assigned(table.written[n], [source])
+                           for n in columns)
+        return (f' SELECT {values} FROM {text}'
+                f'{self.where([source], 1, 80)} ORDER BY {source.alias}.id'
+                f' LIMIT {1 + self.c.draw(3)}')
+
+    def on_conflict(self, table, target):
+        c = self.c
+        if not c.chance(25):
+            return ''
+        where = c.weighted(
+            (3, f' ({", ".join(c.pick(table.unique))})'),
+            (1, f' ON CONSTRAINT {c.pick(table.constraints)}'), (1, ''))
+        if where == '' or c.chance(30):
+            return f' ON CONFLICT{where} DO NOTHING'
+        excluded = Relation('excluded', dict(table.columns))
+        scope = [target, excluded]
+        sets = ', '.join(self.assignments(table, scope))
+        guard = ''
+        if c.chance(25):
+            guard = f' WHERE {self.condition(scope, 0)}'
+        return f' ON CONFLICT{where} DO UPDATE SET {sets}{guard}'
+
+    def assignments(self, table, scope):
+        """Of no column twice."""
+        c = self.c
+        columns = self.some_columns(table)
+        if not c.chance(10):
+            columns = [n for n in columns if table.written[n] != 'key']
+        columns = columns or [list(table.written)[-1]]
+        parts = []
+        if len(columns) > 1 and c.chance(15):
+            two, columns = columns[:2], columns[2:]
+            values = ', '.join(self.assigned(table.written[n], scope)
+                               for n in two)
+            row = c.pick((f'({values})', f'ROW({values})', f'(SELECT {values})'))
+            parts.append(f'({", ".join(two)}) = {row}')
+        for n in columns:
+            parts.append(f'{self.column_name(n)} = '
+                         f'{self.assigned_or_default(table, n, scope)}')
+        return parts
+
+    def one_row(self):
+        """A relation of at most one row, to join a write with: with more it
+        would be left open which of them counts."""
+        c = self.c
+        alias = self.number('o')
+        if c.chance(30):
+            return (f'(VALUES ({c.draw(9)}, {quoted("n1")})) AS {alias} (n, w)',
+                    Relation(alias, {'n': 'int', 'w': 'text'}), 'true')
+        table = c.pick(self.tables)
+        return (f'{self.table_name(table)} AS {alias}',
+                Relation(alias, dict(table.columns), table),
+                f'{alias}.id = {1 + c.draw(9)}')
+
+    def write_scope(self, target, keyword):
+        """FROM or USING: its text, scope, and the condition on it."""
+        if not self.c.chance(25):
+            return '', [target], ''
+        text, other, condition = self.one_row()
+        return f' {keyword} {text}', [target, other], condition
+
+    def write_where(self, scope, condition):
+        self.outer, self.visible, self.merged = [], {r.alias for r in scope}, \
+            set()
+        parts = [condition] if condition else []
+        if self.c.chance(75):
+            parts.append(f'{scope[0].alias}.id = {1 + self.c.draw(20)}')
+        if self.c.chance(50) or not parts:
+            parts.append(self.condition(scope, 1))
+        return ' WHERE ' + ' AND '.join(f'({p})' for p in parts)
+
+    def update(self):
+        table = self.written_table()
+        with_ = self.write_with()
+        text, target = self.target_table(table)
+        from_, scope, condition = self.write_scope(target, 'FROM')
+        sets = ', '.join(self.assignments(table, scope))
+        return (f'{with_}UPDATE {text} SET {sets}{from_}'
+                f'{self.write_where(scope, condition)}'
+                f'{self.returning(target, scope)}')
+
+    def delete(self):
+        table = self.written_table()
+        with_ = self.write_with()
+        text, target = self.target_table(table)
+        using, scope, condition = self.write_scope(target, 'USING')
+        return (f'{with_}DELETE FROM {text}{using}'
+                f'{self.write_where(scope, condition)}'
+                f'{self.returning(target, scope)}')
+
+    def write_in_with(self):
+        c = self.c
+        name = self.number('w')
+        write = c.pick((self.insert, self.update, self.delete))()
+        if ' RETURNING ' not in write or write.startswith('WITH'):
+            return f'WITH {name} AS ({write}) SELECT 1 AS one'
+        return (f'WITH {name} AS ({write}) SELECT count(*) AS n FROM {name}')
+
+    def merge(self):
+        table = self.written_table()
+        text, target = self.target_table(table)
+        source, other, _ = self.one_row()
+        sets = ', '.join(self.assignments(table, [target, other]))
+        return (f'MERGE INTO {text} USING {source} ON {target.alias}.id = '
+                f'{1 + self.c.draw(9)} WHEN MATCHED THEN UPDATE SET {sets}')
+
+    # Mistakes on purpose: one in a statement, so that there is one answer.
+
+    def mistake(self):
+        c, table = self.c, self.written_table()
+        name = self.table_name(table)
+        amount = [n for n, k in table.columns.items() if k == 'int'][-1]
+        return c.pick((
+            f'SELECT nothing FROM {name}',
+            f'SELECT x.id FROM {name} AS t',
+            f'SELECT {table.name}.id FROM {name} AS t',
+            f'SELECT id, FROM {name}',
+            f'SELECT {amount} / 0 FROM {name}',
+            f"SELECT id FROM {name} WHERE {amount} = 'words'",
+            f"SELECT count(*) FROM {name} WHERE id = '7x'::integer",
+            f'SELECT id FROM {name} GROUP BY {amount}',
+            f'SELECT sum({amount}) FROM {name} WHERE sum(id) > 1',
+            f'SELECT upper({amount}, 3) FROM {name}',
+            f'SELECT id FROM {name} UNION SELECT now()',
+            f'INSERT INTO {name} (nothing) VALUES (1)',
+            f'INSERT INTO {name} (id, id) VALUES (1, 2)',
+            f'INSERT INTO {name} (id) VALUES (1, 2)',
+            f"INSERT INTO {name} ({amount}) VALUES ('words')",
+            f'INSERT INTO {name} ({amount}) VALUES (now())',
+            f'UPDATE {name} SET nothing = 1',
+            f'UPDATE {name} SET {amount} = true WHERE id = 2',
+            f"UPDATE {name} SET {amount} = 'words' WHERE id = 2",
+            f'UPDATE {name} SET {amount} = 1, {amount} = 2',
+            f'UPDATE {name} SET {amount} = 1 RETURNING nothing',
+            f'UPDATE {name} SET {amount} = 3000000000 WHERE id = 2',
+            f'UPDATE {name} SET id = 1 WHERE id = 2',
+            f'UPDATE {name} SET id = NULL WHERE id = 2',
+            f'DELETE FROM {name} WHERE nothing = 1',
+            f'DELETE FROM {name} WHERE {amount} = 1 / (id - id)',
+            f'SELECT id FROM {name} FOR UPDATE OF nothing',
+            f'SELECT count(*) FROM {name} FOR UPDATE',
+            f'SELECT (SELECT id FROM {name})',
+            f'SELECT * FROM nowhere.{table.name}',
+            f'SELECT * FROM {name} JOIN {name} ON true',
+        ))
+
+    # Statements and scripts.
+
+    def statement(self, simple_only=False):
+        c = self.c
+        kind = c.weighted((45, 'select'), (15, 'insert'), (18, 'update'),
+                          (9, 'delete'), (6, 'mistake'), (2, 'write_in_with'),
+                          (1, 'merge'))
+        made = Statement('', kind)
+        if not simple_only and c.chance(50):
+            made.extended, made.binary = True, c.chance(30)
+            made.named = c.chance(20)
+            if c.chance(70):
+                self.params = made.params
+        self.names, self.ctes = 0, {}
+        self.outer, self.visible, self.merged = [], set(), set()
+        if kind == 'select':
+            made.sql, made.ordered = self.select()
+        else:
+            made.sql = getattr(self, kind)()
+        self.params = None
+        return made
+
+    def script(self):
+        """Statements that go together: mostly one, or a transaction."""
+        c = self.c
+        how = c.weighted((60, self.alone), (20, self.block),
+                         (5, self.together), (4, self.cursor),
+                         (3, self.copy), (3, self.prepared), (3, self.kept),
+                         (2, self.emptied))
+        return how()
+
+    def alone(self):
+        return [self.statement()]
+
+    def block(self):
+        c = self.c
+        made = [Statement(c.pick(('BEGIN', 'START TRANSACTION')), 'begin')]
+        for _ in range(1 + c.draw(3)):
+            save = c.chance(40)
+            if save:
+                made.append(Statement('SAVEPOINT s', 'savepoint'))
+            made.append(self.statement())
+            if save:
+                made.append(Statement(c.pick((
+                    'ROLLBACK TO s', 'RELEASE s')), 'savepoint'))
+        return [*made, Statement(c.pick(('COMMIT', 'ROLLBACK')), 'end')]
+
+    def together(self):
+        """Several statements in one string."""
+        parts = [self.statement(simple_only=True).sql
+                 for _ in range(2 + self.c.draw(2))]
+        return [Statement('; '.join(parts), 'together')]
+
+    def cursor(self):
+        c = self.c
+        sql, _ = self.select()
+        table = self.written_table()
+        made = [Statement('BEGIN', 'begin')]
+        if c.chance(30):
+            made += [
+                Statement(f'DECLARE k CURSOR FOR SELECT * FROM '
+                          f'{self.table_name(table)} WHERE id = '
+                          f'{1 + c.draw(9)} FOR UPDATE', 'declare'),
+                Statement('FETCH k', 'fetch'),
+                Statement(f'DELETE FROM {self.table_name(table)} WHERE '
+                          'CURRENT OF k', 'current_of')]
+        else:
+            hold = c.pick(('', 'SCROLL ', 'NO SCROLL '))
+            made += [Statement(f'DECLARE k {hold}CURSOR FOR {sql}', 'declare'),
+                     Statement('FETCH ALL FROM k', 'fetch')]
+        return [*made, Statement('ROLLBACK', 'end')]
+
+    def copy(self):
+        sql, ordered = self.select()
+        made = Statement(f'COPY ({sql}) TO STDOUT', 'copy', ordered)
+        if self.c.chance(30):
+            table = self.written_table()
+            made.sql = f'COPY {self.table_name(table)} TO STDOUT'
+            made.ordered = False
+        if self.c.chance(30):
+            made.sql += ' (FORMAT csv, HEADER)'
+        return [made]
+
+    def prepared(self):
+        made = self.statement(simple_only=True)
+        return [Statement(f'PREPARE p AS {made.sql}', 'prepare'),
+                Statement('EXECUTE p', 'execute', made.ordered),
+                Statement('DEALLOCATE p', 'deallocate')]
+
+    def kept(self):
+        sql, _ = self.select()
+        return [Statement('BEGIN', 'begin'),
+                Statement(f'CREATE TEMP TABLE kept AS {sql}', 'create_as'),
+                Statement('TABLE kept', 'select'),
+                Statement('ROLLBACK', 'end')]
+
+    def emptied(self):
+        table = self.written_table()
+        return [Statement('BEGIN', 'begin'),
+                Statement(f'TRUNCATE {self.table_name(table)}', 'truncate'),
+                self.statement(), Statement('ROLLBACK', 'end')]
+
+
+def script_of(schema, choices):
+    return Generator(schema, choices).script()
+
+
+def random_script(schema, seed):
+    choices = Choices(seed)
+    return script_of(schema, choices), choices.made
