@@ -53,7 +53,11 @@ uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
 			break;
 		if (at < (size_t)e->at + e->added)
 			return position_in(e, sql, at);
-		back = at - e->at - e->added + e->from + e->removed;
+		/* What stands behind a schema that was taken out begins, to
+		 * the client, with the schema. */
+		back = at == e->at
+			   ? e->from
+			   : at - e->at - e->added + e->from + e->removed;
 	}
 	return back <= len ? character_of_byte(sql, back) : 0;
 }

@@ -196,6 +196,24 @@ static void positions_count_characters(void **state)
 	assert_int_equal(plan_map_position(&plan, sql, strlen(sql), 19), 0);
 }
 
+static void a_position_behind_what_was_taken_out_is_its_beginning(void **state)
+{
+	static const struct plan_edit edits[] = {
+	    {.from = 7, .removed = 7, .at = 7, .source = PLAN_OURS},
+	};
+	static const char sql[] = "SELECT public.t.a";
+	const struct plan plan = {.kind = PLAN_EDIT,
+				  .text = "SELECT t.a",
+				  .len = 10,
+				  .n_edits = 1,
+				  .edits = edits};
+
+	(void)state;
+	assert_int_equal(plan_map_position(&plan, sql, strlen(sql), 1), 1);
+	assert_int_equal(plan_map_position(&plan, sql, strlen(sql), 8), 8);
+	assert_int_equal(plan_map_position(&plan, sql, strlen(sql), 10), 17);
+}
+
 static void positions_of_a_text_that_passed_stay(void **state)
 {
 	static const struct plan plan = {.kind = PLAN_PASS};
@@ -209,6 +227,8 @@ int main(void)
 	    cmocka_unit_test(errors_speak_of_the_old_model),
 	    cmocka_unit_test(errors_of_the_new_shape_stay),
 	    cmocka_unit_test(positions_count_characters),
+	    cmocka_unit_test(
+		a_position_behind_what_was_taken_out_is_its_beginning),
 	    cmocka_unit_test(positions_of_a_text_that_passed_stay),
 	};
 
