@@ -38,7 +38,7 @@ static bool refs_decide(struct statement *st);
 static bool refs_edit(struct statement *st);
 
 /* READ becomes BESIDE where the statement also writes or locks rows of the
- * same migration. */
+ * same migration, and in a cursor, which WHERE CURRENT OF may name. */
 static uint64_t strong_uses(const struct statement *st)
 {
 	uint64_t strong = 0;
@@ -75,7 +75,8 @@ static bool refs_decide(struct statement *st)
 		statement_note(st, ref->name, ref->is_target);
 		if (st->forced != USE_COUNT)
 			ref->use = st->forced;
-		else if (ref->use == USE_READ && (strong >> migration & 1))
+		else if (ref->use == USE_READ &&
+			 (st->cursor || (strong >> migration & 1)))
 			ref->use = USE_BESIDE;
 		if (!ref_decide(st, ref))
 			return false;

@@ -17,6 +17,7 @@
  *   lens update    [WITH c AS (UPDATE L_shape SET ... WHERE false)]
  *                  UPDATE L_lens AS old SET "new.x" = forward(...) ...
  *   lens delete    DELETE FROM L_lens AS old ...
+ *   ... of a cursor's row, and MERGE: on the new relation itself, if it can be
  */
 #ifndef REWRITE_REWRITE_H
 #define REWRITE_REWRITE_H

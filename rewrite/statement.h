@@ -33,6 +33,7 @@ struct statement {
 	bool nested;	 /* COPY (...): its result cannot be cut */
 	enum use forced; /* USE_COUNT, or what every reference in
 			  * it counts as (CREATE VIEW) */
+	bool cursor;	 /* a write may name its current row later */
 	struct found found;
 	unsigned depth; /* of the brackets around the node's own clauses */
 	const struct ref *part; /* a write in WITH (write_part.c); or NULL */
@@ -168,6 +169,8 @@ bool write_set(struct statement *st, const struct ref *target,
 /* The name by which `name.*` gives a FROM item's columns, or NULL. */
 const char *from_name(const Node *item);
 bool lens_is_converted(const struct lens *l); /* any column is */
+/* Is the new relation the old one under another name? */
+bool lens_only_renames(const struct lens *l);
 /* The index of an old column, or -1. */
 int lens_find_old(const struct lens *l, const char *name);
 /* write_check.c */

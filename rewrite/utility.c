@@ -113,6 +113,9 @@ bool utility_unwrap(struct statement *st)
 			st->explained = true;
 			st->node = ((const ExplainStmt *)st->node)->query;
 		} else if (IsA(st->node, DeclareCursorStmt)) {
+			st->cursor =
+			    !(((const DeclareCursorStmt *)st->node)->options &
+			      CURSOR_OPT_HOLD);
 			st->node = ((const DeclareCursorStmt *)st->node)->query;
 		} else if (IsA(st->node, PrepareStmt)) {
 			unwrap_prepare(st);

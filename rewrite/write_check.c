@@ -267,7 +267,8 @@ static void put_clauses(const struct check *c, struct span list)
 		at = end;
 	}
 	put(c, " WHERE ");
-	if (update->whereClause == NULL || !has_parameters(st, list))
+	if (update->whereClause == NULL || write_is_current_of(st->node) ||
+	    !has_parameters(st, list))
 		return;
 	put(c, "(");
 	put_copy(c, (struct span){at + 1, clause_end(st, at + 1)});

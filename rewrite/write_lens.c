@@ -55,6 +55,19 @@ static bool same_default(const struct column *old, const struct column *new)
 	       strcmp(old->default_expr, new->default_expr) == 0;
 }
 
+bool lens_only_renames(const struct lens *l)
+{
+	if (lens_is_converted(l) || l->n_new != l->n_old)
+		return false;
+	for (size_t i = 0; i < l->n_old; i++)
+		if (l->olds[i].new_index != i ||
+		    strcmp(l->olds[i].column->name, l->news[i].column->name) !=
+			0 ||
+		    !same_default(l->olds[i].column, l->news[i].column))
+			return false;
+	return true;
+}
+
 /* Can L_lens take the client's row as it is? */
 static bool is_plain_insert(const struct lens *l)
 {
@@ -67,12 +80,17 @@ static bool is_plain_insert(const struct lens *l)
 	return true;
 }
 
+static const char *as_alias(const struct statement *st,
+			    const struct ref *target, const char *relation)
+{
+	return arena_fmt(st->a, "%s AS %s", relation,
+			 quote_name(ref_alias(target), st->a));
+}
+
 static const char *lens_as_alias(const struct statement *st,
 				 const struct ref *target)
 {
-	return arena_fmt(st->a, "%s AS %s",
-			 statement_lens(st, target->name)->lens_ref,
-			 quote_name(ref_alias(target), st->a));
+	return as_alias(st, target, statement_lens(st, target->name)->lens_ref);
 }
 
 static bool refuse_clause(struct statement *st, const struct ref *target,
@@ -85,36 +103,79 @@ static bool refuse_clause(struct statement *st, const struct ref *target,
 	    hint);
 }
 
-/* What follows the write's own clauses in every form. */
-static bool finish(struct statement *st, const struct ref *target)
+/* What follows the write's own clauses in every form; `names` says whose
+ * names the relation's columns have. */
+static bool finish(struct statement *st, const struct ref *target,
+		   enum shape names)
 {
 	const char *call = NULL;
 
 	if (target->action == ACT_LENS_SYNC) {
-		if (!write_check_upsert(st, target))
+		bool trigger = write_sync_by_trigger(st, target);
+
+		if (!write_check_upsert(st, target) ||
+		    (trigger && !write_check_alone(st, target)))
 			return false;
-		if (!write_sync_by_trigger(st, target))
-			call =
-			    write_sync_call(st, target, SYNC_TO_OLD, SHAPE_OLD);
+		if (!trigger)
+			call = write_sync_call(st, target, SYNC_TO_OLD, names);
 	}
 	return write_edit_returning(st, target, SHAPE_OLD, true, call);
 }
 
+/*
+ * WHERE CURRENT OF is for tables alone: the cursor, over a derived table, is
+ * one over the new relation for PostgreSQL, and so the write goes there.
+ */
+static bool direct_write(struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	bool renames = lens_only_renames(l);
+	struct span span = span_of_relation(st, target->var);
+
+	if (!renames && write_returning(st->node) != NIL)
+		return refuse_clause(st, target,
+				     "RETURNING beside WHERE CURRENT OF",
+				     "Name the row by its key.");
+	statement_replace(st, span,
+			  target->var->alias != NULL
+			      ? l->new_ref
+			      : as_alias(st, target, l->new_ref));
+	return finish(st, target, SHAPE_NEW);
+}
+
 /* UPDATE and DELETE: the relation and its alias; ONLY goes, since the old
  * relation has no children. */
-static bool replace_target(struct statement *st, const struct ref *target)
+static bool write_rows(struct statement *st, const struct ref *target)
 {
 	const struct rule_migration *m = statement_migration(st, target->name);
 
 	if (write_is_current_of(st->node))
-		return refuse_clause(st, target, "WHERE CURRENT OF",
-				     "Name the row by its key.");
+		return direct_write(st, target);
 	statement_replace(st, span_of_relation(st, target->var),
 			  target->var->alias != NULL
 			      ? statement_lens(st, target->name)->lens_ref
 			      : lens_as_alias(st, target));
 	if (m->prelock)
 		write_add_lock(st, target, SHAPE_OLD);
+	return finish(st, target, SHAPE_OLD);
+}
+
+/* PostgreSQL 15 and 16 merge into tables alone, and no MERGE is read here that
+ * would return its rows. */
+static bool lens_merge(struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	if (!lens_only_renames(l))
+		return statement_refuse(
+		    st, target->name, "MERGE",
+		    "It would have to write through the lens, where MERGE "
+		    "cannot.",
+		    "Use INSERT ... ON CONFLICT, or UPDATE and INSERT.");
+	statement_replace(st, span_of_relation(st, target->var),
+			  target->var->alias != NULL
+			      ? l->new_ref
+			      : as_alias(st, target, l->new_ref));
 	return true;
 }
 
@@ -172,12 +233,7 @@ static bool lens_update(struct statement *st, const struct ref *target)
 
 	return write_set(st, target, update->targetList,
 			 set_list(st, update->targetList), &check) &&
-	       replace_target(st, target) && finish(st, target);
-}
-
-static bool lens_delete(struct statement *st, const struct ref *target)
-{
-	return replace_target(st, target) && finish(st, target);
+	       write_rows(st, target);
 }
 
 /* What stands for an old column in a unique index: its name in L_lens, the
@@ -558,7 +614,7 @@ static bool insert_rows(struct statement *st, const struct ref *target,
 		    arena_fmt(st->a, ", %s",
 			      statement_text(st, part_head(st))));
 	statement_insert_after(st, source, row_insert(st, target));
-	return finish(st, target);
+	return finish(st, target, SHAPE_OLD);
 }
 
 static bool lens_insert(struct statement *st, const struct ref *target)
@@ -572,7 +628,7 @@ static bool lens_insert(struct statement *st, const struct ref *target)
 		return insert_rows(st, target, insert, source);
 	statement_replace(st, span, lens_as_alias(st, target));
 	return lens_on_conflict(st, target, insert->onConflictClause, source) &&
-	       finish(st, target);
+	       finish(st, target, SHAPE_OLD);
 }
 
 bool write_lens(struct statement *st, const struct ref *target)
@@ -581,5 +637,7 @@ bool write_lens(struct statement *st, const struct ref *target)
 		return lens_insert(st, target);
 	if (IsA(st->node, UpdateStmt))
 		return lens_update(st, target);
-	return lens_delete(st, target);
+	if (IsA(st->node, MergeStmt))
+		return lens_merge(st, target);
+	return write_rows(st, target);
 }

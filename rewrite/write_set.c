@@ -273,8 +273,19 @@ static const char *new_name(const struct set *s, unsigned new)
 	    s->st->a);
 }
 
+/* The new relation's own columns, where L_lens is not what is written. */
+static const char *direct_goal(const struct set *s, const struct assignment *a)
+{
+	size_t new =
+	    a->n_feeds == 0 ? s->l->olds[a->old].new_index : (size_t)a->new;
+
+	return quote_name(s->l->news[new].column->name, s->st->a);
+}
+
 static const char *goal(const struct set *s, const struct assignment *a)
 {
+	if (s->direct)
+		return direct_goal(s, a);
 	return a->n_feeds == 0 ? old_name(s, a) : new_name(s, (unsigned)a->new);
 }
 
@@ -449,10 +460,12 @@ static void edit_single(const struct set *s, const struct item *item)
 	const char *open, *close;
 
 	replace_default(s, a);
-	if (a->n_feeds == 0)
+	if (a->n_feeds == 0 && !s->direct)
 		return;
 	value_frame(s, a, &open, &close);
 	statement_replace(s->st, item->names, goal(s, a));
+	if (a->n_feeds == 0)
+		return;
 	statement_insert_before(s->st, a->value.first, open);
 	statement_insert_after(s->st, a->value.end - 1, close);
 }
@@ -603,6 +616,32 @@ static void edit_items(const struct set *s)
 	}
 }
 
+/* A constant or a parameter, maybe cast; DEFAULT. */
+static bool is_constant(const Node *value)
+{
+	while (IsA(value, TypeCast))
+		value = ((const TypeCast *)value)->arg;
+	return IsA(value, A_Const) || IsA(value, ParamRef) ||
+	       IsA(value, SetToDefault) || IsA(value, SQLValueFunction);
+}
+
+/* The new relation has no columns of the old names: nothing may name one. */
+static bool check_direct(struct set *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		const struct assignment *a = &s->v[i];
+
+		if (!is_simple(a) || a->target->indirection != NIL ||
+		    !is_constant(a->target->val) ||
+		    (a->n_feeds > 0 && s->l->news[a->new].forward.n != 1))
+			return refuse(s,
+				      "WHERE CURRENT OF beside SET of an "
+				      "expression",
+				      "Name the row by its key.");
+	}
+	return true;
+}
+
 /* Does a subselect's item share no new column with another item? */
 static bool is_closed(const struct set *s, const struct item *item)
 {
@@ -674,6 +713,8 @@ bool write_set(struct statement *st, const struct ref *target,
 	    .st = st, .target = target, .l = statement_lens(st, target->name)};
 	bool grouped;
 
+	s.direct = write_is_current_of(st->node) && !lens_only_renames(s.l);
+
 	if (list_length(targets) > MOST_ASSIGNMENTS)
 		return refuse(&s, "so long a SET list", "Shorten it.");
 	if (!find_columns(&s, targets))
@@ -681,7 +722,7 @@ bool write_set(struct statement *st, const struct ref *target,
 	if (!cut_items(&s, list) || !check_assignments(&s))
 		return false;
 	grouped = needs_group(&s);
-	if (!check_subselects(&s, grouped))
+	if (!check_subselects(&s, grouped) || (s.direct && !check_direct(&s)))
 		return false;
 	if (grouped)
 		edit_group(&s, list);
