@@ -417,6 +417,7 @@ void ddl_create_objects(struct ddl_build *b)
 	add_sync(b, WALK_TO_NEW, b->l->to_new_ref);
 	add_sync(b, WALK_TO_OLD, b->l->to_old_ref);
 	add_lock_old(b);
+	ddl_create_copies(b);
 	ddl_create_matches(b);
 }
 

@@ -377,9 +377,9 @@ void ddl_sequences_to_old(struct ddl_build *b)
 	own_sequences(b, false);
 }
 
-/* A shape draws from its identity's sequence: without, and again. */
-static void shape_default(const struct lens *l, struct sqltext *without,
-			  struct sqltext *with)
+/* A view that draws from its identity's sequence: without, and again. */
+static void view_default(const struct lens *l, const char *view,
+			 struct sqltext *without, struct sqltext *with)
 {
 	for (size_t i = 0; i < l->n_old; i++) {
 		const struct column *c = l->olds[i].column;
@@ -388,14 +388,22 @@ static void shape_default(const struct lens *l, struct sqltext *without,
 		if (!c->identity || c->sequence == NULL)
 			continue;
 		sqltext_put(without,
-			    "ALTER VIEW %s ALTER COLUMN %s DROP DEFAULT; ",
-			    l->shape_ref, name);
+			    "ALTER VIEW IF EXISTS %s ALTER COLUMN %s"
+			    " DROP DEFAULT; ",
+			    view, name);
 		sqltext_put(with,
-			    "ALTER VIEW %s ALTER COLUMN %s SET DEFAULT"
+			    "ALTER VIEW IF EXISTS %s ALTER COLUMN %s"
+			    " SET DEFAULT"
 			    " pg_catalog.nextval(%s::pg_catalog.regclass); ",
-			    l->shape_ref, name,
-			    quote_text(c->sequence, with->a));
+			    view, name, quote_text(c->sequence, with->a));
 	}
+}
+
+static void shape_default(const struct lens *l, struct sqltext *without,
+			  struct sqltext *with)
+{
+	view_default(l, l->shape_ref, without, with);
+	view_default(l, copy_view(l, "lens", with->a), without, with);
 }
 
 /*

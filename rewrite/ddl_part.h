@@ -47,6 +47,12 @@ void ddl_place_husk(struct ddl_build *b);
 
 /* ddl_lens.c: what is pgtandem's own. */
 void ddl_create_objects(struct ddl_build *b);
+/* ddl_copy.c: the views of COPY FROM. */
+void ddl_create_copies(struct ddl_build *b);
+void ddl_create_copy_new(struct ddl_build *b);
+void ddl_drop_copy_new(struct ddl_build *b);
+void ddl_drop_synced_copies(struct ddl_build *b);
+void ddl_drop_copies(struct ddl_build *b);
 /* ddl_match.c: the functions of rewrite/match.h. */
 void ddl_create_matches(struct ddl_build *b);
 void ddl_drop_matches(struct ddl_build *b);

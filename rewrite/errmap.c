@@ -98,13 +98,21 @@ static bool ends_view(const struct lens *l, const char *name, struct arena *a)
 	return strcmp(name, generated_name(l, view, a)) == 0;
 }
 
+static bool is_copy(const struct lens *l, const char *name, struct arena *a)
+{
+	const char *prefix = generated_name(l, "copy_", a);
+
+	return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
 static const char *map_relation(const struct lens *l, const char *name,
 				struct arena *a)
 {
 	return strcmp(name, l->new->name) == 0 ||
 		       strcmp(name, generated_name(l, "lens", a)) == 0 ||
 		       (l->depth > 1 && ends_view(l, name, a)) ||
-		       strcmp(name, generated_name(l, "shape", a)) == 0
+		       strcmp(name, generated_name(l, "shape", a)) == 0 ||
+		       is_copy(l, name, a)
 		   ? l->old->name
 		   : NULL;
 }
@@ -222,6 +230,40 @@ static const char *map_text(const struct lens *l, const char *text,
 	return map_key(l, out.s, a);
 }
 
+/* The start of the line that holds `at`. */
+static const char *line_start(const char *text, const char *at)
+{
+	while (at > text && at[-1] != '\n')
+		at--;
+	return at;
+}
+
+/*
+ * COPY inovices_typo_1_copy_old, line 2: ... is COPY inovices, line 2: ...; and
+ * what our trigger adds above it for an error in its INSERT is left out.
+ */
+static const char *map_context(const struct lens *l, const char *text,
+			       struct arena *a)
+{
+	const char *prefix =
+	    arena_fmt(a, "COPY %s", generated_name(l, "copy_", a));
+	const char *copy = text, *rest, *own;
+
+	while ((copy = strstr(copy, prefix)) != NULL && copy > text &&
+	       copy[-1] != '\n')
+		copy++;
+	if (copy == NULL || (rest = strchr(copy, ',')) == NULL)
+		return text;
+	own = strstr(text, arena_fmt(a, "PL/pgSQL function pgtandem.%s",
+				     generated_name(l, "copy_", a)));
+	if (own == NULL || own > copy)
+		own = copy;
+	else if (own > text)
+		own = line_start(text, own - 1);
+	return arena_fmt(a, "%.*sCOPY %s%s", (int)(own - text), text,
+			 l->old->name, rest);
+}
+
 static void map_error(const struct lens *l, struct error_names *e,
 		      struct arena *a)
 {
@@ -232,6 +274,8 @@ static void map_error(const struct lens *l, struct error_names *e,
 
 	e->message = map_text(l, e->message, a);
 	e->detail = map_text(l, e->detail, a);
+	if (e->context != NULL)
+		e->context = map_context(l, e->context, a);
 	if (constraint != NULL)
 		e->constraint = constraint;
 	if (table == NULL)

@@ -752,3 +752,10 @@ const char *lens_columns(const struct lens *l, struct arena *a)
 	}
 	return t.s;
 }
+
+const char *copy_view(const struct lens *l, const char *what, struct arena *a)
+{
+	return quote_qualified(
+	    "pgtandem",
+	    arena_fmt(a, "%s_%u_copy_%s", l->migration, l->number, what), a);
+}

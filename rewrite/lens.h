@@ -25,6 +25,8 @@
  *   L_match_N, L_match_any_N, L_forward_N, L_forward_all_N, L_other_N
  *              functions to look new column N up by an old value
  *              (rewrite/match.h).
+ *   L_copy_old, L_copy_both, L_copy_lens, L_copy_new
+ *              views that COPY FROM writes into (rewrite/ddl_copy.c).
  *   L_moved    trigger functions that sync both keys when an UPDATE changes
  *              the key (PostgreSQL before 18 does not RETURN the old one).
  *
@@ -140,6 +142,12 @@ const char *lens_reverse(const struct lens *l, unsigned old_index,
 /* "id, customer AS customr, ...": the old columns, in order, as a SELECT list
  * over the new relation. */
 const char *lens_columns(const struct lens *l, struct arena *a);
+/* The name in L_lens of a new column that is not extra, quoted: the old
+ * column's, or "new.<column>". */
+const char *lens_view_column(const struct lens *l, unsigned new_index,
+			     struct arena *a);
+/* L_copy_<what>, qualified and quoted. */
+const char *copy_view(const struct lens *l, const char *what, struct arena *a);
 
 /* An identifier as PostgreSQL's quote_ident writes it. */
 const char *quote_name(const char *name, struct arena *a);

@@ -111,6 +111,7 @@ uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
  */
 struct error_names {
 	const char *message, *detail, *schema, *table, *column, *constraint;
+	const char *context;
 };
 void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 		    struct error_names *e, struct arena *a);

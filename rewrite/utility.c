@@ -186,6 +186,119 @@ static bool copy_through(struct statement *st, const CopyStmt *copy,
 	return true;
 }
 
+static bool refuse_copy(struct statement *st, unsigned name, const char *what,
+			const char *hint)
+{
+	return statement_refuse(
+	    st, name, what,
+	    "Its rows are written by a trigger of pgtandem, one by one, where "
+	    "this has no counterpart.",
+	    hint);
+}
+
+static bool grants_columns(const struct relation *r)
+{
+	for (size_t i = 0; i < r->n_grants; i++)
+		if (r->grants[i].column != NULL &&
+		    strcmp(r->grants[i].privilege, "INSERT") == 0)
+			return true;
+	return false;
+}
+
+static bool is_generated(const struct relation *r, const char *name)
+{
+	const struct column *c = relation_find_column(r, name);
+
+	return c != NULL && c->generated != 0;
+}
+
+static bool copy_in_check(struct statement *st, const CopyStmt *copy,
+			  unsigned name)
+{
+	const struct rule_name *n = statement_name(st, name);
+	const struct lens *l = statement_lens(st, name);
+	const struct relation *r =
+	    statement_shape(st, name) == SHAPE_OLD ? l->old : l->new;
+	ListCell *cell;
+
+	if (n->decider != n->migration)
+		return refuse_copy(st, name, "COPY FROM", "Use INSERT.");
+	if (grants_columns(r))
+		return refuse_copy(st, name,
+				   "COPY FROM where INSERT is granted on "
+				   "single columns",
+				   "Use INSERT, or GRANT it on the table.");
+	foreach (cell, copy->options)
+		if (strcmp(lfirst_node(DefElem, cell)->defname, "freeze") == 0)
+			return refuse_copy(st, name, "COPY FROM with FREEZE",
+					   "Leave FREEZE out.");
+	foreach (cell, copy->attlist)
+		if (is_generated(r, strVal(lfirst(cell))))
+			return refuse_copy(st, name,
+					   "COPY FROM into a generated column",
+					   "Leave the column out.");
+	return true;
+}
+
+/* WHERE: inovices.id is id, for the view has another name.  False: the row
+ * itself, or a system column. */
+static bool copy_in_where(struct statement *st, const char *relation,
+			  size_t where)
+{
+	const struct token *v = st->tokens->v;
+	size_t first;
+
+	for (size_t i = where; i < st->end; i++) {
+		if (token_is(st->tokens, i, "tableoid"))
+			return false;
+		if (!token_spells(st->sql, &v[i], relation))
+			continue;
+		if (!token_is_punct(st->tokens, i + 1, '.'))
+			return false;
+		first = token_is_punct(st->tokens, i - 1, '.') ? i - 2 : i;
+		edit_replace(st->edits, v[first].from, v[i + 2].from, "");
+	}
+	return true;
+}
+
+/* The rows go into one of the lens's views for it (rewrite/ddl_copy.c). */
+static bool copy_in(struct statement *st, const CopyStmt *copy, unsigned name,
+		    enum action action)
+{
+	const struct rule_migration *m = statement_migration(st, name);
+	struct span span = span_of_relation(st, copy->relation);
+	size_t where = span_find_word(st, span.end, "where");
+	const char *fence = arena_fmt(st->a, "pgtandem.copy_is_at(%s, %llu)",
+				      quote_text(m->spec->name, st->a),
+				      (unsigned long long)m->epoch);
+	const char *what = action == ACT_LENS			    ? "lens"
+			   : action == ACT_LENS_SYNC		    ? "both"
+			   : statement_shape(st, name) == SHAPE_OLD ? "old"
+								    : "new";
+
+	if (!copy_in_check(st, copy, name))
+		return false;
+	if (copy->whereClause != NULL &&
+	    !copy_in_where(st, copy->relation->relname, where + 1))
+		return refuse_copy(st, name,
+				   "COPY FROM with the whole row or a system "
+				   "column in WHERE",
+				   "Name the columns.");
+	statement_replace(st, span,
+			  copy_view(statement_lens(st, name), what, st->a));
+	if (action == ACT_LENS)
+		return true;
+	if (copy->whereClause == NULL) {
+		statement_insert_after(st, st->end - 1,
+				       arena_fmt(st->a, " WHERE %s", fence));
+		return true;
+	}
+	statement_insert_before(st, where + 1, "(");
+	statement_insert_after(st, st->end - 1,
+			       arena_fmt(st->a, ") AND %s", fence));
+	return true;
+}
+
 static bool plan_copy(struct statement *st)
 {
 	const CopyStmt *copy = (const CopyStmt *)st->node;
@@ -198,6 +311,8 @@ static bool plan_copy(struct statement *st)
 	statement_note(st, (unsigned)name, copy->is_from);
 	if (!statement_decide(st, (unsigned)name, use, &action))
 		return false;
+	if (copy->is_from && action != ACT_PASS)
+		return copy_in(st, copy, (unsigned)name, action);
 	st->plan->reads_new |= action == ACT_THROUGH_SHARE;
 	if (action == ACT_THROUGH ||
 	    (action == ACT_THROUGH_SHARE && st->req->read_new))

@@ -389,12 +389,16 @@ static bool lens_on_conflict(struct statement *st, const struct ref *target,
 			  set_list(st, clause->targetList), &check));
 }
 
-static bool is_own(const struct lens *l, unsigned new)
+const char *lens_view_column(const struct lens *l, unsigned new_index,
+			     struct arena *a)
 {
-	const struct lens_new *n = &l->news[new];
+	const struct lens_new *n = &l->news[new_index];
+	bool own = n->carried && l->olds[n->old_index].carried &&
+		   l->olds[n->old_index].new_index == new_index;
 
-	return n->carried && l->olds[n->old_index].carried &&
-	       l->olds[n->old_index].new_index == new;
+	return quote_name(own ? l->olds[n->old_index].column->name
+			      : arena_fmt(a, "new.%s", n->column->name),
+			  a);
 }
 
 /* An upsert may meet a row: until the barrier of write_new has passed, the old
@@ -443,12 +447,7 @@ static const char *row_insert(const struct statement *st,
 		always |= n->column->identity == 'a' ||
 			  (n->carried &&
 			   l->olds[n->old_index].column->identity == 'a');
-		sqltext_item(
-		    &names, ", ", "%s",
-		    quote_name(is_own(l, i) ? l->olds[n->old_index].column->name
-					    : arena_fmt(st->a, "new.%s",
-							n->column->name),
-			       st->a));
+		sqltext_item(&names, ", ", "%s", lens_view_column(l, i, st->a));
 		sqltext_item(&values, ", ", "%s",
 			     lens_forward(l, i, "r.", st->a));
 	}

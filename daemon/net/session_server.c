@@ -115,6 +115,8 @@ static const char **error_name(struct error_names *e, char code)
 		return &e->message;
 	case 'D':
 		return &e->detail;
+	case 'W':
+		return &e->context;
 	case 's':
 		return &e->schema;
 	case 't':
@@ -156,7 +158,8 @@ static void put_mapped(struct session *s, const struct reply *head,
 	const char *end = at + e->fields_len;
 	struct arena a;
 	struct error_names names = {e->message.s, e->detail.s, e->schema.s,
-				    e->table.s,	  e->column.s, e->constraint.s};
+				    e->table.s,	  e->column.s, e->constraint.s,
+				    e->context.s};
 
 	arena_init(&a);
 	if (s->db != NULL)

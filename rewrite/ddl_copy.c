@@ -1,0 +1,214 @@
+/*
+ * The views that COPY FROM writes into, where the rows of a relation under
+ * migration must reach both models or the other one.
+ *
+ * COPY takes a view that has an INSTEAD OF INSERT trigger and does the rest as
+ * on a table: it reads the columns' types, applies defaults, counts rows, and
+ * names lines in errors.  The view reads nothing; its trigger does to each row
+ * what the rewriting does to an INSERT of it.  The trigger runs with the
+ * client's rights, and COPY sets identity columns as OVERRIDING SYSTEM VALUE
+ * does.
+ *
+ *   L_copy_old   old shape, into old, synced to new     (dual_write, read_new)
+ *   L_copy_both  old shape, into new, synced to old     (write_new)
+ *   L_copy_lens  old shape, into new                    (from new_only on)
+ *   L_copy_new   new shape, into new, synced to old     (write_new)
+ */
+#include <string.h>
+
+#include "rewrite/ddl_part.h"
+#include "rewrite/sqltext.h"
+
+/* The rows of one of these views, on their way. */
+struct copy {
+	const struct ddl_build *b;
+	const struct relation *shape;
+	const char *name;	/* of the view and its function, quoted */
+	const char *into;	/* qualified */
+	const char *sync;	/* function, or NULL */
+	const char *const *key; /* names in `into`, quoted */
+	struct sqltext columns, values;
+};
+
+static const char *copied_rows(const struct copy *c)
+{
+	const struct lens *l = c->b->l;
+	struct sqltext keys;
+
+	if (c->sync == NULL)
+		return "";
+	sqltext_begin(&keys, c->b->a);
+	for (size_t i = 0; i < l->n_key; i++)
+		sqltext_put(&keys, ", i.%s", c->key[i]);
+	return arena_fmt(c->b->a, " RETURNING %s(NULL%s) INTO v_synced",
+			 c->sync, keys.s);
+}
+
+static void put_view(struct sqltext *t, const struct copy *c)
+{
+	struct arena *a = c->b->a;
+	struct sqltext columns;
+
+	sqltext_begin(&columns, a);
+	for (size_t i = 0; i < c->shape->n_columns; i++) {
+		const struct column *k = &c->shape->columns[i];
+
+		if (k->generated == 0)
+			sqltext_item(&columns, ", ",
+				     "CAST(NULL AS %s)%s%s AS %s", k->type,
+				     k->collation ? " COLLATE " : "",
+				     k->collation ? k->collation : "",
+				     quote_name(k->name, a));
+	}
+	sqltext_put(t,
+		    "DROP VIEW IF EXISTS %s;\n"
+		    "CREATE VIEW %s AS SELECT %s WHERE false;\n",
+		    c->name, c->name, columns.s);
+	for (size_t i = 0; i < c->shape->n_columns; i++) {
+		const char *value = ddl_old_default(&c->shape->columns[i], a);
+
+		if (value != NULL)
+			sqltext_put(t,
+				    "ALTER VIEW %s ALTER COLUMN %s"
+				    " SET DEFAULT %s;\n",
+				    c->name,
+				    quote_name(c->shape->columns[i].name, a),
+				    value);
+	}
+}
+
+static void add_copy(struct ddl_build *b, const struct copy *c)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, b->a);
+	put_view(&t, c);
+	sqltext_put(&t,
+		    "CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
+		    " LANGUAGE plpgsql AS $pgtandem$\n"
+		    "#variable_conflict use_column\n"
+		    "DECLARE\n\tv_synced pg_catalog.text;\n"
+		    "BEGIN\n\tINSERT INTO %s AS i (%s)"
+		    " OVERRIDING SYSTEM VALUE VALUES (%s)%s;\n"
+		    "\tRETURN NEW;\nEND\n$pgtandem$;\n"
+		    "CREATE TRIGGER copy_row INSTEAD OF INSERT ON %s"
+		    " FOR EACH ROW EXECUTE FUNCTION %s();\n"
+		    "GRANT SELECT, INSERT ON %s TO PUBLIC",
+		    c->name, c->into, c->columns.s, c->values.s, copied_rows(c),
+		    c->name, c->name, c->name);
+	ddl_add(b, DDL_NO_LOCK, t.s, "create view %s", c->name);
+}
+
+static const char **key_names(const struct ddl_build *b, bool of_new)
+{
+	const struct lens *l = b->l;
+	const char **names = arena_alloc(b->a, l->n_key * sizeof(*names));
+
+	for (size_t i = 0; i < l->n_key; i++)
+		names[i] = quote_name(
+		    of_new ? l->news[l->key[i].new_index].column->name
+			   : l->olds[l->key[i].old_index].column->name,
+		    b->a);
+	return names;
+}
+
+static void begin(struct copy *c, const struct ddl_build *b, const char *what,
+		  const struct relation *shape)
+{
+	*c = (struct copy){
+	    .b = b,
+	    .shape = shape,
+	    .name = copy_view(b->l, what, b->a),
+	};
+	sqltext_begin(&c->columns, b->a);
+	sqltext_begin(&c->values, b->a);
+}
+
+/* Into the relation whose shape it has. */
+static void add_straight(struct ddl_build *b, const char *what, bool of_new)
+{
+	const struct lens *l = b->l;
+	struct copy c;
+
+	begin(&c, b, what, of_new ? l->new : l->old);
+	c.into = of_new ? l->new_ref : l->old_ref;
+	c.sync = of_new ? l->to_old_ref : l->to_new_ref;
+	c.key = key_names(b, of_new);
+	for (size_t i = 0; i < c.shape->n_columns; i++) {
+		const struct column *k = &c.shape->columns[i];
+		const char *name = quote_name(k->name, b->a);
+
+		if (k->generated != 0)
+			continue;
+		sqltext_item(&c.columns, ", ", "%s", name);
+		sqltext_item(&c.values, ", ", "NEW.%s", name);
+	}
+	add_copy(b, &c);
+}
+
+/* Through the lens, as an INSERT of all columns. */
+static void add_through(struct ddl_build *b, const char *what, const char *sync)
+{
+	const struct lens *l = b->l;
+	struct copy c;
+
+	begin(&c, b, what, l->old);
+	c.into = l->lens_ref;
+	c.sync = sync;
+	c.key = key_names(b, false);
+	for (unsigned i = 0; i < l->n_new; i++) {
+		if (l->news[i].extra || l->news[i].column->generated != 0)
+			continue;
+		sqltext_item(&c.columns, ", ", "%s",
+			     lens_view_column(l, i, b->a));
+		sqltext_item(&c.values, ", ", "%s",
+			     lens_forward(l, i, "NEW.", b->a));
+	}
+	add_copy(b, &c);
+}
+
+void ddl_create_copies(struct ddl_build *b)
+{
+	if (b->l->kind != LENS_TABLE)
+		return;
+	add_straight(b, "old", false);
+	add_through(b, "both", b->l->to_old_ref);
+	add_through(b, "lens", NULL);
+}
+
+/* By then the relation is there, with its defaults. */
+void ddl_create_copy_new(struct ddl_build *b)
+{
+	if (b->l->kind == LENS_TABLE)
+		add_straight(b, "new", true);
+}
+
+static void drop(struct ddl_build *b, const char *what)
+{
+	const char *name = copy_view(b->l, what, b->a);
+
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a,
+			  "DROP VIEW IF EXISTS %s;\n"
+			  "DROP FUNCTION IF EXISTS %s()",
+			  name, name),
+		"drop view %s", name);
+}
+
+void ddl_drop_copy_new(struct ddl_build *b)
+{
+	drop(b, "new");
+}
+
+void ddl_drop_synced_copies(struct ddl_build *b)
+{
+	drop(b, "old");
+	drop(b, "both");
+	drop(b, "new");
+}
+
+void ddl_drop_copies(struct ddl_build *b)
+{
+	ddl_drop_synced_copies(b);
+	drop(b, "lens");
+}

@@ -1,0 +1,217 @@
+"""COPY ... FROM STDIN into a relation under migration, in every phase: the
+messages of a direct session on a database of the old model alone, and the same
+rows behind."""
+
+import struct
+
+import pytest
+
+import harness
+import shop
+from harness import message
+
+TABLE = '''
+CREATE TABLE inovices (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customr varchar(20) NOT NULL,
+    amount integer NOT NULL DEFAULT 7 CHECK (amount < 1000000),
+    phone text,
+    note varchar(10) DEFAULT 'none',
+    size integer GENERATED ALWAYS AS (length(customr)) STORED,
+    created_at timestamptz NOT NULL DEFAULT '2024-02-29 12:00Z',
+    UNIQUE (customr, phone));
+INSERT INTO inovices (customr, amount, phone)
+SELECT 'customer ' || g, g, '555-' || lpad(g::text, 4, '0')
+FROM generate_series(1, 50) g;
+'''
+
+HEADER = b'PGCOPY\n\xff\r\n\0' + struct.pack('!II', 0, 0)
+
+
+def tuple_of(*fields):
+    return struct.pack('!h', len(fields)) + b''.join(
+        struct.pack('!i', -1) if f is None else
+        struct.pack('!i', len(f)) + f for f in fields)
+
+
+# What is sent, and with what it ends: 'c', or a failure's reason.
+COPIES = [
+    ('COPY inovices (customr, amount) FROM STDIN', [b'ann\t5\nbob\t6\n']),
+    ('COPY inovices FROM STDIN',
+     [b'901\tc\t1\t555-0901\tn\t2024-01-01 00:00Z\n',
+      b'902\td\t2\t\\N\t\\N\t2024-01-01 00:00Z\n']),
+    ('COPY public.inovices (customr, phone) FROM STDIN WITH (FORMAT csv, '
+     'HEADER, NULL \'-\')', [b'customr,phone\n"a, ""b""",555-7001\nx,-\n']),
+    ('COPY inovices (customr, phone) FROM STDIN WITH (FORMAT csv, HEADER '
+     'match)', [b'phone,customr\na,b\n']),
+    ('COPY inovices (id, customr, amount) FROM STDIN (FORMAT binary)',
+     [HEADER, tuple_of(struct.pack('!i', 903), b'bin', struct.pack('!i', 3)),
+      tuple_of(struct.pack('!i', 904), b'ary', struct.pack('!i', 4)),
+      b'\xff\xff']),
+    ('COPY inovices (customr, amount) FROM STDIN WHERE amount > 5 AND '
+     'inovices.customr <> \'no\'', [b'w1\t5\nw2\t6\nno\t7\nw3\t8\n']),
+    ('COPY inovices (customr) FROM STDIN', [b'']),
+    ('COPY inovices (customr) FROM STDIN', [b'split ov', b'er mess', b'ages',
+                                            b'\nend\n']),
+    # failures: in the input, of constraints, by the client
+    ('COPY inovices (customr, amount) FROM STDIN', [b'ok\t1\nbad\tword\n']),
+    ('COPY inovices (customr, amount) FROM STDIN', [b'ok\t1\nmore\t2\t3\n']),
+    ('COPY inovices (customr, amount) FROM STDIN', [b'ok\t1\nless\n']),
+    ('COPY inovices (customr) FROM STDIN', [b'much too long for a name\n']),
+    ('COPY inovices (id, customr) FROM STDIN', [b'905\tx\n1\tdup\n']),
+    ('COPY inovices (customr, phone) FROM STDIN', [b'customer 1\t555-0001\n']),
+    ('COPY inovices (customr, amount) FROM STDIN', [b'x\t1\n\\N\t1\n']),
+    ('COPY inovices (customr, amount) FROM STDIN', [b'x\t1\ny\t9999999\n']),
+    ('COPY inovices (customr, nothing) FROM STDIN', [b'x\t1\n']),
+    ('COPY inovices (customr, customr) FROM STDIN', [b'x\t1\n']),
+    ('COPY inovices (customr) FROM STDIN (FORMAT nothing)', [b'x\n']),
+    ('COPY inovices (customr) FROM STDIN', [b'x\n', None]),
+    ('COPY inovices (customr) FROM STDIN WHERE nothing > 1', [b'x\n']),
+]
+
+
+def without_origin(fields):
+    """An error's fields, but where in the server's source it was raised."""
+    return {k: v for k, v in fields.items() if k not in 'FLR'}
+
+
+def copy_once(wire, sql, data):
+    """Everything that a client sees of one COPY."""
+    wire.send('Q', sql.encode() + b'\0')
+    got = [wire.read()]
+    while got[-1][0] in 'NS':
+        got.append(wire.read())
+    if got[-1][0] == 'G':
+        for piece in data:
+            if piece is not None:
+                wire.send('d', piece)
+        wire.raw(message('f', b'the client gave up\0') if data[-1] is None
+                 else message('c'))
+    if got[-1][0] != 'Z':
+        got += wire.until('Z')
+    return [(k, without_origin(harness.error_fields(b)) if k == 'E' else b)
+            for k, b in got if k not in 'NS']
+
+
+def rows(wire):
+    return [b for k, b in wire.query('SELECT * FROM inovices ORDER BY id')
+            if k == 'D']
+
+
+def same_sequences(postgres, n, *databases):
+    """A COPY that fails may have drawn more values direct, where rows are
+    written some at a time."""
+    for name in databases:
+        postgres.execute(
+            f"SELECT setval(c.oid, {1000 * n}) FROM pg_class c WHERE relkind"
+            " = 'S' AND relnamespace = 'public'::regnamespace", name)
+
+
+def comparable(answers):
+    """Without what another INSERT than the client's says otherwise."""
+    seen = []
+    for kind, body in answers:
+        if kind == 'E':
+            body = dict(body)
+            for field in 'DMnP':
+                body.pop(field, None)
+            body['W'] = body.get('W', '').split(': ')[0]
+        seen.append((kind, body))
+    return seen
+
+
+@pytest.mark.parametrize('phase', shop.PHASES)
+def test_copy_gives_what_it_gives_direct(postgres, start_proxy, phase):
+    postgres.create_database('copy_direct', TABLE)
+    database = f'copy_{phase}'
+    postgres.create_database(database, TABLE)
+    proxy = start_proxy(postgres, shop.spec(database))
+    proxy.advance('inovices_typo', *shop.PHASES[1:shop.PHASES.index(phase) + 1])
+    direct = harness.Wire(postgres.port, dbname='copy_direct')
+    through = harness.Wire(proxy.port, dbname=database)
+    for n, (sql, data) in enumerate(COPIES, 1):
+        same_sequences(postgres, n, 'copy_direct', database)
+        expected = comparable(copy_once(direct, sql, data))
+        assert comparable(copy_once(through, sql, data)) == expected, sql
+        for wire in (direct, through):
+            wire.query('BEGIN')
+        assert comparable(copy_once(through, sql, data)) == comparable(
+            copy_once(direct, sql, data)), sql
+        for wire in (direct, through):
+            wire.query('ROLLBACK')
+        assert rows(through) == rows(direct), sql
+    if phase in ('dual_write', 'read_new', 'write_new'):
+        result = proxy.verify('inovices_typo')
+        assert (result['missing'], result['extra'], result['different']) == (
+            0, 0, 0), result
+    for wire in (direct, through):
+        wire.close()
+
+
+def test_copy_by_messages_and_in_a_string(postgres, start_proxy):
+    postgres.create_database('copy_messages', TABLE)
+    proxy = start_proxy(postgres, shop.spec('copy_messages'))
+    proxy.advance('inovices_typo', 'expanded', 'dual_write', 'read_new',
+                  'write_new')
+    wire = harness.Wire(proxy.port, dbname='copy_messages')
+    wire.raw(harness.parse('COPY inovices (customr) FROM STDIN') +
+             harness.bind([]) + harness.describe() + harness.execute() +
+             harness.FLUSH)
+    assert wire.until('G')[-1][1] == struct.pack('!bhh', 0, 1, 0)
+    wire.send('d', b'one\ntwo\n')
+    wire.raw(message('c') + harness.SYNC)
+    assert ('C', b'COPY 2\0') in wire.until('Z')
+    wire.send('Q', b'DELETE FROM inovices WHERE customr = \'one\'; COPY '
+              b'inovices (customr) FROM STDIN; SELECT count(*) FROM inovices\0')
+    wire.until('G')
+    wire.send('d', b'three\n')
+    wire.send('c')
+    got = wire.until('Z')
+    assert [b for k, b in got if k == 'C'] == [b'COPY 1\0', b'SELECT 1\0']
+    # new shape
+    wire.send('Q', b'COPY invoices (customer, amount_cents) FROM STDIN\0')
+    wire.until('G')
+    wire.send('d', b'four\t400\n')
+    wire.send('c')
+    assert ('C', b'COPY 1\0') in wire.until('Z')
+    assert wire.query("SELECT amount FROM inovices WHERE customr = 'four'")[1][
+        1].endswith(b'4')
+    result = proxy.verify('inovices_typo')
+    assert (result['missing'], result['extra'], result['different']) == (
+        0, 0, 0), result
+    wire.close()
+
+
+def test_copy_needs_the_clients_own_rights(postgres, start_proxy):
+    postgres.create_database('copy_rights', TABLE)
+    postgres.execute('''
+DO $$ BEGIN CREATE ROLE copier; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+ALTER ROLE copier LOGIN; ALTER ROLE reader LOGIN;
+GRANT INSERT, SELECT ON inovices TO copier; GRANT SELECT ON inovices TO reader
+''', 'copy_rights')
+    proxy = start_proxy(postgres, shop.spec('copy_rights'))
+    for phase in shop.PHASES[1:]:
+        proxy.advance('inovices_typo', phase)
+        for user, sqlstate in (('copier', None), ('reader', '42501')):
+            wire = harness.Wire(proxy.port, dbname='copy_rights', user=user)
+            got = copy_once(wire, 'COPY inovices (customr) FROM STDIN',
+                            [phase.encode() + b'\n'])
+            errors = [b['C'] for k, b in got if k == 'E']
+            assert errors == ([sqlstate] if sqlstate else []), (phase, user)
+            wire.close()
+
+
+def test_a_cancelled_copy_leaves_nothing(postgres, start_proxy):
+    postgres.create_database('copy_cancel', TABLE)
+    proxy = start_proxy(postgres, shop.spec('copy_cancel'))
+    proxy.advance('inovices_typo', 'expanded', 'dual_write')
+    with proxy.connect('copy_cancel') as c:
+        with pytest.raises(Exception) as e:
+            with c.cursor().copy('COPY inovices (customr) FROM STDIN') as copy:
+                copy.write('gone\n')
+                c.cancel()
+        assert e.value.sqlstate == '57014'
+        assert c.execute("SELECT count(*) FROM inovices WHERE customr = "
+                         "'gone'").fetchone() == (0,)
+    assert proxy.verify('inovices_typo')['extra'] == 0
