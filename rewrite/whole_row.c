@@ -120,11 +120,28 @@ static bool has_row_type(const struct statement *st, unsigned name)
 	       statement_migration(st, name)->phase < PHASE_CONTRACTED;
 }
 
-/* Grouped by its key, a derived table's columns can be selected one by one
- * (group.c), but not its row. */
-static bool is_grouped(const struct statement *st, const struct ref *ref)
+static bool is_aggregated(const struct column_use *use)
 {
-	return ref->level->grouped != NULL &&
+	static const char *const names[] = {
+	    "count",	       "json_agg",	   "jsonb_agg",
+	    "json_object_agg", "jsonb_object_agg",
+	};
+	const FuncCall *call = (const FuncCall *)use->parent;
+
+	return call != NULL && IsA(call, FuncCall) &&
+	       is_any_of(strVal(llast(call->funcname)), names,
+			 sizeof(names) / sizeof(*names));
+}
+
+/* Grouped by its key, a derived table's columns can be selected one by one
+ * (group.c), (i).a and (i).* too, but not its row. */
+static bool is_grouped(const struct statement *st, const struct column_use *use)
+{
+	const struct ref *ref = use->ref;
+
+	return !is_aggregated(use) &&
+	       (use->parent == NULL || !IsA(use->parent, A_Indirection)) &&
+	       ref->level->grouped != NULL &&
 	       group_is_by_key(statement_lens(st, ref->name), ref,
 			       ref->level->grouped);
 }
@@ -213,12 +230,12 @@ static bool derived_row(struct statement *st, const struct column_use *use)
 {
 	bool shows = type_shows(st, use),
 	     typed = has_row_type(st, use->ref->name);
-	bool grouped = is_grouped(st, use->ref);
+	bool grouped = is_grouped(st, use);
 
 	if (!shows && !grouped)
 		return true;
 	if (!use->is_sure && use->kind == COLUMN_WHOLE_ROW)
-		return !shows || refuse_unsure(st, use);
+		return refuse_unsure(st, use);
 	if (typed)
 		cast_derived(st, use);
 	else if (shows)
