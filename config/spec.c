@@ -146,7 +146,7 @@ static const struct {
 	bool supported;		/* everything else of pgtandem can do it */
 } lens_tables[] = {
 	[LENS_TABLE]   = { table_lens,   true },
-	[LENS_COLUMNS] = { columns_lens, false },
+	[LENS_COLUMNS] = { columns_lens, true },
 	[LENS_CHILD]   = { child_lens,   true },
 	[LENS_MERGE]   = { merge_lens,   false },
 };
@@ -541,6 +541,21 @@ static bool read_spec(struct schema_reader *r, const char *text, size_t len,
 	return true;
 }
 
+/* Where both models are one row, a row is written as a whole or not at all. */
+static bool check_quarantine(const struct schema_reader *r,
+			     const struct node *root, const struct spec *s)
+{
+	for (size_t i = 0; i < s->n_lenses; i++)
+		if (s->on_violation == VIOLATION_QUARANTINE &&
+		    s->lenses[i].kind == LENS_COLUMNS)
+			return schema_fail(
+			    r, node_get(root, "on_violation"),
+			    "quarantine cannot be had with kind columns: "
+			    "both models are one row, which the table's "
+			    "constraints accept or refuse as a whole");
+	return true;
+}
+
 /* The one place that refuses what can be written but not yet done. */
 static bool check_supported(const struct schema_reader *r,
 			    const struct node *root, const struct spec *s)
@@ -587,7 +602,7 @@ bool spec_parse(const char *file, const char *text, size_t len, struct arena *a,
 	struct spec *s;
 
 	if (!read_spec(&r, text, len, &root, &s) ||
-	    !check_supported(&r, root, s))
+	    !check_supported(&r, root, s) || !check_quarantine(&r, root, s))
 		return false;
 	*ret = s;
 	return true;

@@ -87,6 +87,37 @@ static const struct part child_parts[] = {
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_child_create_triggers},
 	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  MODEL, ddl_child_restore},
 };
+
+static const struct part columns_parts[] = {
+	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, OURS,  ddl_columns_hide},
+	{PHASE_PLANNED,    PHASE_EXPANDED,   AFTER,  MODEL, ddl_columns_add},
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_objects},
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_forget_walk},
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_keep_old},
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_trigger},
+	{PHASE_DUAL_WRITE, PHASE_READ_NEW,   BEFORE, MODEL, ddl_columns_constrain},
+	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_columns_keep_window},
+	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  AFTER,  OURS,  ddl_columns_keep_new},
+	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  AFTER,  MODEL, ddl_columns_defaults},
+	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   BEFORE, OURS,  ddl_columns_drop_trigger},
+	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   BEFORE, MODEL, ddl_columns_relax},
+	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, BEFORE, OURS,  ddl_columns_lens_alone},
+	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, BEFORE, MODEL, ddl_columns_drop_old},
+	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  OURS,  ddl_columns_unhide_new},
+
+	{PHASE_EXPANDED,   PHASE_PLANNED,    BEFORE, OURS,  ddl_columns_drop_views},
+	{PHASE_EXPANDED,   PHASE_PLANNED,    BEFORE, MODEL, ddl_columns_drop_new},
+	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  OURS,  ddl_columns_unhide_old},
+	{PHASE_DUAL_WRITE, PHASE_EXPANDED,   AFTER,  OURS,  ddl_columns_drop_trigger},
+	{PHASE_DUAL_WRITE, PHASE_EXPANDED,   AFTER,  OURS,  ddl_forget_walk},
+	{PHASE_READ_NEW,   PHASE_DUAL_WRITE, AFTER,  MODEL, ddl_columns_unconstrain},
+	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   BEFORE, MODEL, ddl_columns_restore},
+	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   BEFORE, OURS,  ddl_columns_keep_window},
+	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  OURS,  ddl_columns_keep_old},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_forget_walk},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_columns_keep_new},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_columns_trigger},
+};
 /* clang-format on */
 
 static struct ddl_step *next_step(struct ddl_build *b)
@@ -150,6 +181,8 @@ static const struct {
 } kinds[] = {
     [LENS_TABLE] = {parts, sizeof(parts) / sizeof(*parts)},
     [LENS_CHILD] = {child_parts, sizeof(child_parts) / sizeof(*child_parts)},
+    [LENS_COLUMNS] = {columns_parts,
+		      sizeof(columns_parts) / sizeof(*columns_parts)},
 };
 
 void ddl_for_move(const struct lens *l, enum phase from, enum phase to,

@@ -56,6 +56,10 @@ void ddl_drop_copies(struct ddl_build *b);
 /* ddl_match.c: the functions of rewrite/match.h. */
 void ddl_create_matches(struct ddl_build *b);
 void ddl_drop_matches(struct ddl_build *b);
+void ddl_add_shape(struct ddl_build *b);
+void ddl_grant_sequences(struct ddl_build *b);
+const char *ddl_key_types(const struct lens *l, struct arena *a);
+const char *ddl_pins(const struct lens *l);
 void ddl_drop_views(struct ddl_build *b);
 void ddl_drop_earlier_views(struct ddl_build *b);
 void ddl_drop_functions(struct ddl_build *b);
@@ -90,6 +94,27 @@ void ddl_child_drop_foreign_keys(struct ddl_build *b);
 void ddl_child_restore(struct ddl_build *b);
 void ddl_child_lens_alone(struct ddl_build *b);
 void ddl_child_drop_columns(struct ddl_build *b);
+
+/* ddl_columns.c: one table that is both models. */
+void ddl_columns_hide(struct ddl_build *b);
+void ddl_columns_add(struct ddl_build *b);
+void ddl_columns_objects(struct ddl_build *b);
+void ddl_columns_keep_old(struct ddl_build *b);
+void ddl_columns_keep_window(struct ddl_build *b);
+void ddl_columns_keep_new(struct ddl_build *b);
+void ddl_columns_trigger(struct ddl_build *b);
+void ddl_columns_drop_trigger(struct ddl_build *b);
+void ddl_columns_constrain(struct ddl_build *b);
+void ddl_columns_unconstrain(struct ddl_build *b);
+void ddl_columns_defaults(struct ddl_build *b);
+void ddl_columns_relax(struct ddl_build *b);
+void ddl_columns_restore(struct ddl_build *b);
+void ddl_columns_lens_alone(struct ddl_build *b);
+void ddl_columns_drop_old(struct ddl_build *b);
+void ddl_columns_drop_views(struct ddl_build *b);
+void ddl_columns_drop_new(struct ddl_build *b);
+void ddl_columns_unhide_old(struct ddl_build *b);
+void ddl_columns_unhide_new(struct ddl_build *b);
 
 /* The default that gives an old column's next value: its own, or its
  * identity's; NULL if it has none. */

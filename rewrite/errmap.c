@@ -112,7 +112,9 @@ static const char *map_relation(const struct lens *l, const char *name,
 		       strcmp(name, generated_name(l, "lens", a)) == 0 ||
 		       (l->depth > 1 && ends_view(l, name, a)) ||
 		       strcmp(name, generated_name(l, "shape", a)) == 0 ||
-		       is_copy(l, name, a)
+		       is_copy(l, name, a) ||
+		       strcmp(name, generated_name(l, "old", a)) == 0 ||
+		       strcmp(name, generated_name(l, "new", a)) == 0
 		   ? l->old->name
 		   : NULL;
 }
@@ -287,6 +289,19 @@ static void map_error(const struct lens *l, struct error_names *e,
 		e->column = column;
 }
 
+/* For the new shape: only what hides the old columns is not the client's. */
+static const char *map_view(const struct lens *l, const char *text,
+			    struct arena *a)
+{
+	const char *view = arena_fmt(a, "\"%s\"", generated_name(l, "new", a));
+	const char *at = text == NULL ? NULL : strstr(text, view);
+
+	if (at == NULL)
+		return text;
+	return arena_fmt(a, "%.*s\"%s\"%s", (int)(at - text), text,
+			 l->old->name, at + strlen(view));
+}
+
 void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 		    struct error_names *e, struct arena *a)
 {
@@ -296,5 +311,7 @@ void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 		if (n->shape == SHAPE_OLD &&
 		    (plan->old_shape >> n->migration & 1))
 			map_error(n->through, e, a);
+		else if (n->shared && (plan->migrations >> n->migration & 1))
+			e->message = map_view(n->through, e->message, a);
 	}
 }

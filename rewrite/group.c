@@ -169,14 +169,16 @@ static void group_by_columns(struct statement *st, const struct ref *ref,
 	const struct lens *l = statement_lens(st, ref->name);
 	const char *alias = quote_name(ref_alias(ref), st->a);
 	const Node *key = find_key(l, ref, select);
+	const struct relation *shown =
+	    ref->action == ACT_HIDE ? hide_shown(st, ref->name) : l->old;
 	bool star = has_star(select) || has_whole_row(st, ref);
 	struct sqltext t;
 
 	if (key == NULL)
 		return;
 	sqltext_begin(&t, st->a);
-	for (size_t i = 0; i < l->n_old; i++) {
-		const struct column *c = l->olds[i].column;
+	for (size_t i = 0; i < shown->n_columns; i++) {
+		const struct column *c = &shown->columns[i];
 
 		if (can_group_by(c) && (star || is_spelled(st, c->name)) &&
 		    !find_item(ref, select, c->name))
@@ -195,7 +197,7 @@ void read_groups(struct statement *st)
 		const struct grouping *g = &st->found.groups[i];
 
 		for (const struct ref *r = g->level->refs; r; r = r->next)
-			if (r->action == ACT_THROUGH)
+			if (r->action == ACT_THROUGH || r->action == ACT_HIDE)
 				group_by_columns(st, r, g->select);
 	}
 }

@@ -29,11 +29,13 @@ struct compile {
 	const struct spec_lens *in;
 	const struct relation *old;
 	const struct relation *new;
+	const struct known_names *known; /* NULL: any name will do */
 	struct arena *a;
 	struct problem *p;
 	struct lens_old *olds;
 	struct lens_new *news;
-	bool *has_way_back; /* per old column */
+	bool *has_way_back;	       /* per old column */
+	const struct relation *wanted; /* in place: what derive_new made */
 };
 
 /* Problems of a specification name its place in the file. */
@@ -58,6 +60,12 @@ static bool fail_again(const struct compile *c, unsigned line)
 	fail(c, line, "%s", inner.message);
 	problem_detail(c->p, "%s", inner.detail);
 	return false;
+}
+
+/* Both models are one table, so that no column only gets another name. */
+static bool in_place(const struct compile *c)
+{
+	return c->in->kind == LENS_COLUMNS;
 }
 
 static int find_column(const struct relation *r, const char *name)
@@ -171,6 +179,8 @@ static bool derive_converted(const struct compile *c,
 			       .not_null = e->new_not_null,
 			       .storage = 0,
 			       .statistics = -1};
+	if (e->new_type == NULL)
+		new->collation = old->collation;
 	if (!e->new_not_null_given) {
 		new->not_null = true;
 		for (size_t i = 0; i < e->n_old; i++)
@@ -185,7 +195,7 @@ static bool derive_converted(const struct compile *c,
 		template_of_column((unsigned)(old - c->old->columns), c->a,
 				   &forward);
 	else if (!template_parse(e->forward, c->old->columns, c->old->n_columns,
-				 c->old->known, c->a, &forward, c->p))
+				 c->known, c->a, &forward, c->p))
 		return fail_again(c, e->line);
 	new->default_expr = map_default(c, &forward);
 	return true;
@@ -198,7 +208,7 @@ static void carry(const struct compile *c, const struct column *old,
 {
 	*new = *old;
 	new->name = name;
-	if (!old->identity || old->sequence == NULL)
+	if (in_place(c) || !old->identity || old->sequence == NULL)
 		return;
 	new->identity = 0;
 	new->default_expr = arena_fmt(c->a, "nextval(%s::regclass)",
@@ -210,7 +220,7 @@ static bool derive_entry(const struct compile *c, const struct spec_column *e,
 {
 	const struct column *old = relation_find_column(c->old, e->old[0]);
 
-	if (!is_plain_entry(e) ||
+	if (in_place(c) || !is_plain_entry(e) ||
 	    (e->new_type != NULL && !type_same(e->new_type, old->type)))
 		return derive_converted(c, e, new);
 	carry(c, old, e->new_name, new);
@@ -227,7 +237,8 @@ static const char *renamed(const struct compile *c, const char *old)
 {
 	const char *name = carried_name(c, old);
 
-	for (size_t i = 0; name == NULL && i < c->in->n_columns; i++) {
+	for (size_t i = 0; name == NULL && !in_place(c) && i < c->in->n_columns;
+	     i++) {
 		const struct spec_column *e = &c->in->columns[i];
 
 		if (is_plain_entry(e) && e->new_type == NULL &&
@@ -266,6 +277,16 @@ static bool derive_generated(const struct compile *c, struct column *new)
 	return true;
 }
 
+/* An added column stands behind those that were there. */
+static bool derive_added(const struct compile *c, struct column *columns,
+			 size_t *n)
+{
+	for (size_t i = 0; i < c->in->n_columns; i++)
+		if (!derive_entry(c, &c->in->columns[i], &columns[(*n)++]))
+			return false;
+	return true;
+}
+
 /* The new columns that stand where old column `at` stood. */
 static bool derive_at(const struct compile *c, const struct column *at,
 		      struct column *columns, size_t *n)
@@ -277,7 +298,7 @@ static bool derive_at(const struct compile *c, const struct column *at,
 		carry(c, at, name, &columns[*n]);
 		return derive_generated(c, &columns[(*n)++]);
 	}
-	for (size_t i = 0; i < c->in->n_columns; i++) {
+	for (size_t i = 0; !in_place(c) && i < c->in->n_columns; i++) {
 		const struct spec_column *e = &c->in->columns[i];
 
 		if (strcmp(e->old[0], at->name) != 0)
@@ -299,6 +320,8 @@ static bool derive_new(struct compile *c)
 	for (size_t i = 0; i < c->old->n_columns; i++)
 		if (!derive_at(c, &c->old->columns[i], columns, &n))
 			return false;
+	if (in_place(c) && !derive_added(c, columns, &n))
+		return false;
 	*new = (struct relation){.schema = c->in->new.schema,
 				 .name = c->in->new.name,
 				 .kind = 'r',
@@ -347,10 +370,13 @@ static bool map_plain(const struct compile *c, unsigned line, unsigned old,
 	if (c->has_way_back[old])
 		return fail(c, line, "column \"%s\" has two ways back",
 			    c->old->columns[old].name);
-	if (type_same(c->old->columns[old].type, c->new->columns[new].type))
-		tie(c, old, new);
-	else
+	if (!type_same(c->old->columns[old].type, c->new->columns[new].type))
 		cast_both_ways(c, old, new, bijective);
+	else if (in_place(c) &&
+		 strcmp(c->old->columns[old].name, c->new->columns[new].name))
+		cast_both_ways(c, old, new, true);
+	else
+		tie(c, old, new);
 	return true;
 }
 
@@ -372,7 +398,7 @@ static bool map_reverse(const struct compile *c, const struct spec_column *e,
 		return fail(c, e->line, "column \"%s\" has two ways back",
 			    e->old[i]);
 	if (!template_parse(e->reverse[i], c->new->columns, c->new->n_columns,
-			    c->old->known, c->a, &o->reverse, c->p))
+			    c->known, c->a, &o->reverse, c->p))
 		return fail_again(c, e->line);
 	if (e->bijective && !names_only(&o->reverse, new))
 		return fail(c, e->line,
@@ -399,7 +425,7 @@ static bool map_entry(const struct compile *c, const struct spec_column *e,
 	if (e->forward == NULL)
 		template_of_column(old, c->a, &n->forward);
 	else if (!template_parse(e->forward, c->old->columns, c->old->n_columns,
-				 c->old->known, c->a, &n->forward, c->p))
+				 c->known, c->a, &n->forward, c->p))
 		return fail_again(c, e->line);
 	if (e->bijective && !names_only(&n->forward, old))
 		return fail(c, e->line,
@@ -550,12 +576,12 @@ static bool compile_key(const struct compile *c, struct lens_key *key)
 
 static bool check_input(const struct compile *c)
 {
-	if (c->in->kind != LENS_TABLE) {
+	if (c->in->kind != LENS_TABLE && !in_place(c)) {
 		fail(c, c->in->line, "this kind of lens is not supported yet");
 		problem_hint(c->p, "Use kind: table.");
 		return false;
 	}
-	if (strcmp(c->in->old.schema, c->in->new.schema) == 0 &&
+	if (!in_place(c) && strcmp(c->in->old.schema, c->in->new.schema) == 0 &&
 	    strcmp(c->in->old.name, c->in->new.name) == 0)
 		return fail(c, c->in->line, "old and new are one relation");
 	if (c->in->n_key == 0)
@@ -591,6 +617,10 @@ static bool compile_columns(struct compile *c)
 		c->olds[i].column = &c->old->columns[i];
 	for (unsigned i = 0; i < c->new->n_columns; i++) {
 		c->news[i].column = &c->new->columns[i];
+		c->news[i].wanted =
+		    c->wanted == NULL ? c->news[i].column
+				      : relation_find_column(
+					    c->wanted, c->news[i].column->name);
 		if (!map_new(c, i))
 			return false;
 	}
@@ -602,6 +632,85 @@ static bool compile_columns(struct compile *c)
 			return false;
 	find_matches(c);
 	return true;
+}
+
+/* 4. Both models in one table. */
+
+static bool has_added(const struct compile *c, const struct relation *live)
+{
+	for (size_t i = 0; i < c->in->n_columns; i++)
+		if (find_column(live, c->in->columns[i].new_name) != NOWHERE)
+			return true;
+	return false;
+}
+
+static bool is_replaced(const struct compile *c, const char *column)
+{
+	for (size_t i = 0; i < c->in->n_columns; i++)
+		if (entry_uses(&c->in->columns[i], column))
+			return true;
+	return false;
+}
+
+/* The table as it stands, without the columns that will go. */
+static const struct relation *without_old(const struct compile *c,
+					  const struct relation *live)
+{
+	struct relation *new = arena_alloc(c->a, sizeof(*new));
+	struct column *columns =
+	    arena_alloc(c->a, (live->n_columns + 1) * sizeof(*columns));
+
+	*new = *live;
+	new->n_columns = 0;
+	new->columns = columns;
+	for (size_t i = 0; i < live->n_columns; i++)
+		if (!is_replaced(c, live->columns[i].name))
+			columns[new->n_columns++] = live->columns[i];
+	return new;
+}
+
+static bool check_in_place(const struct compile *c)
+{
+	for (size_t i = 0; i < c->old->n_columns; i++) {
+		const struct column *o = &c->old->columns[i];
+
+		if (is_replaced(c, o->name) && (o->generated || o->identity))
+			return fail(c, c->in->line,
+				    "column \"%s\" is %s: it cannot be "
+				    "replaced in its own table",
+				    o->name,
+				    o->generated ? "generated" : "an identity");
+	}
+	if (!has_added(c, c->old))
+		return true;
+	return fail(c, c->in->line,
+		    "a new column is in %s.%s already, before the phase "
+		    "expanded adds it",
+		    c->old->schema, c->old->name);
+}
+
+/* `live` is the table once the old model's description is a stored one.  What
+ * the new columns are to be is worked out in any case. */
+static bool compile_in_place(struct compile *c, const struct relation *live)
+{
+	if (!check_in_place(c) || !derive_new(c))
+		return false;
+	c->wanted = c->new;
+	if (live != NULL && has_added(c, live))
+		c->new = without_old(c, live);
+	return true;
+}
+
+/* Before the specification's own statements have run, what they make is not
+ * known. */
+static const struct known_names *known_names(const struct compile *c,
+					     const struct relation *new)
+{
+	bool made = new != NULL && (!in_place(c) || has_added(c, new));
+
+	if (c->spec->expand != NULL && !made)
+		return NULL;
+	return new != NULL &&new->known != NULL ? new->known : c->old->known;
 }
 
 /* An object of the lens in schema pgtandem, qualified. */
@@ -622,6 +731,8 @@ static void name_objects(struct lens *l, struct arena *a)
 	l->to_new_ref = own_ref(l, "to_new", a);
 	l->to_old_ref = own_ref(l, "to_old", a);
 	l->lock_old_ref = own_ref(l, "lock_old", a);
+	l->old_view_ref = own_ref(l, "old", a);
+	l->new_view_ref = own_ref(l, "new", a);
 }
 
 static void fill_lens(struct lens *l, const struct compile *c, unsigned number,
@@ -683,7 +794,10 @@ bool lens_compile(const struct spec *spec, unsigned number,
 		*ret = l;
 		return true;
 	}
-	if (!check_input(&c) || (new == NULL && !derive_new(&c)) ||
+	c.known = known_names(&c, new);
+	if (!check_input(&c) ||
+	    (in_place(&c) ? !compile_in_place(&c, new)
+			  : new == NULL && !derive_new(&c)) ||
 	    !check_entries_exist(&c) || !compile_columns(&c) ||
 	    !compile_key(&c, key))
 		return false;

@@ -27,6 +27,8 @@
  *              (rewrite/match.h).
  *   L_copy_old, L_copy_both, L_copy_lens, L_copy_new
  *              views that COPY FROM writes into (rewrite/ddl_copy.c).
+ *   L_old, L_new  kind columns: views over the one table that have the old
+ *              columns, or the new ones, and are automatically updatable.
  *   L_moved    trigger functions that sync both keys when an UPDATE changes
  *              the key (PostgreSQL before 18 does not RETURN the old one).
  *
@@ -77,6 +79,10 @@ struct lens_new {
 	struct template forward; /* over the old columns; cast to the type */
 	bool bijective;
 	const struct match_type *match; /* how it is looked up, or NULL */
+	/* The column as the specification makes it, whatever has become of it
+	 * so far; NULL: an extra one.  Differs from `column` in a table that
+	 * is both models. */
+	const struct column *wanted;
 };
 
 struct lens_key {
@@ -106,6 +112,7 @@ struct lens {
 	const char *old_ref, *new_ref; /* "public.inovices" */
 	const char *shape_ref, *lens_ref;
 	const char *to_new_ref, *to_old_ref, *lock_old_ref;
+	const char *old_view_ref, *new_view_ref; /* kind columns */
 	/* Older relations that are served through this one, each by the lens
 	 * that leads from it to `new`; known to those who move phases. */
 	size_t n_earlier;

@@ -13,6 +13,8 @@ enum { /* short names, so that the table can be read */
        SHARE = ACT_THROUGH_SHARE,
        LENS = ACT_LENS,
        LSYN = ACT_LENS_SYNC,
+       HIDE = ACT_HIDE,
+       HSYN = ACT_HIDE_SYNC,
        BOTH = ACT_BOTH,
        NBOTH = ACT_BOTH_BEFORE,
        OTHER = ACT_OTHER,
@@ -95,8 +97,42 @@ static const policy_table child_policy = {
 	},
 };
 
+/* One table is both models: what concerns it as a whole passes. */
+static const policy_table columns_policy = {
+	/*                        read   beside lock  write cte   merge copy  trunc  tend  lockt  maint  view  code  ddl   grant */
+	[PHASE_PLANNED] = {
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, PASS, PASS),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, PASS, PASS),
+	},
+	[PHASE_EXPANDED] = {
+		[SHAPE_OLD] = COLUMNS(HIDE,  HIDE, HIDE, HIDE, HIDE, NO,   HIDE, PASS,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   NO,   NO,   PASS),
+	},
+	[PHASE_DUAL_WRITE] = {
+		[SHAPE_OLD] = COLUMNS(HIDE,  HIDE, HIDE, HSYN, HSYN, NO,   HIDE, PASS,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   NO,   NO,   PASS),
+	},
+	[PHASE_READ_NEW] = {
+		[SHAPE_OLD] = COLUMNS(SHARE, HIDE, HIDE, HSYN, HSYN, NO,   HIDE, PASS,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   NO,   NO,   PASS),
+	},
+	[PHASE_WRITE_NEW] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LSYN, LSYN, NO,   NO,   PASS,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
+		[SHAPE_NEW] = COLUMNS(HIDE,  HIDE, HIDE, HSYN, HSYN, NO,   HIDE, PASS,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
+	},
+	[PHASE_NEW_ONLY] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, LENS, NO,   NO,   PASS,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
+		[SHAPE_NEW] = COLUMNS(HIDE,  HIDE, HIDE, HIDE, HIDE, NO,   HIDE, PASS,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
+	},
+	[PHASE_CONTRACTED] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, LENS, NO,   NO,   PASS,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, PASS, PASS),
+	},
+};
+
 static const policy_table *const policies[] = {
 	[LENS_TABLE] = &table_policy,
+	[LENS_COLUMNS] = &columns_policy,
 	[LENS_CHILD] = &child_policy,
 };
 

@@ -43,9 +43,12 @@ enum action {
 	ACT_PASS,	   /* as the client wrote it */
 	ACT_SYNC,	   /* with the sync function appended */
 	ACT_THROUGH,	   /* read through the lens */
-	ACT_THROUGH_SHARE, /* where the session is in read_percent */
+	ACT_THROUGH_SHARE, /* where the session is in read_percent; where it
+			    * is not, as a read beside a write */
 	ACT_LENS,	   /* write through the lens */
 	ACT_LENS_SYNC,	   /* and sync to old */
+	ACT_HIDE,	   /* without the other model's columns */
+	ACT_HIDE_SYNC,	   /* the same, as a write that is synced */
 	ACT_BOTH,	   /* the other relation too, behind it */
 	ACT_BOTH_BEFORE,   /* the other relation too, before it */
 	ACT_OTHER,	   /* the other relation instead */

@@ -73,16 +73,20 @@ static const char *take_sample(struct statement *st,
 
 bool read_through(struct statement *st, const struct ref *ref)
 {
-	const struct rule_migration *m = statement_migration(st, ref->name);
 	struct span span = span_of_relation(st, ref->var);
-	bool lock = ref->use == USE_LOCK && m->prelock;
+	bool lock = ref->use == USE_LOCK && statement_prelocks(st, ref->name);
 	const char *sample = take_sample(st, ref->sample);
 	const struct lens *l = statement_lens(st, ref->name);
-	const char *text = l->child != NULL
-			       ? child_derived(l, !ref->var->inh, sample,
-					       ref->use == USE_LOCK, st->a)
-			       : read_derived(st, ref->name, ref->shown,
-					      !ref->var->inh, sample, lock);
+	const char *text;
+
+	if (ref->action == ACT_HIDE)
+		text = hide_derived(st, ref->name, !ref->var->inh, sample);
+	else if (l->child != NULL)
+		text = child_derived(l, !ref->var->inh, sample,
+				     ref->use == USE_LOCK, st->a);
+	else
+		text = read_derived(st, ref->name, ref->shown, !ref->var->inh,
+				    sample, lock);
 
 	if (ref->var->alias == NULL)
 		text = arena_fmt(st->a, "%s AS %s", text,

@@ -59,7 +59,9 @@ static bool ref_decide(struct statement *st, struct ref *ref)
 		return false;
 	if (ref->action == ACT_THROUGH_SHARE) {
 		st->plan->reads_new = true;
-		ref->action = st->req->read_new ? ACT_THROUGH : ACT_PASS;
+		ref->action = st->req->read_new
+				  ? ACT_THROUGH
+				  : statement_action(st, ref->name, USE_BESIDE);
 	}
 	return true;
 }
@@ -89,6 +91,8 @@ static bool write_edit(struct statement *st, const struct ref *target)
 	struct statement part;
 
 	write_part(st, target, &part);
+	if (target->action == ACT_HIDE || target->action == ACT_HIDE_SYNC)
+		return write_hide(&part, target);
 	return target->action == ACT_SYNC ? write_sync(&part, target)
 					  : write_lens(&part, target);
 }
@@ -98,8 +102,12 @@ static bool ref_edit(struct statement *st, const struct ref *ref)
 	switch (ref->action) {
 	case ACT_PASS:
 		return true;
+	case ACT_HIDE:
+		return ref->is_target ? write_edit(st, ref)
+				      : read_through(st, ref);
 	case ACT_THROUGH:
 		return read_through(st, ref);
+	case ACT_HIDE_SYNC:
 	case ACT_SYNC:
 	case ACT_LENS:
 	case ACT_LENS_SYNC:
@@ -117,7 +125,8 @@ static bool ref_edit(struct statement *st, const struct ref *ref)
 
 static bool is_replaced(const struct ref *ref)
 {
-	return ref->action == ACT_THROUGH || ref->action == ACT_LENS ||
+	return ref->action == ACT_THROUGH || ref->action == ACT_HIDE ||
+	       ref->action == ACT_HIDE_SYNC || ref->action == ACT_LENS ||
 	       ref->action == ACT_LENS_SYNC;
 }
 

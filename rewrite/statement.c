@@ -28,19 +28,38 @@ enum shape statement_shape(const struct statement *st, unsigned name)
 	return rule_name_shape(statement_name(st, name), st->req->hidden);
 }
 
+bool statement_prelocks(const struct statement *st, unsigned name)
+{
+	return statement_migration(st, name)->prelock &&
+	       statement_lens(st, name)->kind != LENS_COLUMNS;
+}
+
+/* In a table that is both models the trigger takes who writes the new columns
+ * for a statement through the lens while others may still write the old. */
+static bool comes_too_early(const struct statement *st, unsigned name)
+{
+	const struct rule_migration *m = statement_migration(st, name);
+
+	return statement_shape(st, name) == SHAPE_NEW &&
+	       (m->phase < PHASE_WRITE_NEW ||
+		(m->phase == PHASE_WRITE_NEW && m->prelock &&
+		 statement_lens(st, name)->kind == LENS_COLUMNS));
+}
+
 enum action statement_action(const struct statement *st, unsigned name,
 			     enum use use)
 {
+	enum phase phase = statement_migration(st, name)->phase;
+
 	if (statement_name(st, name)->broken != NULL)
 		return ACT_REFUSE;
 	if (statement_lens(st, name)->child != NULL &&
 	    statement_name(st, name)->shared &&
 	    statement_shape(st, name) == SHAPE_NEW)
-		return statement_migration(st, name)->phase == PHASE_CONTRACTED
-			   ? ACT_PASS
-			   : ACT_REFUSE;
-	return policy_action(statement_lens(st, name)->kind,
-			     statement_migration(st, name)->phase,
+		return phase == PHASE_CONTRACTED ? ACT_PASS : ACT_REFUSE;
+	if (phase == PHASE_WRITE_NEW && comes_too_early(st, name))
+		phase = PHASE_READ_NEW;
+	return policy_action(statement_lens(st, name)->kind, phase,
 			     statement_shape(st, name), use);
 }
 
@@ -111,14 +130,11 @@ static const struct {
 
 bool statement_refuse_use(struct statement *st, unsigned name, enum use use)
 {
-	const struct rule_migration *m = statement_migration(st, name);
-
 	if (statement_name(st, name)->broken != NULL)
 		return statement_refuse(
 		    st, name, use_what(use), statement_name(st, name)->broken,
 		    "Name the relation that came after it.");
-	if (statement_shape(st, name) == SHAPE_NEW &&
-	    m->phase < PHASE_WRITE_NEW)
+	if (comes_too_early(st, name))
 		return statement_refuse(
 		    st, name, use_what(use),
 		    "The new relation is not in use before phase "

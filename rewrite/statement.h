@@ -62,6 +62,9 @@ enum action statement_action(const struct statement *st, unsigned name,
 bool statement_decide(struct statement *st, unsigned name, enum use use,
 		      enum action *ret);
 
+/* Have old rows to be locked first?  Where both models are one row, it is. */
+bool statement_prelocks(const struct statement *st, unsigned name);
+
 /* Notes in the plan that the statement uses this name. */
 void statement_note(struct statement *st, unsigned name, bool writes);
 
@@ -102,6 +105,13 @@ const char *read_derived(const struct statement *st, unsigned name,
 bool read_through(struct statement *st, const struct ref *ref);
 /* lookup.c: conditions on the new columns, beside those on converted ones. */
 void lookup_add(struct statement *st);
+/* hide.c: one table that is both models. */
+/* The table as the session's shape has it. */
+const struct relation *hide_shown(const struct statement *st, unsigned name);
+const char *hide_derived(const struct statement *st, unsigned name, bool only,
+			 const char *sample);
+bool write_hide(struct statement *st, const struct ref *target);
+bool copy_hide(struct statement *st, const CopyStmt *copy, unsigned name);
 /* group.c: GROUP BY the key alone, over such derived tables. */
 void read_groups(struct statement *st);
 bool group_is_by_key(const struct lens *l, const struct ref *ref,

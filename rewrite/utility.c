@@ -314,8 +314,11 @@ static bool plan_copy(struct statement *st)
 	if (copy->is_from && action != ACT_PASS)
 		return copy_in(st, copy, (unsigned)name, action);
 	st->plan->reads_new |= action == ACT_THROUGH_SHARE;
-	if (action == ACT_THROUGH ||
-	    (action == ACT_THROUGH_SHARE && st->req->read_new))
+	if (action == ACT_THROUGH_SHARE && !st->req->read_new)
+		action = statement_action(st, (unsigned)name, USE_BESIDE);
+	if (action == ACT_HIDE)
+		return copy_hide(st, copy, (unsigned)name);
+	if (action == ACT_THROUGH || action == ACT_THROUGH_SHARE)
 		return copy_through(st, copy, (unsigned)name);
 	return true;
 }

@@ -114,6 +114,8 @@ static bool listed_edit(struct statement *st, const struct listed *r)
 	case ACT_THROUGH_SHARE:
 	case ACT_LENS:
 	case ACT_LENS_SYNC:
+	case ACT_HIDE:
+	case ACT_HIDE_SYNC:
 	case ACT_REFUSE:
 		break;
 	}

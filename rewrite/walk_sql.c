@@ -190,14 +190,25 @@ static const char *make_insert(const struct mapping *m)
 			 in_range(m, mapping_source_keys(m, "s.")));
 }
 
+/* One row may be both. */
+static const char *both_in_range(const struct mapping *m)
+{
+	if (m->l->kind == LENS_COLUMNS)
+		return arena_fmt(m->a,
+				 "%s CROSS JOIN LATERAL (SELECT s.*) AS t",
+				 source_in_range(m));
+	return arena_fmt(m->a, "%s LEFT JOIN %s ON %s", source_in_range(m),
+			 target_in_range(m), mapping_join(m));
+}
+
 static const char *make_differing(const struct mapping *m)
 {
 	return arena_fmt(
 	    m->a,
-	    "SELECT %s FROM %s LEFT JOIN %s ON %s"
+	    "SELECT %s FROM %s"
 	    " WHERE t.%s IS NULL OR %s ORDER BY %s",
-	    keys_as_text(m, "s", true), source_in_range(m), target_in_range(m),
-	    mapping_join(m), mapping_target_key(m, 0),
+	    keys_as_text(m, "s", true), both_in_range(m),
+	    mapping_target_key(m, 0),
 	    mapping_differ(m, source_value, mapping_target_value, false),
 	    mapping_source_keys(m, "s."));
 }
@@ -253,20 +264,49 @@ static const char *is_lossy(const struct mapping *m)
 	return t.len > 0 ? t.s : NULL;
 }
 
+static const char *own_value(const struct mapping *m, size_t i)
+{
+	return mapping_typed_value(m, i, "t.");
+}
+
+static const char *source_column(const struct mapping *m, size_t i)
+{
+	return arena_fmt(m->a, "s.%s",
+			 quote_name(m->target->columns[i].name, m->a));
+}
+
+/*
+ * Are source s and target t not two images of one thing?  Where both are in
+ * one row, an old value that the new one cannot express stays beside it until
+ * it is written: so the row is as it should be if either says what the other
+ * is.
+ */
+static const char *differ(const struct mapping *m)
+{
+	const char *there =
+	    mapping_differ(m, source_value, mapping_target_value, false);
+	struct mapping back;
+
+	if (m->l->kind != LENS_COLUMNS || m->d == WALK_TO_NEW)
+		return there;
+	mapping_make(m->l, WALK_TO_NEW, m->a, &back);
+	return arena_fmt(
+	    m->a, "(%s) AND (%s)", there,
+	    mapping_differ(&back, own_value, source_column, false));
+}
+
 static const char *make_compare(const struct mapping *m, const char *lossy)
 {
 	return arena_fmt(
 	    m->a,
 	    "SELECT * FROM (SELECT %s, t.%s IS NULL AS \"pgtandem.m\","
 	    " t.%s IS NOT NULL AND (%s) AS \"pgtandem.d\","
-	    " %s AS \"pgtandem.l\" FROM %s %s LEFT JOIN %s ON %s) AS r"
+	    " %s AS \"pgtandem.l\" FROM %s %s) AS r"
 	    " WHERE r.\"pgtandem.m\" OR r.\"pgtandem.d\""
 	    " OR r.\"pgtandem.l\"",
 	    keys_as_text(m, "s", true), mapping_target_key(m, 0),
-	    mapping_target_key(m, 0),
-	    mapping_differ(m, source_value, mapping_target_value, false),
-	    lossy ? lossy : "false", source_in_range(m),
-	    lossy ? mapped_row(m) : "", target_in_range(m), mapping_join(m));
+	    mapping_target_key(m, 0), differ(m), lossy ? lossy : "false",
+	    both_in_range(m), lossy ? mapped_row(m) : "");
 }
 
 static const char *make_lock(const struct mapping *m, bool source,
@@ -330,8 +370,7 @@ static const char *make_recheck(const struct mapping *m)
 	    keys.s, sk, tk, sk, image(m, source_value), tk,
 	    image(m, mapping_target_value), given_keys(m), m->source_ref,
 	    is_given(m, "s", true), m->target_ref, is_given(m, "t", false), sk,
-	    tk, sk, tk,
-	    mapping_differ(m, source_value, mapping_target_value, false));
+	    tk, sk, tk, differ(m));
 }
 
 /* The converted source columns as they are, and as they would come back. */
@@ -378,6 +417,65 @@ static void make_sync(const struct mapping *m, struct walk_sql *ret)
 	ret->delete_keys = mapping_delete(m, of_keys);
 }
 
+/* "a = forward(t), ..." of the columns that are made of others. */
+static const char *make_assignments(const struct mapping *m)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->target->n_columns; i++) {
+		bool carried = m->d == WALK_TO_NEW ? m->l->news[i].carried
+						   : m->l->olds[i].carried;
+
+		if (!carried && mapping_is_written(m, i))
+			sqltext_item(
+			    &t, ", ", "%s = %s",
+			    quote_name(m->target->columns[i].name, m->a),
+			    mapping_value(m, i, "t."));
+	}
+	return t.s;
+}
+
+/* Lets the keep trigger stand by, and those of the application, if there are
+ * any for UPDATE: for them nothing happens. */
+static const char *quiet_session(const struct mapping *m)
+{
+	const char *body = arena_fmt(
+	    m->a,
+	    "BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_trigger AS g"
+	    " WHERE g.tgrelid = %s::pg_catalog.regclass AND NOT g.tgisinternal"
+	    " AND g.tgenabled = 'O' AND g.tgtype & 16 <> 0)"
+	    " THEN PERFORM pg_catalog.set_config("
+	    "'session_replication_role', 'replica', false); END IF; END",
+	    quote_text(m->source_ref, m->a));
+
+	return arena_fmt(m->a,
+			 "; SET pgtandem.walk = 'on'; DO LANGUAGE plpgsql %s",
+			 quote_text(body, m->a));
+}
+
+/* One row is both: nothing is inserted, nothing deleted. */
+static void make_in_place(const struct mapping *m, struct walk_sql *ret)
+{
+	const char *nothing =
+	    arena_fmt(m->a, "SELECT %s FROM %s WHERE false",
+		      keys_as_text(m, "s", true), source_in_range(m));
+
+	ret->set_path =
+	    arena_fmt(m->a, "%s%s", ret->set_path, quiet_session(m));
+	ret->insert_missing = NULL;
+	ret->stale = nothing;
+	ret->extra = nothing;
+	ret->lock_source = make_lock(m, true, "NO KEY UPDATE");
+	ret->upsert_keys = arena_fmt(
+	    m->a, "UPDATE %s AS t SET %s FROM %s WHERE %s AND (%s)",
+	    m->target_ref, make_assignments(m), given_keys(m),
+	    is_given(m, "t", false),
+	    mapping_differ(m, own_value, mapping_target_value, false));
+	ret->delete_keys =
+	    arena_fmt(m->a, "SELECT FROM %s WHERE false", given_keys(m));
+}
+
 void walk_sql_make(const struct lens *l, enum walk_direction d, struct arena *a,
 		   struct walk_sql *ret)
 {
@@ -417,4 +515,6 @@ void walk_sql_make(const struct lens *l, enum walk_direction d, struct arena *a,
 	    .recheck_lossy = make_recheck_lossy(&m, lossy),
 	};
 	make_sync(&m, ret);
+	if (l->kind == LENS_COLUMNS)
+		make_in_place(&m, ret);
 }

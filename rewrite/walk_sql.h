@@ -49,7 +49,7 @@ struct walk_sql {
 	 * costs a third less than the next */
 	const char *insert_all;
 	/* (range): bulk insert of what is missing; the command's count tells
-	 * how many were */
+	 * how many were.  NULL: nothing can be */
 	const char *insert_missing;
 	/* (range): keys of source rows missing in the target or different from
 	 * it, k text columns */

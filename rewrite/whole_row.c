@@ -146,16 +146,29 @@ static bool is_grouped(const struct statement *st, const struct column_use *use)
 			       ref->level->grouped);
 }
 
+/* Where one table is both models, the session's own. */
+static bool is_hidden(const struct ref *ref)
+{
+	return ref->action == ACT_HIDE || ref->action == ACT_HIDE_SYNC;
+}
+
+static const struct relation *shown(const struct statement *st,
+				    const struct ref *ref)
+{
+	return is_hidden(ref) ? hide_shown(st, ref->name)
+			      : statement_lens(st, ref->name)->old;
+}
+
 static const char *columns(const struct statement *st, const struct ref *ref)
 {
-	const struct lens *l = statement_lens(st, ref->name);
+	const struct relation *r = shown(st, ref);
 	const char *alias = quote_name(ref_alias(ref), st->a);
 	struct sqltext t;
 
 	sqltext_begin(&t, st->a);
-	for (size_t i = 0; i < l->n_old; i++)
+	for (size_t i = 0; i < r->n_columns; i++)
 		sqltext_item(&t, ", ", "%s.%s", alias,
-			     quote_name(l->olds[i].column->name, st->a));
+			     quote_name(r->columns[i].name, st->a));
 	return t.s;
 }
 
@@ -250,7 +263,7 @@ static bool target_row(struct statement *st, const struct column_use *use)
 	bool shows = type_shows(st, use),
 	     typed = has_row_type(st, use->ref->name);
 
-	if (is_field(use))
+	if (is_field(use) || (is_hidden(use->ref) && !shows))
 		return true;
 	if (!use->is_sure && use->kind == COLUMN_WHOLE_ROW)
 		return refuse_unsure(st, use);
@@ -270,13 +283,11 @@ static bool is_list(const struct column_use *use)
 
 bool whole_row(struct statement *st, const struct column_use *use)
 {
-	const struct lens *l = statement_lens(st, use->ref->name);
-
 	if (use->kind == COLUMN_WHOLE_ROW &&
-	    lens_find_old(l, ref_alias(use->ref)) >= 0)
+	    relation_find_column(shown(st, use->ref), ref_alias(use->ref)))
 		return true; /* a column */
 	if (is_list(use)) {
-		if (use->ref->is_target)
+		if (use->ref->is_target && !is_hidden(use->ref))
 			replace(st, use, columns(st, use->ref));
 		return true;
 	}
@@ -286,14 +297,19 @@ bool whole_row(struct statement *st, const struct column_use *use)
 bool row_type_check(struct statement *st)
 {
 	unsigned name = st->found.type_of;
+	bool in_place;
 
-	if (!st->found.has_type_of ||
-	    statement_name(st, name)->shape != SHAPE_OLD ||
-	    statement_lens(st, name)->kind == LENS_COLUMNS ||
-	    has_row_type(st, name))
+	if (!st->found.has_type_of || (statement_shape(st, name) != SHAPE_OLD &&
+				       !statement_name(st, name)->shared))
+		return true;
+	in_place = statement_lens(st, name)->kind == LENS_COLUMNS;
+	if (in_place ? statement_action(st, name, USE_READ) == ACT_PASS
+		     : has_row_type(st, name))
 		return true;
 	statement_note(st, name, false);
-	return statement_refuse(st, name, "a cast to the row type",
-				"The type has gone with the old relation.",
-				"List the columns.");
+	return statement_refuse(
+	    st, name, "a cast to the row type",
+	    in_place ? "The type has the columns of both models."
+		     : "The type has gone with the old relation.",
+	    "List the columns.");
 }

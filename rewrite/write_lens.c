@@ -147,15 +147,13 @@ static bool direct_write(struct statement *st, const struct ref *target)
  * relation has no children. */
 static bool write_rows(struct statement *st, const struct ref *target)
 {
-	const struct rule_migration *m = statement_migration(st, target->name);
-
 	if (write_is_current_of(st->node))
 		return direct_write(st, target);
 	statement_replace(st, span_of_relation(st, target->var),
 			  target->var->alias != NULL
 			      ? statement_lens(st, target->name)->lens_ref
 			      : lens_as_alias(st, target));
-	if (m->prelock)
+	if (statement_prelocks(st, target->name))
 		write_add_lock(st, target, SHAPE_OLD);
 	return finish(st, target, SHAPE_OLD);
 }
@@ -407,7 +405,7 @@ static bool locks_old(const struct statement *st, const struct ref *target)
 {
 	const InsertStmt *insert = (const InsertStmt *)st->node;
 
-	return statement_migration(st, target->name)->prelock &&
+	return statement_prelocks(st, target->name) &&
 	       insert->onConflictClause != NULL &&
 	       insert->onConflictClause->action == ONCONFLICT_UPDATE;
 }
@@ -427,6 +425,27 @@ static const char *lock_old_row(const struct statement *st,
 		    quote_name(l->olds[l->key[i].old_index].column->name,
 			       st->a));
 	return arena_fmt(st->a, " WHERE %s(%s)", l->lock_old_ref, keys.s);
+}
+
+/* Where the row is both models' and old is kept, it has the client's own old
+ * values. */
+static void put_old_values(const struct statement *st, const struct ref *target,
+			   struct sqltext *names, struct sqltext *values)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	if (l->kind != LENS_COLUMNS || target->action != ACT_LENS_SYNC)
+		return;
+	for (size_t i = 0; i < l->n_old; i++) {
+		const char *name = l->olds[i].column->name;
+
+		if (l->olds[i].carried)
+			continue;
+		sqltext_item(
+		    names, ", ", "%s",
+		    quote_name(arena_fmt(st->a, "old.%s", name), st->a));
+		sqltext_item(values, ", ", "r.%s", quote_name(name, st->a));
+	}
 }
 
 /* INSERT INTO L_lens AS old (...) SELECT ... FROM "pgtandem.row" AS r */
@@ -451,6 +470,7 @@ static const char *row_insert(const struct statement *st,
 		sqltext_item(&values, ", ", "%s",
 			     lens_forward(l, i, "r.", st->a));
 	}
+	put_old_values(st, target, &names, &values);
 	return arena_fmt(st->a,
 			 " INSERT INTO %s (%s)%s SELECT "
 			 "%s FROM %s AS r%s",

@@ -95,6 +95,7 @@ static bool sets_key(const struct lens *l, enum shape shape,
 bool write_sync_by_trigger(const struct statement *st, const struct ref *target)
 {
 	return IsA(st->node, UpdateStmt) &&
+	       statement_lens(st, target->name)->kind != LENS_COLUMNS &&
 	       sets_key(statement_lens(st, target->name),
 			statement_shape(st, target->name),
 			(const UpdateStmt *)st->node);
@@ -180,7 +181,9 @@ bool write_check_upsert(struct statement *st, const struct ref *target)
 	enum shape shape = statement_shape(st, target->name);
 	const InsertStmt *insert = (const InsertStmt *)st->node;
 	const OnConflictClause *clause =
-	    IsA(insert, InsertStmt) ? insert->onConflictClause : NULL;
+	    IsA(insert, InsertStmt) && l->kind != LENS_COLUMNS
+		? insert->onConflictClause
+		: NULL;
 	ListCell *cell;
 
 	foreach (cell, clause != NULL ? clause->targetList : NIL) {
@@ -203,14 +206,14 @@ bool write_check_upsert(struct statement *st, const struct ref *target)
 
 bool write_sync(struct statement *st, const struct ref *target)
 {
-	const struct rule_migration *m = statement_migration(st, target->name);
 	const struct lens *l = statement_lens(st, target->name);
 	enum shape shape = statement_shape(st, target->name);
 
 	if (!write_check_upsert(st, target))
 		return false;
 	/* A child's writer holds its parent's lock, as its old row's does. */
-	if (shape == SHAPE_NEW && (m->prelock || l->child != NULL) &&
+	if (shape == SHAPE_NEW &&
+	    (statement_prelocks(st, target->name) || l->child != NULL) &&
 	    !IsA(st->node, InsertStmt) &&
 	    !write_is_current_of(st->node)) /* it cannot stand beside AND */
 		write_add_lock(st, target, shape);

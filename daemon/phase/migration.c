@@ -121,6 +121,7 @@ static char *copied(const char *s)
 	return s ? strdup(s) : NULL;
 }
 
+/* With the names that the specification's expressions may mean. */
 static bool old_load(PGconn *db, const struct spec_lens *l, char **ret,
 		     struct problem *p)
 {
@@ -132,7 +133,22 @@ static bool old_load(PGconn *db, const struct spec_lens *l, char **ret,
 	return ok;
 }
 
-/* Where the old relation is gone, the state has its last description. */
+/*
+ * Is the old relation as the state describes it?  One that is both models has
+ * more columns than the old one from `expanded` on, and in the end fewer; one
+ * that stays while its columns move is altered from write_new on, for the new
+ * model's sake.
+ */
+static bool is_stored(const struct spec_lens *l, const struct state_row *row)
+{
+	if (l->kind == LENS_COLUMNS)
+		return row->phase != PHASE_PLANNED;
+	if (l->kind == LENS_CHILD)
+		return row->phase >= PHASE_WRITE_NEW ||
+		       (row->pending && row->from == PHASE_WRITE_NEW);
+	return row->phase == PHASE_CONTRACTED && !row->pending;
+}
+
 static bool source_load(PGconn *db, const struct spec *spec, unsigned i,
 			bool stored, struct lens_source *ret, struct problem *p)
 {
@@ -143,37 +159,30 @@ static bool source_load(PGconn *db, const struct spec *spec, unsigned i,
 	if (!ret->old_json &&
 	    !state_description(db, spec->name, i + 1, &ret->old_json, p))
 		return false;
-	return l->kind == LENS_COLUMNS ||
-	       catalog_load(db, l->new.schema, l->new.name, NULL,
+	if (l->kind == LENS_COLUMNS)
+		return !stored || old_load(db, l, &ret->new_json, p);
+	return catalog_load(db, l->new.schema, l->new.name, NULL,
 			    &ret->new_json, p);
 }
 
 static bool source_fingerprint(PGconn *db, const struct spec_lens *l,
 			       bool stored, char **ret, struct problem *p)
 {
+	bool in_place = l->kind == LENS_COLUMNS;
 	char *old, *new = NULL;
 	bool ok = catalog_fingerprint(db, l->old.schema, l->old.name, &old, p);
 
 	if (!ok)
 		return false;
-	ok = l->kind == LENS_COLUMNS ||
+	ok = in_place ||
 	     catalog_fingerprint(db, l->new.schema, l->new.name, &new, p);
-	if (ok && asprintf(ret, "%s | %s%s", stored ? "stored" : old,
-			   new ? new : "same", stored ? "c" : "") < 0)
+	if (ok &&
+	    asprintf(ret, "%s | %s%s", stored && !in_place ? "stored" : old,
+		     new ? new : "same", stored ? "c" : "") < 0)
 		abort();
 	free(old);
 	free(new);
 	return ok;
-}
-
-/* Is the old relation as the state describes it?  One that stays while its
- * columns move is altered from write_new on, for the new model's sake. */
-static bool is_stored(const struct spec_lens *l, const struct state_row *row)
-{
-	if (l->kind == LENS_CHILD)
-		return row->phase >= PHASE_WRITE_NEW ||
-		       (row->pending && row->from == PHASE_WRITE_NEW);
-	return row->phase == PHASE_CONTRACTED && !row->pending;
 }
 
 /* The sources as they are now; *ret_changed if any differs from the held. */
@@ -347,10 +356,17 @@ bool migration_fits(struct migration *m, PGconn *db, struct problem *p)
 {
 	size_t n = m->spec->n_lenses;
 	struct lens_source *now = zeroed(n, sizeof(*now));
+	struct state_row row;
 	bool ok = true;
 
+	uv_mutex_lock(&m->database->control->lock);
+	row = m->row;
+	uv_mutex_unlock(&m->database->control->lock);
 	for (unsigned i = 0; ok && i < n; i++)
-		ok = source_load(db, m->spec, i, false, &now[i], p);
+		ok = source_load(db, m->spec, i,
+				 m->spec->lenses[i].kind == LENS_COLUMNS &&
+				     is_stored(&m->spec->lenses[i], &row),
+				 &now[i], p);
 	ok = ok && sources_compile(m->spec, now, p);
 	sources_free(now, n);
 	return ok;

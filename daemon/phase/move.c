@@ -89,6 +89,17 @@ static bool is_back(const struct move *mv)
 	return mv->to < mv->from;
 }
 
+/* Where both models are one table, what is added to it waits until everybody
+ * hides it. */
+static bool has_barrier(const struct job *j, const struct move *mv)
+{
+	bool in_place = false;
+
+	for (size_t i = 0; i < j->spec->n_lenses; i++)
+		in_place |= j->spec->lenses[i].kind == LENS_COLUMNS;
+	return mv->barrier || in_place;
+}
+
 /* What a change of the state is made of, for ddl_run's last step. */
 struct change {
 	const struct move *move;
@@ -156,7 +167,7 @@ static bool announce(struct job *j, const struct move *mv, const char *detail,
 	say_steps(j, &list);
 	ch.next.phase = mv->to;
 	ch.next.epoch++;
-	ch.next.pending = mv->barrier;
+	ch.next.pending = has_barrier(j, mv);
 	ch.next.from = mv->from;
 	ch.next.prelock = mv->prelock;
 	ch.next.filled =
@@ -260,7 +271,7 @@ static bool move_make(struct job *j, const struct move *mv, bool force,
 	    !j->row.prelock && !prelock_again(j, p))
 		return false;
 	if (!announce(j, mv, force ? "forced" : NULL, p) ||
-	    (mv->barrier && !complete(j, mv, p)))
+	    (has_barrier(j, mv) && !complete(j, mv, p)))
 		return false;
 	job_notice(j, "now in %s: %s", phase_name(j->row.phase),
 		   phase_what(j->row.phase));

@@ -10,7 +10,7 @@
  * text array), its name ($3), the new relation's schema ($4) and name ($5),
  * `triggers: ignore` ($6), whether nothing has begun ($7) and the columns
  * that are not converted ($8), and gives rows of severity, what, detail and
- * hint.  `old` is pg_class's row.
+ * hint.  `old` is pg_class's row; in_place: it is the new relation too.
  */
 #define OLD \
 	"WITH given AS (SELECT $1::oid AS oid, $2::text[] AS key," \
@@ -18,7 +18,9 @@
 	" $6::bool AS ignored, $7::bool AS planned, $8::text[] AS carried)," \
 	" old AS (SELECT c.*, g.key, g.name, g.new_schema, g.new_name," \
 	" g.ignored, g.planned, g.carried," \
-	" c.oid::regclass::text AS ref" \
+	" c.oid::regclass::text AS ref," \
+	" c.oid IS NOT DISTINCT FROM to_regclass(format('%I.%I'," \
+	" g.new_schema, g.new_name)) AS in_place" \
 	" FROM given g JOIN pg_class c ON c.oid = g.oid) "
 
 static const char *const checks[] = {
@@ -88,9 +90,12 @@ static const char *const checks[] = {
 	" 'Rules change what a statement does behind the proxy: drop it.'"
 	" FROM old JOIN pg_rewrite r ON r.ev_class = old.oid"
 	" WHERE r.rulename <> '_RETURN'",
-    OLD "SELECT CASE WHEN ignored THEN 'warning' ELSE 'blocks' END,"
+    OLD "SELECT CASE WHEN ignored OR in_place THEN 'warning' ELSE 'blocks'"
+	" END,"
 	" format('trigger %I on %s', t.tgname, ref), pg_get_triggerdef(t.oid),"
-	" CASE WHEN ignored THEN 'It fires on old only; nothing fires on new.'"
+	" CASE WHEN in_place THEN 'It goes on firing; what it does with the"
+	" old columns must be gone before contracted.' WHEN ignored THEN 'It "
+	"fires on old only; nothing fires on new.'"
 	" ELSE 'Triggers are not moved yet: `triggers: ignore` leaves it on"
 	" old, where it also fires for rows synced from new.' END"
 	" FROM old JOIN pg_trigger t ON t.tgrelid = old.oid"
@@ -107,7 +112,8 @@ static const char *const checks[] = {
 	" LATERAL (SELECT bool_and(a.attname = ANY (carried)) AS moves"
 	"  FROM pg_attribute a WHERE a.attrelid = old.oid AND (a.attnum ="
 	"  ANY (k.confkey) OR (k.conrelid = old.oid AND a.attnum ="
-	"  ANY (k.conkey)))) AS m WHERE k.conparentid = 0",
+	"  ANY (k.conkey)))) AS m WHERE k.conparentid = 0"
+	" AND NOT (in_place AND moves)",
     OLD "SELECT DISTINCT 'blocks', format('control role %s may not act as"
 	" the owner of %s', current_user, k.conrelid::regclass),"
 	" 'it has a foreign key that points at ' || ref,"
@@ -294,7 +300,7 @@ static const char *going_array(struct job *j, const struct lens *l)
 {
 	const char *all = "";
 
-	for (size_t i = 0; l->child != NULL && i < l->n_old; i++)
+	for (size_t i = 0; l->kind != LENS_TABLE && i < l->n_old; i++)
 		if (!l->olds[i].carried)
 			all = array_add(j, all, l->olds[i].column->name);
 	return arena_fmt(&j->arena, "{%s}", all);

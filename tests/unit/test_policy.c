@@ -10,10 +10,14 @@ static void every_policy_cell_is_decided(void **state)
 {
 	for (unsigned p = 0; p < PHASE_COUNT; p++)
 		for (unsigned s = 0; s < SHAPE_COUNT; s++)
-			for (unsigned u = 0; u < USE_COUNT; u++)
+			for (unsigned u = 0; u < USE_COUNT; u++) {
 				assert_int_not_equal(
 				    policy_action(LENS_TABLE, p, s, u),
 				    ACT_UNSET);
+				assert_int_not_equal(
+				    policy_action(LENS_COLUMNS, p, s, u),
+				    ACT_UNSET);
+			}
 }
 
 static void every_use_has_words(void **state)
