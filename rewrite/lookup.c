@@ -29,7 +29,8 @@ struct lookup {
 	const Node *statement;
 	const struct level *level;
 	const List *from;
-	const List *results; /* SELECT list, or RETURNING */
+	const List *results;  /* SELECT list, or RETURNING */
+	const JoinExpr *join; /* whose ON is looked at; NULL: WHERE */
 	bool any_shown;
 };
 
@@ -368,6 +369,22 @@ static bool is_merged(const struct lookup *k, const char *name)
 	return false;
 }
 
+static bool has_item(const Node *item, const struct ref *r, unsigned depth)
+{
+	const JoinExpr *join = (const JoinExpr *)item;
+
+	if (!IsA(item, JoinExpr))
+		return is_ref(r, item);
+	return depth < MAX_DEPTH && (has_item(join->larg, r, depth + 1) ||
+				     has_item(join->rarg, r, depth + 1));
+}
+
+/* ON sees the two sides of its join, and nothing else of the level. */
+static bool is_in_sight(const struct lookup *k, const struct ref *r)
+{
+	return k->join == NULL || has_item((const Node *)k->join, r, 0);
+}
+
 /* May `c` be a column of r, as far as the names before it say? */
 static bool names_ref(const struct lookup *k, const ColumnRef *c,
 		      const struct ref *r)
@@ -375,7 +392,8 @@ static bool names_ref(const struct lookup *k, const ColumnRef *c,
 	int n = list_length(c->fields);
 
 	if (n == 1)
-		return !is_merged(k, strVal(linitial(c->fields)));
+		return is_in_sight(k, r) &&
+		       !is_merged(k, strVal(linitial(c->fields)));
 	if (n > 3 ||
 	    strcmp(strVal(list_nth(c->fields, n - 2)), ref_alias(r)) != 0)
 		return false;
@@ -636,7 +654,9 @@ static void look_at_joins(struct lookup *k, const Node *item, unsigned depth)
 		return;
 	look_at_joins(k, join->larg, depth + 1);
 	look_at_joins(k, join->rarg, depth + 1);
+	k->join = join;
 	look_at(k, join->quals, 0);
+	k->join = NULL;
 }
 
 /* Its parts; false for what has no conditions. */
