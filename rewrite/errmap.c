@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "rewrite/ddl_names.h"
 #include "rewrite/sqltext.h"
 
 /* The byte of a character, counted from 1, in UTF-8. */
@@ -134,102 +135,305 @@ static bool same_columns(const struct lens *l, const char *const *new,
 	return true;
 }
 
-static const char *old_constraint(const struct lens *l,
-				  const struct constraint *new)
+static bool same_definition(const struct lens *l, const struct constraint *new,
+			    const struct constraint *old, struct arena *a)
 {
+	struct renamed told;
+
+	if (new->definition == NULL || old->definition == NULL)
+		return false;
+	if (old->kind == CONSTRAINT_CHECK)
+		names_in_check(l, old->definition, a, &told);
+	else
+		names_in_definition(l, old->definition, a, &told);
+	return told.text != NULL && strcmp(told.text, new->definition) == 0;
+}
+
+/* Of several on the same columns, the one of the same name or definition. */
+static const char *old_constraint(const struct lens *l,
+				  const struct constraint *new, struct arena *a)
+{
+	const struct constraint *found = NULL, *same = NULL;
+	size_t n = 0;
+
 	for (size_t i = 0; i < l->old->n_constraints; i++) {
 		const struct constraint *c = &l->old->constraints[i];
 
-		if (c->kind == new->kind &&
-		    same_columns(l, new->columns, new->n_columns, c->columns,
-				 c->n_columns))
-			return c->name;
+		if (c->kind != new->kind ||
+		    !same_columns(l, new->columns, new->n_columns, c->columns,
+				  c->n_columns))
+			continue;
+		n++;
+		found = c;
+		if (strcmp(c->name, new->name) == 0 ||
+		    (same == NULL && same_definition(l, new, c, a)))
+			same = c;
 	}
+	if (n > 1)
+		found = same;
+	return found != NULL ? found->name : NULL;
+}
+
+/* " (lower(note)) WHERE ...": what follows the access method. */
+static const char *index_tail(const struct index *x)
+{
+	static const char using[] = " USING ";
+	const char *at = x->definition ? strstr(x->definition, using) : NULL;
+
+	return at != NULL ? strchr(at + strlen(using), ' ') : NULL;
+}
+
+static bool same_index(const struct lens *l, const struct index *new,
+		       const struct index *old, struct arena *a)
+{
+	const char *tail = index_tail(new), *method;
+	struct renamed told;
+
+	if (new->unique != old->unique)
+		return false;
+	if (same_columns(l, new->columns, new->n_columns, old->columns,
+			 old->n_columns))
+		return true;
+	if (tail == NULL || index_tail(old) == NULL)
+		return false;
+	names_in_index(l, old->definition, a, &method, &told);
+	return told.text != NULL && strcmp(told.text, tail) == 0;
+}
+
+static const char *old_index(const struct lens *l, const struct index *new,
+			     struct arena *a)
+{
+	for (size_t i = 0; i < l->old->n_indexes; i++)
+		if (same_index(l, new, &l->old->indexes[i], a))
+			return l->old->indexes[i].name;
 	return NULL;
 }
 
-static const char *old_index(const struct lens *l, const struct index *new)
+static const struct constraint *find_constraint(const struct relation *r,
+						const char *name)
 {
-	for (size_t i = 0; i < l->old->n_indexes; i++) {
-		const struct index *x = &l->old->indexes[i];
+	for (size_t i = 0; i < r->n_constraints; i++)
+		if (strcmp(r->constraints[i].name, name) == 0)
+			return &r->constraints[i];
+	return NULL;
+}
 
-		if (x->unique == new->unique &&
-		    same_columns(l, new->columns, new->n_columns, x->columns,
-				 x->n_columns))
-			return x->name;
+static const struct index *find_index(const struct relation *r,
+				      const char *name)
+{
+	for (size_t i = 0; i < r->n_indexes; i++)
+		if (strcmp(r->indexes[i].name, name) == 0)
+			return &r->indexes[i];
+	return NULL;
+}
+
+static const char *map_constraint(const struct lens *l, const char *name,
+				  struct arena *a)
+{
+	const struct constraint *c = find_constraint(l->new, name);
+	const struct index *x = find_index(l->new, name);
+
+	if (c != NULL)
+		return old_constraint(l, c, a);
+	return x != NULL ? old_index(l, x, a) : NULL;
+}
+
+/* Do the columns hold the same values in both models? */
+static bool are_carried(const struct lens *l, const char *const *names,
+			size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t k = 0;
+
+		if (names[i] == NULL)
+			return false;
+		while (k < l->n_new &&
+		       strcmp(l->news[k].column->name, names[i]) != 0)
+			k++;
+		if (k == l->n_new || !l->news[k].carried)
+			return false;
 	}
-	return NULL;
+	return true;
 }
 
-static const char *map_constraint(const struct lens *l, const char *name)
+/* Is a row of the new relation shown as one of the old one would be? */
+static bool same_row(const struct lens *l)
 {
-	for (size_t i = 0; i < l->new->n_constraints; i++)
-		if (strcmp(l->new->constraints[i].name, name) == 0)
-			return old_constraint(l, &l->new->constraints[i]);
-	for (size_t i = 0; i < l->new->n_indexes; i++)
-		if (strcmp(l->new->indexes[i].name, name) == 0)
-			return old_index(l, &l->new->indexes[i]);
-	return NULL;
+	if (l->n_old != l->n_new)
+		return false;
+	for (size_t i = 0; i < l->n_old; i++)
+		if (!l->olds[i].carried || l->olds[i].new_index != i)
+			return false;
+	return true;
 }
 
-/* A word in double quotes: what it names is said by the word before it. */
-static const char *map_word(const struct lens *l, const char *before,
-			    size_t before_len, const char *word,
-			    struct arena *a)
+/* An expression that the old relation's index has, letter by letter, so that
+ * no column in it is converted or renamed. */
+static bool is_unchanged(const struct lens *l, const struct index *new)
+{
+	const char *tail = index_tail(new);
+
+	for (size_t i = 0; tail != NULL && i < l->old->n_indexes; i++) {
+		const char *old = index_tail(&l->old->indexes[i]);
+
+		if (old != NULL && strcmp(old, tail) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Does the detail show values that the client's model does not have?  Where
+ * the constraint is the new model's alone, they are what there is to say. */
+static bool shows_new_values(const struct lens *l, const struct error_names *e)
+{
+	const struct constraint *c;
+	const struct index *x;
+
+	if (strcmp(e->sqlstate, "23502") == 0)
+		return !same_row(l);
+	if (e->constraint == NULL)
+		return false;
+	c = find_constraint(l->new, e->constraint);
+	if (strcmp(e->sqlstate, "23514") == 0)
+		return c != NULL && !same_row(l);
+	if (c != NULL)
+		return !are_carried(l, c->columns, c->n_columns);
+	x = find_index(l->new, e->constraint);
+	return x != NULL && !are_carried(l, x->columns, x->n_columns) &&
+	       !is_unchanged(l, x);
+}
+
+/* A word in double quotes: what it names is said by the word before it.  A
+ * column that does not exist has the client's own name. */
+static const char *map_word(const struct lens *l, const struct error_names *e,
+			    const char *before, size_t before_len,
+			    const char *word, struct arena *a)
 {
 	static const char column[] = "column ";
 	size_t n = sizeof(column) - 1;
 	const char *mapped;
 
 	if (before_len >= n && memcmp(before + before_len - n, column, n) == 0)
-		return map_column(l, word);
+		return strcmp(e->sqlstate, "42703") != 0 ||
+			       strncmp(word, "new.", 4) == 0
+			   ? map_column(l, word)
+			   : NULL;
 	mapped = map_relation(l, word, a);
-	return mapped != NULL ? mapped : map_constraint(l, word);
+	return mapped != NULL ? mapped : map_constraint(l, word, a);
 }
 
-/* Key (invoice_id, customer)=(...): the columns are not quoted. */
-static const char *map_key(const struct lens *l, const char *text,
-			   struct arena *a)
+/* "invoice_id, customer", not quoted. */
+static const char *map_columns(const struct lens *l, const char *text,
+			       size_t len, struct arena *a)
 {
-	const char *end = strstr(text, ")=(");
-	char *columns, *rest, *column;
+	char *rest = arena_dup(a, text, len), *column;
 	struct sqltext out;
 
-	if (strncmp(text, "Key (", 5) != 0 || end == NULL)
-		return text;
-	columns = arena_dup(a, text + 5, (size_t)(end - text - 5));
 	sqltext_begin(&out, a);
-	for (rest = columns; (column = strsep(&rest, ",")) != NULL;) {
+	while ((column = strsep(&rest, ",")) != NULL) {
 		const char *old = map_column(l, column + (*column == ' '));
 
 		sqltext_item(&out, ", ", "%s",
 			     old != NULL ? old : column + (*column == ' '));
 	}
-	return arena_fmt(a, "Key (%s%s", out.s, end);
+	return out.s;
 }
 
-static const char *map_text(const struct lens *l, const char *text,
+/* Key (invoice_id, customer)=(...) conflicts with existing key (...)=(...). */
+static const char *map_keys(const struct lens *l, const char *text,
 			    struct arena *a)
+{
+	const char *at = text, *open, *end;
+	struct sqltext out;
+
+	if (strncmp(text, "Key (", 5) != 0)
+		return text;
+	sqltext_begin(&out, a);
+	while ((open = strstr(at, "ey (")) != NULL &&
+	       (end = strstr(open, ")=(")) != NULL) {
+		open += strlen("ey (");
+		sqltext_put(&out, "%.*s%s", (int)(open - at), at,
+			    map_columns(l, open, (size_t)(end - open), a));
+		at = end;
+	}
+	return arena_fmt(a, "%s%s", out.s, at);
+}
+
+static const char *map_words(const struct lens *l, const struct error_names *e,
+			     const char *text, struct arena *a)
 {
 	struct sqltext out;
 	const char *open, *close, *at = text;
 
-	if (text == NULL)
-		return NULL;
 	sqltext_begin(&out, a);
 	while ((open = strchr(at, '"')) != NULL &&
 	       (close = strchr(open + 1, '"')) != NULL) {
 		const char *word =
 		    arena_dup(a, open + 1, (size_t)(close - open - 1));
 		const char *mapped =
-		    map_word(l, text, (size_t)(open - text), word, a);
+		    map_word(l, e, text, (size_t)(open - text), word, a);
 
 		sqltext_put(&out, "%.*s\"%s\"", (int)(open - at), at,
 			    mapped != NULL ? mapped : word);
 		at = close + 1;
 	}
-	sqltext_put(&out, "%s", at);
-	return map_key(l, out.s, a);
+	return arena_fmt(a, "%s%s", out.s, at);
+}
+
+/* permission denied for table invoices */
+static const char *map_last_word(const struct lens *l, const char *text,
+				 struct arena *a)
+{
+	const char *space = strrchr(text, ' ');
+	const char *mapped =
+	    space != NULL ? map_relation(l, space + 1, a) : NULL;
+
+	return mapped == NULL ? text
+			      : arena_fmt(a, "%.*s%s", (int)(space + 1 - text),
+					  text, mapped);
+}
+
+/* Errors of the data quote values, and RAISE says what it likes. */
+static bool quotes_names(const char *sqlstate)
+{
+	static const char *const classes[] = {"0A", "23", "42", "44", "55"};
+
+	for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++)
+		if (strncmp(sqlstate, classes[i], 2) == 0)
+			return true;
+	return false;
+}
+
+static void map_texts(const struct lens *l, struct error_names *e,
+		      const char *table, struct arena *a)
+{
+	if (!quotes_names(e->sqlstate))
+		return;
+	if (table != NULL && e->detail != NULL && shows_new_values(l, e))
+		e->detail = NULL;
+	if (e->detail != NULL)
+		e->detail = map_keys(l, map_words(l, e, e->detail, a), a);
+	if (e->message == NULL)
+		return;
+	e->message = map_words(l, e, e->message, a);
+	if (strcmp(e->sqlstate, "42501") == 0)
+		e->message = map_last_word(l, e->message, a);
+}
+
+/* An error about another relation, or about the old one itself: a foreign key
+ * between it and ours names both. */
+static void map_foreign(const struct lens *l, struct error_names *e,
+			struct arena *a)
+{
+	if (strcmp(e->sqlstate, "23503") != 0)
+		return;
+	if (e->message != NULL)
+		e->message = map_words(l, e, e->message, a);
+	if (e->detail == NULL)
+		return;
+	if (strstr(e->detail, "still referenced") != NULL)
+		e->detail = map_keys(l, e->detail, a);
+	e->detail = map_words(l, e, e->detail, a);
 }
 
 /* The start of the line that holds `at`. */
@@ -272,12 +476,15 @@ static void map_error(const struct lens *l, struct error_names *e,
 	const char *table = e->table ? map_relation(l, e->table, a) : NULL;
 	const char *column = e->column ? map_column(l, e->column) : NULL;
 	const char *constraint =
-	    e->constraint ? map_constraint(l, e->constraint) : NULL;
+	    e->constraint ? map_constraint(l, e->constraint, a) : NULL;
 
-	e->message = map_text(l, e->message, a);
-	e->detail = map_text(l, e->detail, a);
 	if (e->context != NULL)
 		e->context = map_context(l, e->context, a);
+	if (e->table != NULL && table == NULL) {
+		map_foreign(l, e, a);
+		return;
+	}
+	map_texts(l, e, table, a);
 	if (constraint != NULL)
 		e->constraint = constraint;
 	if (table == NULL)
@@ -302,6 +509,41 @@ static const char *map_view(const struct lens *l, const char *text,
 			 l->old->name, at + strlen(view));
 }
 
+/*
+ * Where an error arose in a function of ours, the lines about it and about the
+ * statement that it ran are cut; those of the client's own triggers, inside
+ * that, stay.  Lines in another language are all left out, but for COPY's,
+ * which have the client's data.
+ */
+static const char *cut_context(const char *context, struct arena *a)
+{
+	static const char ours[] = "PL/pgSQL function pgtandem.";
+	static const char ran[] = "SQL statement \"";
+	struct sqltext out;
+	const char *at, *next;
+
+	if (context == NULL || strstr(context, "pgtandem.") == NULL)
+		return context;
+	sqltext_begin(&out, a);
+	for (at = context; (next = strstr(at, ours)) != NULL;) {
+		const char *cut = next, *statement = at, *more;
+
+		while ((more = strstr(statement, ran)) != NULL && more < next) {
+			cut = more;
+			statement = more + 1;
+		}
+		sqltext_put(&out, "%.*s", (int)(cut - at), at);
+		at = next + strcspn(next, "\n");
+		at += *at == '\n';
+	}
+	if (at == context)
+		return strstr(context, "COPY ") != NULL ? context : NULL;
+	sqltext_put(&out, "%s", at);
+	while (out.len > 0 && out.s[out.len - 1] == '\n')
+		out.s[--out.len] = '\0';
+	return out.len > 0 ? out.s : NULL;
+}
+
 void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 		    struct error_names *e, struct arena *a)
 {
@@ -314,4 +556,5 @@ void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 		else if (n->shared && (plan->migrations >> n->migration & 1))
 			e->message = map_view(n->through, e->message, a);
 	}
+	e->context = cut_context(e->context, a);
 }

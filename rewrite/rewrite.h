@@ -107,11 +107,15 @@ uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
 
 /*
  * Errors that name the new model, told in the old one's words (for old-shape
- * statements): fields are replaced in place by texts in `a`; NULL stays NULL.
+ * statements): fields are replaced in place by texts in `a`; NULL stays NULL,
+ * and what becomes NULL is left out: values of the new model that the proxy
+ * cannot convert back (as PostgreSQL does with those that a role may not see),
+ * and the context of pgtandem's own functions.
  */
 struct error_names {
-	const char *message, *detail, *schema, *table, *column, *constraint;
-	const char *context;
+	const char *sqlstate; /* not changed */
+	const char *message, *detail, *context;
+	const char *schema, *table, *column, *constraint;
 };
 void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 		    struct error_names *e, struct arena *a);

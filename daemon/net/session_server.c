@@ -144,8 +144,9 @@ static void put_position(struct buf *b, const struct planned *planned,
 	buf_put_u8(b, 0);
 }
 
-/* The server's error about a text that pgtandem edited, in the client's
- * words: positions and names; all other fields as they came. */
+/* The server's error about a text that pgtandem edited, or whose rows its
+ * triggers sync, in the client's words: positions and names; all other fields
+ * as they came. */
 static void put_mapped(struct session *s, const struct reply *head,
 		       const struct msg_error *e)
 {
@@ -157,9 +158,16 @@ static void put_mapped(struct session *s, const struct reply *head,
 	const char *at = (const char *)e->fields;
 	const char *end = at + e->fields_len;
 	struct arena a;
-	struct error_names names = {e->message.s, e->detail.s, e->schema.s,
-				    e->table.s,	  e->column.s, e->constraint.s,
-				    e->context.s};
+	struct error_names names = {
+	    .sqlstate = e->sqlstate.s,
+	    .message = e->message.s,
+	    .detail = e->detail.s,
+	    .context = e->context.s,
+	    .schema = e->schema.s,
+	    .table = e->table.s,
+	    .column = e->column.s,
+	    .constraint = e->constraint.s,
+	};
 
 	arena_init(&a);
 	if (s->db != NULL)
@@ -170,10 +178,9 @@ static void put_mapped(struct session *s, const struct reply *head,
 
 		if (*at == 'P' && !runs) { /* of EXECUTE's own text */
 			put_position(b, planned, value);
-		} else {
+		} else if (name == NULL || *name != NULL) {
 			buf_put_u8(b, (uint8_t)*at);
-			buf_put_cstr(
-			    b, name != NULL && *name != NULL ? *name : value);
+			buf_put_cstr(b, name != NULL ? *name : value);
 		}
 		at = value + strlen(value) + 1;
 	}
@@ -234,7 +241,8 @@ static enum handled server_error(struct session *s, const struct frame *f)
 	else if (head->refusal != NULL)
 		put_refusal(s, head->refusal);
 	else if (head->planned != NULL &&
-		 head->planned->plan->kind == PLAN_EDIT)
+		 (head->planned->plan->kind == PLAN_EDIT ||
+		  head->planned->plan->writes != 0))
 		put_mapped(s, head, &e);
 	else
 		gather_ref(&s->worker->to_client, f->body - HEADER, f->size);

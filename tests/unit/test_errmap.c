@@ -26,22 +26,37 @@ static const struct constraint old_constraints[] = {
 	{.name = "inovices_pkey", .kind = 'p', .n_columns = 1, .columns = old_key},
 	{.name = "inovices_u", .kind = 'u', .n_columns = 2, .columns = old_names},
 	{.name = "positive", .kind = 'c', .n_columns = 1, .columns = old_amount},
+	{.name = "amount_unique", .kind = 'u', .n_columns = 1, .columns = old_amount},
 };
 static const struct constraint new_constraints[] = {
 	{.name = "invoices_customer_key", .kind = 'u', .n_columns = 2, .columns = new_names},
 	{.name = "invoices_pkey", .kind = 'p', .n_columns = 1, .columns = new_key},
 	{.name = "cents_positive", .kind = 'c', .n_columns = 1, .columns = new_amount},
 	{.name = "only_new", .kind = 'c', .n_columns = 1, .columns = new_key},
+	{.name = "cents_unique", .kind = 'u', .n_columns = 1, .columns = new_amount},
+};
+static const char *const expression[] = {NULL};
+static const struct index old_indexes[] = {
+	{.name = "inovices_upper", .unique = true, .n_columns = 1, .columns = expression,
+	 .definition = "CREATE UNIQUE INDEX inovices_upper ON public.inovices USING btree (upper(customr))"},
+	{.name = "inovices_lower", .unique = true, .n_columns = 1, .columns = expression,
+	 .definition = "CREATE UNIQUE INDEX inovices_lower ON public.inovices USING btree (lower(customr))"},
+};
+static const struct index new_indexes[] = {
+	{.name = "invoices_lower_idx", .unique = true, .n_columns = 1, .columns = expression,
+	 .definition = "CREATE UNIQUE INDEX invoices_lower_idx ON shop.invoices USING btree (lower(customer))"},
 };
 static const struct relation old_relation = {
 	.schema = "public", .name = "inovices", .n_columns = 3,
-	.columns = old_columns, .n_constraints = 3,
-	.constraints = old_constraints,
+	.columns = old_columns, .n_constraints = 4,
+	.constraints = old_constraints, .n_indexes = 2,
+	.indexes = old_indexes,
 };
 static const struct relation new_relation = {
 	.schema = "shop", .name = "invoices", .n_columns = 3,
-	.columns = new_columns, .n_constraints = 4,
-	.constraints = new_constraints,
+	.columns = new_columns, .n_constraints = 5,
+	.constraints = new_constraints, .n_indexes = 1,
+	.indexes = new_indexes,
 };
 static const char *const pieces[] = {"", " * 100"};
 static const unsigned amount_column[] = {2};
@@ -120,6 +135,49 @@ static const struct error_case cases[] = {
 	 {.message = "column \"nosuch\" of relation \"inovices\" does not exist"}},
 	{{.message = "column \"x\" of relation \"typo_1_shape\" does not exist"},
 	 {.message = "column \"x\" of relation \"inovices\" does not exist"}},
+	/* what is the client's own word, or data, stays */
+	{{.sqlstate = "42703", .message = "column \"amount_cents\" does not exist"},
+	 {.message = "column \"amount_cents\" does not exist"}},
+	{{.sqlstate = "42703", .message = "column \"new.amount_cents\" does not exist"},
+	 {.message = "column \"amount\" does not exist"}},
+	{{.sqlstate = "22P02", .message = "invalid input syntax for type integer: \"invoices\""},
+	 {.message = "invalid input syntax for type integer: \"invoices\""}},
+	{{.sqlstate = "42501", .message = "permission denied for table invoices"},
+	 {.message = "permission denied for table inovices"}},
+	/* values of converted columns are not shown, unless the constraint is
+	 * the new model's alone */
+	{{.sqlstate = "23514", .message = "m", .detail = "Failing row contains (1, a, -100).",
+	  .table = "invoices", .constraint = "cents_positive"},
+	 {.message = "m", .table = "inovices", .constraint = "positive"}},
+	{{.sqlstate = "23502", .message = "m", .detail = "Failing row contains (1, null, 100).",
+	  .table = "invoices", .column = "customer"},
+	 {.message = "m", .table = "inovices", .column = "customr"}},
+	{{.sqlstate = "23505", .message = "m", .detail = "Key (amount_cents)=(100) already exists.",
+	  .table = "invoices", .constraint = "cents_unique"},
+	 {.message = "m", .table = "inovices", .constraint = "amount_unique"}},
+	{{.sqlstate = "23P01", .message = "m",
+	  .detail = "Key (customer)=(a) conflicts with existing key (customer)=(b).",
+	  .table = "invoices"},
+	 {.message = "m", .table = "inovices",
+	  .detail = "Key (customr)=(a) conflicts with existing key (customr)=(b)."}},
+	{{.sqlstate = "23505", .message = "unique constraint \"invoices_lower_idx\"",
+	  .detail = "Key (lower(customer))=(a) already exists.",
+	  .table = "invoices", .constraint = "invoices_lower_idx"},
+	 {.message = "unique constraint \"inovices_lower\"",
+	  .table = "inovices", .constraint = "inovices_lower"}},
+	{{.sqlstate = "23503", .message = "update or delete on table \"invoices\" violates foreign key constraint \"f\" on table \"payments\"",
+	  .detail = "Key (invoice_id)=(1) is still referenced from table \"payments\".",
+	  .table = "payments", .constraint = "f"},
+	 {.message = "update or delete on table \"inovices\" violates foreign key constraint \"f\" on table \"payments\"",
+	  .detail = "Key (id)=(1) is still referenced from table \"payments\".",
+	  .table = "payments", .constraint = "f"}},
+	/* our functions are nobody's business; what they set off is */
+	{{.message = "m", .context = "SQL statement \"INSERT\n\"x\"\"\nPL/pgSQL function pgtandem.typo_1_to_new(bigint,integer) line 14 at SQL statement"},
+	 {.message = "m"}},
+	{{.message = "m", .context = "PL/pgSQL function f() line 1 at RAISE\nSQL statement \"INSERT\"\nPL/pgSQL function pgtandem.typo_1_to_new(bigint,integer) line 14 at SQL statement\nPL/pgSQL function g() line 2"},
+	 {.message = "m", .context = "PL/pgSQL function f() line 1 at RAISE\nPL/pgSQL function g() line 2"}},
+	{{.message = "m", .context = "PL/pgSQL function f() line 1 at RAISE"},
+	 {.message = "m", .context = "PL/pgSQL function f() line 1 at RAISE"}},
 	{{.message = "relation \"other\" says \"invoice_id", .table = "other",
 	  .schema = "shop", .column = "customer"},
 	 {.message = "relation \"other\" says \"invoice_id", .table = "other",
@@ -144,9 +202,12 @@ static void errors_speak_of_the_old_model(void **state)
 		const struct error_names *want = &cases[i].out;
 		struct error_names e = cases[i].in;
 
+		if (e.sqlstate == NULL)
+			e.sqlstate = "23505";
 		plan_map_error(&plan, &rules, &e, &a);
 		check_text(e.message, want->message);
 		check_text(e.detail, want->detail);
+		check_text(e.context, want->context);
 		check_text(e.schema, want->schema);
 		check_text(e.table, want->table);
 		check_text(e.column, want->column);
@@ -161,6 +222,7 @@ static void errors_of_the_new_shape_stay(void **state)
 	struct error_names e = cases[0].in;
 	struct arena a;
 
+	e.sqlstate = "23505";
 	arena_init(&a);
 	plan_map_error(&plan, &rules, &e, &a);
 	assert_string_equal(e.table, "invoices");
