@@ -91,9 +91,9 @@ static void add_function(struct ddl_build *b, const char *ref,
 }
 
 /* Finds the picked row of the key in $first... and locks it. */
-static const char *find_picked(const struct lens *l, size_t first,
-			       const char *columns, const char *into,
-			       struct arena *a)
+const char *child_find_picked(const struct lens *l, size_t first,
+			      const char *columns, const char *into,
+			      struct arena *a)
 {
 	return arena_fmt(a,
 			 "SELECT c.ctid%s INTO \"pgtandem.id\"%s FROM %s AS c"
@@ -145,8 +145,8 @@ static const char *parents(const struct lens *l, const char *prefix,
 
 /* Gives the picked row, whose place is in "pgtandem.id", what the old row
  * says; `source` gives the old columns. */
-static const char *give(const struct lens *l, const char *source, size_t first,
-			struct arena *a)
+const char *child_give(const struct lens *l, const char *source, size_t first,
+		       struct arena *a)
 {
 	const char *when = child_when(l, "s.", a), *ref = l->child->ref;
 	const char *set = set_list(l, a), *update = "";
@@ -275,9 +275,9 @@ static void add_set_new(struct ddl_build *b)
 		     arena_fmt(b->a,
 			       DECLARE_ID "%sDELETE FROM %s AS t WHERE %s AND"
 					  " t.ctid <> \"pgtandem.id\";\n%sEND",
-			       find_picked(l, 1, "", "", b->a), l->child->ref,
-			       parent_is(l, "t", 1, b->a),
-			       give(l, stored(l, 1, b->a), 1, b->a)));
+			       child_find_picked(l, 1, "", "", b->a),
+			       l->child->ref, parent_is(l, "t", 1, b->a),
+			       child_give(l, stored(l, 1, b->a), 1, b->a)));
 	revoke(b, ref);
 }
 
@@ -344,8 +344,9 @@ static void add_give_new(struct ddl_build *b)
 		" AS m WHERE m.name = %s) THEN\n\tPERFORM %s(%s);\n"
 		"END IF;\nEND",
 		l->old_ref, key_is(l, "e", 1, b->a), l->child->ref,
-		parent_is(l, "t", 1, b->a), find_picked(l, 1, "", "", b->a),
-		give(l, stored(l, 1, b->a), 1, b->a), l->child->ref,
+		parent_is(l, "t", 1, b->a),
+		child_find_picked(l, 1, "", "", b->a),
+		child_give(l, stored(l, 1, b->a), 1, b->a), l->child->ref,
 		parent_is(l, "c", 1, b->a), quote_text(l->migration, b->a),
 		l->child->set_old_ref, key_arguments(l, 1, b->a)));
 	revoke(b, ref);
@@ -391,6 +392,7 @@ void ddl_child_create_objects(struct ddl_build *b)
 			       key_arguments(l, 2, b->a)),
 		     l->old_ref);
 	add_lock_old(b);
+	ddl_child_create_writes(b);
 }
 
 void ddl_child_drop_views(struct ddl_build *b)
@@ -418,16 +420,18 @@ void ddl_child_drop_functions(struct ddl_build *b)
 	struct sqltext t;
 
 	sqltext_begin(&t, b->a);
+	sqltext_put(&t, "%s, %s, %s, %s", l->lock_old_ref, l->child->stash_ref,
+		    l->child->put_ref, l->child->drop_ref);
 	for (size_t i = 0; i < l->child->n_moved; i++) {
 		const struct child_moved *m = &l->child->moved[i];
 
-		sqltext_item(&t, ", ", "%s, %s", child_pick_ref(l, m, b->a),
-			     child_read_ref(l, m, b->a));
+		sqltext_put(&t, ", %s, %s, %s", child_pick_ref(l, m, b->a),
+			    child_read_ref(l, m, b->a),
+			    child_given_ref(l, m, b->a));
 	}
 	ddl_child_drop_syncs(b);
 	ddl_add(b, DDL_NO_LOCK,
-		arena_fmt(b->a, "DROP FUNCTION IF EXISTS %s, %s", t.s,
-			  l->lock_old_ref),
+		arena_fmt(b->a, "DROP FUNCTION IF EXISTS %s", t.s),
 		"drop the functions of %s_%u", l->migration, l->number);
 }
 

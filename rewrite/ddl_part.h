@@ -82,6 +82,15 @@ const char *ddl_key_types(const struct lens *l, struct arena *a);
 /* ddl_child.c: the same parts for a child lens. */
 void ddl_child_create_table(struct ddl_build *b);
 void ddl_child_create_objects(struct ddl_build *b);
+/* Finds the picked row of the key in $first..., into "pgtandem.id", and locks
+ * it; and then gives it what a row of `source` says. */
+const char *child_find_picked(const struct lens *l, size_t first,
+			      const char *columns, const char *into,
+			      struct arena *a);
+const char *child_give(const struct lens *l, const char *source, size_t first,
+		       struct arena *a);
+/* ddl_child_write.c */
+void ddl_child_create_writes(struct ddl_build *b);
 void ddl_child_create_triggers(struct ddl_build *b);
 void ddl_child_drop_triggers(struct ddl_build *b);
 void ddl_child_drop_views(struct ddl_build *b);

@@ -658,6 +658,12 @@ const char *child_read_ref(const struct lens *l, const struct child_moved *m,
 	return column_ref(l, "read", m, a);
 }
 
+const char *child_given_ref(const struct lens *l, const struct child_moved *m,
+			    struct arena *a)
+{
+	return column_ref(l, "given", m, a);
+}
+
 const char *child_picked(const struct lens *l, const struct child_moved *m,
 			 const char *alias, struct arena *a)
 {

@@ -17,8 +17,9 @@
  *               remembers what an UPDATE or INSERT gives to the columns that
  *               moved, until the row's RETURNING; `which` has a 1 for each
  *               column that is given.
- *   L_put       function (epoch, to_old, key...): the first hidden column of
- *               RETURNING, gives the picked row what was stashed.
+ *   L_given_<n> function (): what is stashed, which EXCLUDED means.
+ *   L_put       function (epoch, to_old, key...): computed before what else
+ *               RETURNING has, gives the picked row what was stashed.
  *   L_drop      function (epoch, key...): deletes the key's rows, where no
  *               foreign key does that.
  *   L_set_new   function (key...): the walker's sync of one key, after which
@@ -114,6 +115,8 @@ const char *child_pick_ref(const struct lens *l, const struct child_moved *m,
 			   struct arena *a);
 const char *child_read_ref(const struct lens *l, const struct child_moved *m,
 			   struct arena *a);
+const char *child_given_ref(const struct lens *l, const struct child_moved *m,
+			    struct arena *a);
 /* "pgtandem.L_pick_2(e.id)" */
 const char *child_picked(const struct lens *l, const struct child_moved *m,
 			 const char *alias, struct arena *a);

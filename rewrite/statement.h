@@ -36,6 +36,7 @@ struct statement {
 	bool cursor;	 /* a write may name its current row later */
 	struct found found;
 	unsigned depth; /* of the brackets around the node's own clauses */
+	bool stashed;	/* by a write through a child lens */
 	const struct ref *part; /* a write in WITH (write_part.c); or NULL */
 };
 
@@ -160,6 +161,11 @@ List *write_returning(const Node *write);
  */
 bool write_edit_returning(struct statement *st, const struct ref *target,
 			  enum shape names, bool stars, const char *call);
+
+/* The same for a write on L_lens whose call must be computed before anything
+ * else that the list has. */
+bool write_edit_returning_first(struct statement *st, const struct ref *target,
+				const char *call);
 
 /* Refuses an upsert whose key cannot be followed. */
 bool write_check_upsert(struct statement *st, const struct ref *target);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "rewrite/sqltext.h"
+#include "rewrite/write_child.h"
 
 bool lens_is_converted(const struct lens *l)
 {
@@ -110,6 +111,8 @@ static bool finish(struct statement *st, const struct ref *target,
 {
 	const char *call = NULL;
 
+	if (statement_lens(st, target->name)->child != NULL)
+		return child_finish(st, target);
 	if (target->action == ACT_LENS_SYNC) {
 		bool trigger = write_sync_by_trigger(st, target);
 
@@ -120,6 +123,15 @@ static bool finish(struct statement *st, const struct ref *target,
 			call = write_sync_call(st, target, SYNC_TO_OLD, names);
 	}
 	return write_edit_returning(st, target, SHAPE_OLD, true, call);
+}
+
+/* A child's row is computed from its own values, under its parent's lock.
+ * With FROM the condition would be asked of rows that are not joined: there
+ * the parent's own version alone tells of a change. */
+static bool locks_first(const struct statement *st)
+{
+	return st->stashed && IsA(st->node, UpdateStmt) &&
+	       ((const UpdateStmt *)st->node)->fromClause == NIL;
 }
 
 /*
@@ -147,13 +159,17 @@ static bool direct_write(struct statement *st, const struct ref *target)
  * relation has no children. */
 static bool write_rows(struct statement *st, const struct ref *target)
 {
+	if (write_is_current_of(st->node) &&
+	    statement_lens(st, target->name)->child != NULL)
+		return refuse_clause(st, target, "WHERE CURRENT OF",
+				     "Name the row by its key.");
 	if (write_is_current_of(st->node))
 		return direct_write(st, target);
 	statement_replace(st, span_of_relation(st, target->var),
 			  target->var->alias != NULL
 			      ? statement_lens(st, target->name)->lens_ref
 			      : lens_as_alias(st, target));
-	if (statement_prelocks(st, target->name))
+	if (statement_prelocks(st, target->name) || locks_first(st))
 		write_add_lock(st, target, SHAPE_OLD);
 	return finish(st, target, SHAPE_OLD);
 }
@@ -381,6 +397,12 @@ static bool lens_on_conflict(struct statement *st, const struct ref *target,
 
 	if (clause == NULL)
 		return true;
+	if (statement_lens(st, target->name)->child != NULL) {
+		if (!write_check_upsert(st, target))
+			return false;
+		child_excluded(st, target, source,
+			       span_find_word(st, source, "returning"));
+	}
 	return lens_infer(st, target, clause->infer) &&
 	       (clause->targetList == NIL ||
 		write_set(st, target, clause->targetList,
@@ -434,7 +456,8 @@ static void put_old_values(const struct statement *st, const struct ref *target,
 {
 	const struct lens *l = statement_lens(st, target->name);
 
-	if (l->kind != LENS_COLUMNS || target->action != ACT_LENS_SYNC)
+	if ((l->kind != LENS_COLUMNS && l->kind != LENS_CHILD) ||
+	    target->action != ACT_LENS_SYNC)
 		return;
 	for (size_t i = 0; i < l->n_old; i++) {
 		const char *name = l->olds[i].column->name;
@@ -454,6 +477,7 @@ static const char *row_insert(const struct statement *st,
 {
 	const struct lens *l = statement_lens(st, target->name);
 	bool always = false;
+	int stash = l->child != NULL ? child_stash_column(l, NIL) : -1;
 	struct sqltext names, values;
 
 	sqltext_begin(&names, st->a);
@@ -468,7 +492,9 @@ static const char *row_insert(const struct statement *st,
 			   l->olds[n->old_index].column->identity == 'a');
 		sqltext_item(&names, ", ", "%s", lens_view_column(l, i, st->a));
 		sqltext_item(&values, ", ", "%s",
-			     lens_forward(l, i, "r.", st->a));
+			     stash >= 0 && n->old_index == (unsigned)stash
+				 ? child_insert_stash(l, stash, st->a)
+				 : lens_forward(l, i, "r.", st->a));
 	}
 	put_old_values(st, target, &names, &values);
 	return arena_fmt(st->a,
@@ -623,6 +649,7 @@ static bool insert_rows(struct statement *st, const struct ref *target,
 			     insert_target(st, target).end) ||
 	    !check_identity(st, target, insert))
 		return false;
+	st->stashed = statement_lens(st, target->name)->child != NULL;
 	begin_row(st, target, insert);
 	statement_insert_after(st, source, " RETURNING *)");
 	if (!lens_on_conflict(st, target, insert->onConflictClause, source))

@@ -22,6 +22,7 @@ struct returning {
 	const struct ref *target;
 	enum shape names;
 	bool stars;	  /* have to be spelled out */
+	bool first;	  /* the call comes before all else */
 	const char *call; /* that a column of the client's computes, or NULL */
 	const ResTarget *carrier; /* that column */
 	const char *carrier_name; /* or NULL: it is a star */
@@ -57,7 +58,7 @@ static const char *target_columns(const struct returning *r, bool carries)
 		const char *name = quote_name(shown->columns[i].name, r->st->a);
 		const char *column = arena_fmt(r->st->a, "%s.%s", alias, name);
 
-		if (carries && i == shown->n_columns - 1)
+		if (carries && i == (r->first ? 0 : shown->n_columns - 1))
 			sqltext_item(&t, ", ", "%s AS %s", with_call(r, column),
 				     name);
 		else
@@ -240,6 +241,8 @@ static bool find_carrier(struct returning *r)
 		const ResTarget *item = lfirst(cell);
 		int rank = carrier_rank(r, item);
 
+		if (r->first && foreach_current_index(cell) > 0)
+			break;
 		if (rank == 0 || rank < best)
 			continue;
 		best = rank;
@@ -339,23 +342,42 @@ static bool edit_items(const struct returning *r)
 	return true;
 }
 
+static bool edit_returning(struct returning *r, const char *call)
+{
+	struct statement *st = r->st;
+	bool cut = st->part == NULL && !st->nested;
+
+	if (call != NULL && write_returning(st->node) == NIL)
+		return add_list(st, r->target, call);
+	if (call != NULL && (!cut || r->first)) {
+		r->call = call;
+		if (!find_carrier(r))
+			return false;
+	}
+	if (!edit_items(r))
+		return false;
+	if (call != NULL && r->call == NULL)
+		add_column(st, call);
+	return true;
+}
+
 bool write_edit_returning(struct statement *st, const struct ref *target,
 			  enum shape names, bool stars, const char *call)
 {
 	struct returning r = {
 	    .st = st, .target = target, .names = names, .stars = stars};
-	bool cut = st->part == NULL && !st->nested;
 
-	if (call != NULL && write_returning(st->node) == NIL)
-		return add_list(st, target, call);
-	if (call != NULL && !cut) {
-		r.call = call;
-		if (!find_carrier(&r))
-			return false;
-	}
-	if (!edit_items(&r))
-		return false;
-	if (call != NULL && cut)
-		add_column(st, call);
-	return true;
+	return edit_returning(&r, call);
+}
+
+bool write_edit_returning_first(struct statement *st, const struct ref *target,
+				const char *call)
+{
+	struct returning r = {.st = st,
+			      .target = target,
+			      .names = SHAPE_OLD,
+			      .stars = true,
+			      .first = true};
+
+	return edit_returning(&r, call);
 }

@@ -23,7 +23,9 @@
 #include <string.h>
 
 #include "rewrite/sqltext.h"
+#include "rewrite/lens_child.h"
 #include "rewrite/template.h"
+#include "rewrite/write_child.h"
 
 enum { UNKNOWN = -1, MOST_ASSIGNMENTS = 1600 }; /* a relation's columns */
 
@@ -170,6 +172,8 @@ static void find_feeds(struct set *s, struct assignment *a)
 	if (a->old == UNKNOWN)
 		return;
 	a->carried = s->l->olds[a->old].carried;
+	if (s->l->child != NULL)
+		a->n_feeds = child_is_touched(s->l, (unsigned)a->old);
 	for (unsigned j = 0; j < s->l->n_new; j++) {
 		if (!is_converted(s->l, j) ||
 		    !uses(&s->l->news[j].forward, (unsigned)a->old))
@@ -184,6 +188,8 @@ static void find_sharing(struct set *s)
 	for (size_t i = 0; i < s->n; i++) {
 		struct assignment *a = &s->v[i];
 
+		for (size_t k = 0; s->l->child != NULL && k < s->n; k++)
+			a->shared |= k != i && s->v[k].n_feeds > 0;
 		for (unsigned j = 0; a->n_feeds > 0 && j < s->l->n_new; j++)
 			a->shared |=
 			    is_converted(s->l, j) &&
@@ -286,6 +292,8 @@ static const char *goal(const struct set *s, const struct assignment *a)
 {
 	if (s->direct)
 		return direct_goal(s, a);
+	if (a->n_feeds > 0 && s->l->child != NULL)
+		return quote_name(s->l->olds[s->stash].column->name, s->st->a);
 	return a->n_feeds == 0 ? old_name(s, a) : new_name(s, (unsigned)a->new);
 }
 
@@ -434,6 +442,53 @@ static void inline_mapping(const struct set *s, const struct assignment *a,
 	    type_before_assignment(n->column->type, s->st->a));
 }
 
+/* Does any of the assignments [first, first + n) change the child's row? */
+static bool touches(const struct set *s, size_t first, size_t n)
+{
+	for (size_t i = first; i < first + n; i++)
+		if (s->v[i].n_feeds > 0)
+			return true;
+	return false;
+}
+
+/* A text per moved column: those of the assignments [first, first + n). */
+static const char **child_values(const struct set *s, size_t first, size_t n,
+				 const char *here)
+{
+	const struct lens *l = s->l;
+	const char **values =
+	    arena_alloc(s->st->a, l->child->n_moved * sizeof(*values));
+
+	for (size_t k = 0; k < l->child->n_moved; k++)
+		for (size_t i = first; i < first + n; i++)
+			if (s->v[i].old == (int)l->child->moved[k].old_index)
+				values[k] =
+				    here ? here
+					 : arena_fmt(s->st->a, "r.%s",
+						     old_name(s, &s->v[i]));
+	return values;
+}
+
+static void child_frame(const struct set *s, const struct assignment *a,
+			const char **ret_open, const char **ret_close)
+{
+	struct arena *arena = s->st->a;
+	struct stash_frame frame;
+
+	child_stash_frame(
+	    s->l, quote_name(ref_alias(s->target), arena), s->stash, 'u',
+	    child_values(s, (size_t)(a - s->v), 1, CHILD_HERE), arena, &frame);
+	*ret_open = arena_fmt(arena, "%s%s", frame.open,
+			      cast_open(s, (unsigned)a->old));
+	*ret_close = arena_fmt(arena, "%s%s", cast_close(s, (unsigned)a->old),
+			       frame.close);
+}
+
+static const char *stash_name(const struct set *s)
+{
+	return quote_name(s->l->olds[s->stash].column->name, s->st->a);
+}
+
 static void value_frame(const struct set *s, const struct assignment *a,
 			const char **ret_open, const char **ret_close)
 {
@@ -442,6 +497,10 @@ static void value_frame(const struct set *s, const struct assignment *a,
 	*ret_open = *ret_close = "";
 	if (a->n_feeds == 0)
 		return;
+	if (s->l->child != NULL) {
+		child_frame(s, a, ret_open, ret_close);
+		return;
+	}
 	if (count_uses(&s->l->news[a->new].forward, (unsigned)a->old) == 1) {
 		inline_mapping(s, a, ret_open, ret_close);
 		return;
@@ -522,6 +581,15 @@ static void put_goals(const struct set *s, size_t first, size_t n,
 			continue;
 		sqltext_item(goals, ", ", "%s", name);
 		sqltext_item(mappings, ", ", "r.%s", name);
+	}
+	if (s->l->child != NULL && touches(s, first, n)) {
+		struct stash_frame frame;
+
+		child_stash_frame(
+		    s->l, quote_name(ref_alias(s->target), goals->a), s->stash,
+		    'u', child_values(s, first, n, NULL), goals->a, &frame);
+		sqltext_item(goals, ", ", "%s", stash_name(s));
+		sqltext_item(mappings, ", ", "%s%s", frame.open, frame.close);
 	}
 	for (unsigned j = 0; j < s->l->n_new; j++) {
 		if (!is_fed(s, j, first, n))
@@ -647,6 +715,8 @@ static bool is_closed(const struct set *s, const struct item *item)
 {
 	size_t first = item->first_assignment, end = first + item->n;
 
+	if (s->l->child != NULL && touches(s, first, item->n))
+		return !touches(s, 0, first) && !touches(s, end, s->n - end);
 	for (unsigned j = 0; j < s->l->n_new; j++)
 		if (is_fed(s, j, first, item->n) &&
 		    (is_fed(s, j, 0, first) || is_fed(s, j, end, s->n - end)))
@@ -705,6 +775,33 @@ static bool find_columns(struct set *s, const List *targets)
 	return known;
 }
 
+/* An upsert that meets a row puts away what it would have inserted. */
+static bool begin_stash(struct set *s, const List *targets, struct span list)
+{
+	bool upsert = IsA(s->st->node, InsertStmt);
+	struct stash_frame frame;
+
+	s->stash = child_stash_column(s->l, targets);
+	if (!touches(s, 0, s->n) && !upsert && !child_sets_key(s->l, targets))
+		return true;
+	if (s->stash < 0)
+		return statement_refuse(
+		    s->st, s->target->name, "SET of every column",
+		    "Some have moved to the child table, whose row is written "
+		    "beside one that stays as it is.",
+		    "Use two UPDATE statements.");
+	s->st->stashed = true;
+	if (touches(s, 0, s->n))
+		return true;
+	child_stash_frame(s->l, quote_name(ref_alias(s->target), s->st->a),
+			  s->stash, 'u', child_values(s, 0, 0, NULL), s->st->a,
+			  &frame);
+	edit_insert(s->st->edits, s->st->tokens->v[list.first].from,
+		    arena_fmt(s->st->a, "%s = %s%s, ", stash_name(s),
+			      frame.open, frame.close));
+	return true;
+}
+
 bool write_set(struct statement *st, const struct ref *target,
 	       const List *targets, struct span list,
 	       const struct check_place *check)
@@ -719,7 +816,8 @@ bool write_set(struct statement *st, const struct ref *target,
 		return refuse(&s, "so long a SET list", "Shorten it.");
 	if (!find_columns(&s, targets))
 		return true; /* the server says so, as it always did */
-	if (!cut_items(&s, list) || !check_assignments(&s))
+	if (!cut_items(&s, list) || !check_assignments(&s) ||
+	    (s.l->child != NULL && !begin_stash(&s, targets, list)))
 		return false;
 	grouped = needs_group(&s);
 	if (!check_subselects(&s, grouped) || (s.direct && !check_direct(&s)))

@@ -34,6 +34,7 @@ struct set {
 	struct assignment *v;
 	size_t n_items;
 	struct item *items;
+	int stash; /* child lens: the column that carries the stash */
 };
 
 /* Is the value the word DEFAULT? */

@@ -67,7 +67,8 @@ def work(c, base):
         cur = c.execute(sql, values)
         got.append((cur.statusmessage,
                     [(d.name, d.type_code) for d in cur.description or ()],
-                    cur.fetchall() if cur.description else None))
+                    sorted(cur.fetchall(), key=repr)
+                    if cur.description else None))
     run('SELECT * FROM employees WHERE id = 5')
     run('SELECT e.*, s.city FROM employees e JOIN stores s ON s.id = '
         'e.store_id WHERE e.id < 30 ORDER BY e.id')
@@ -87,6 +88,21 @@ def work(c, base):
         "'city 9' AND employees.id = 8 RETURNING employees.*, s.id")
     run('SELECT id, store_id FROM employees WHERE store_id = 9 ORDER BY id '
         'FOR UPDATE')
+    run("INSERT INTO employees (id, name, store_id) VALUES (%s, 'up', 12) "
+        'ON CONFLICT (id) DO UPDATE SET store_id = EXCLUDED.store_id, '
+        "name = 'upserted' RETURNING id, store_id, name", base)
+    run("INSERT INTO employees (id, name, store_id) VALUES (%s, 'up', 14) "
+        "ON CONFLICT (id) DO UPDATE SET name = 'kept'", base)
+    run("INSERT INTO employees (id, name, store_id) VALUES (%s, 'up', 15) "
+        'ON CONFLICT DO NOTHING', base)
+    run('SELECT * FROM employees WHERE id = %s', base)
+    run('UPDATE employees SET id = %s WHERE id = %s', base + 9, base)
+    run('UPDATE employees SET id = %s WHERE id = %s RETURNING *', base,
+        base + 9)
+    run('UPDATE employees SET (name, store_id) = (\'pair\', 2) WHERE id = %s '
+        'RETURNING *', base)
+    run('UPDATE employees SET store_id = (SELECT max(id) FROM stores) '
+        'WHERE id = %s RETURNING store_id', base)
     run('DELETE FROM employees WHERE id = %s RETURNING *', base)
     run('DELETE FROM employees WHERE id = 11')
     run('SELECT * FROM employees ORDER BY id')
@@ -127,6 +143,31 @@ def test_reads_and_synced_writes(postgres, start_proxy):
     assert postgres.execute("SELECT to_regclass('employeestores')",
                             's0') == [(None,)]
     both(postgres, proxy, 's0', 's0_plain', base)
+
+
+def test_writes_through_the_lens(postgres, start_proxy):
+    make(postgres, 's0_lens_plain')
+    proxy = start_proxy(postgres, make(postgres, 's0_lens'))
+    proxy.advance(M, 'expanded', 'dual_write', 'read_new')
+    base = 1000
+    for phase in ('write_new', 'new_only', 'write_new', 'read_new',
+                  'write_new', 'new_only', 'contracted'):
+        if ALL.index(phase) > ALL.index(proxy.phase(M)):
+            proxy.advance(M, phase)
+        else:
+            proxy.rollback(M)
+            if phase == 'write_new':
+                proxy.walked(M)
+        both(postgres, proxy, 's0_lens', 's0_lens_plain', base)
+        base += 10
+        if phase in ('write_new', 'read_new'):
+            clean(proxy)
+    expected = postgres.execute(
+        'SELECT id, store_id FROM employees WHERE store_id IS NOT NULL '
+        'ORDER BY 1', 's0_lens_plain')
+    assert in_child(postgres, 's0_lens') == expected
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        postgres.execute('SELECT store_id FROM employees', 's0_lens')
 
 
 def plan(c, sql):

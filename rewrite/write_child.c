@@ -1,0 +1,178 @@
+/*
+ * Writes through a child lens (design section 8).  They run on the old
+ * relation, which stays, by L_lens; a new value of a column that has moved is
+ * remembered where it is computed, and given to the child's row when the old
+ * row is written (rewrite/lens_child.h):
+ *
+ *   UPDATE old SET moved = X WHERE C RETURNING a
+ *     UPDATE L_lens AS old SET id = L_stash(old.id, '1', old.id, CAST(X AS t))
+ *     WHERE (C) AND L_lock_old(old.id)
+ *     RETURNING CASE WHEN L_put(epoch, old.id) IS NULL THEN a ELSE a END AS a
+ *
+ * So the row is always written, and the value is that of the locked version.
+ */
+#include "rewrite/write_child.h"
+
+#include <string.h>
+
+#include "rewrite/lens_child.h"
+#include "rewrite/sqltext.h"
+
+static bool is_set(const struct lens *l, const List *targets, unsigned old)
+{
+	ListCell *cell;
+
+	foreach (cell, targets)
+		if (strcmp(lfirst_node(ResTarget, cell)->name,
+			   l->olds[old].column->name) == 0)
+			return true;
+	return false;
+}
+
+bool child_sets_key(const struct lens *l, const List *targets)
+{
+	for (size_t i = 0; i < l->n_key; i++)
+		if (is_set(l, targets, l->key[i].old_index))
+			return true;
+	return false;
+}
+
+bool child_is_touched(const struct lens *l, unsigned old)
+{
+	return !l->olds[old].carried || child_depends_on(l, old);
+}
+
+static bool can_carry(const struct lens *l, const List *targets, unsigned old)
+{
+	const struct column *c = l->olds[old].column;
+
+	return l->olds[old].carried && c->identity != 'a' &&
+	       c->generated == 0 && !is_set(l, targets, old);
+}
+
+int child_stash_column(const struct lens *l, const List *targets)
+{
+	for (size_t i = 0; i < l->n_key; i++)
+		if (can_carry(l, targets, l->key[i].old_index))
+			return (int)l->key[i].old_index;
+	for (unsigned i = 0; i < l->n_old; i++)
+		if (can_carry(l, targets, i))
+			return (int)i;
+	return -1;
+}
+
+static const char *keys(const struct lens *l, const char *alias,
+			struct arena *a)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < l->n_key; i++)
+		sqltext_item(
+		    &t, ", ", "%s.%s", alias,
+		    quote_name(l->olds[l->key[i].old_index].column->name, a));
+	return t.s;
+}
+
+void child_stash_frame(const struct lens *l, const char *alias, int column,
+		       char how, const char *const *values, struct arena *a,
+		       struct stash_frame *ret)
+{
+	struct sqltext which, before, after;
+	bool found = false;
+
+	sqltext_begin(&which, a);
+	sqltext_begin(&before, a);
+	sqltext_begin(&after, a);
+	for (size_t i = 0; i < l->child->n_moved; i++) {
+		const char *value = values[i] ? values[i] : "NULL";
+
+		sqltext_put(&which, "%s", values[i] ? "1" : "0");
+		if (strcmp(value, CHILD_HERE) == 0)
+			found = true;
+		else
+			sqltext_put(found ? &after : &before, ", %s", value);
+	}
+	ret->open =
+	    arena_fmt(a, "%s(%s.%s, '%s%c', %s%s%s", l->child->stash_ref, alias,
+		      quote_name(l->olds[column].column->name, a), which.s, how,
+		      keys(l, alias, a), before.s, found ? ", " : "");
+	ret->close = arena_fmt(a, "%s)", after.s);
+}
+
+const char *child_insert_stash(const struct lens *l, int column,
+			       struct arena *a)
+{
+	const char **values =
+	    arena_alloc(a, l->child->n_moved * sizeof(*values));
+	struct stash_frame frame;
+
+	for (size_t i = 0; i < l->child->n_moved; i++)
+		values[i] = arena_fmt(
+		    a, "r.%s",
+		    quote_name(
+			l->olds[l->child->moved[i].old_index].column->name, a));
+	child_stash_frame(l, "r", column, 'i', values, a, &frame);
+	return arena_fmt(a, "%s%s", frame.open, frame.close);
+}
+
+/* EXCLUDED.moved is what is stashed just then: L_lens would show the picked
+ * row's. */
+void child_excluded(struct statement *st, const struct ref *target, size_t from,
+		    size_t end)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	for (size_t i = from; i + 2 < end; i++) {
+		if (!token_spells(st->sql, &st->tokens->v[i], "excluded") ||
+		    !token_is_punct(st->tokens, i + 1, '.'))
+			continue;
+		for (size_t k = 0; k < l->child->n_moved; k++) {
+			const struct child_moved *m = &l->child->moved[k];
+
+			if (token_spells(st->sql, &st->tokens->v[i + 2],
+					 l->olds[m->old_index].column->name))
+				statement_replace(
+				    st, (struct span){i, i + 3},
+				    arena_fmt(st->a, "%s()",
+					      child_given_ref(l, m, st->a)));
+		}
+	}
+}
+
+static const char *put_call(const struct statement *st,
+			    const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	return arena_fmt(
+	    st->a, "%s(%llu, %s, %s)", l->child->put_ref,
+	    (unsigned long long)statement_migration(st, target->name)->epoch,
+	    target->action == ACT_LENS_SYNC ? "true" : "false",
+	    keys(l, quote_name(ref_alias(target), st->a), st->a));
+}
+
+static const char *drop_call(const struct statement *st,
+			     const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	return arena_fmt(
+	    st->a, "%s(%llu, %s)", l->child->drop_ref,
+	    (unsigned long long)statement_migration(st, target->name)->epoch,
+	    keys(l, quote_name(ref_alias(target), st->a), st->a));
+}
+
+bool child_finish(struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	if (st->stashed)
+		return write_edit_returning_first(st, target,
+						  put_call(st, target));
+	return write_edit_returning(
+	    st, target, SHAPE_OLD, true,
+	    IsA(st->node, DeleteStmt) && !l->child->cascades
+		? drop_call(st, target)
+		: NULL);
+}

@@ -1,0 +1,39 @@
+/*
+ * What write_lens.c and write_set.c ask about a child lens; known to them
+ * alone.
+ */
+#ifndef REWRITE_WRITE_CHILD_H
+#define REWRITE_WRITE_CHILD_H
+
+#include "rewrite/statement.h"
+
+/* Does a SET of this old column change the child's row? */
+bool child_is_touched(const struct lens *l, unsigned old);
+bool child_sets_key(const struct lens *l, const List *targets);
+
+/* The old column whose assignment carries the stash: none that the client
+ * assigns; -1 if there is none. */
+int child_stash_column(const struct lens *l, const List *targets);
+
+/* L_stash(column, which, key..., values): per moved column a text, NULL where
+ * none is given, or CHILD_HERE for the one between `open` and `close`.  `how`
+ * is 'u', or 'i' for an INSERT. */
+#define CHILD_HERE "\001"
+struct stash_frame {
+	const char *open, *close;
+};
+void child_stash_frame(const struct lens *l, const char *alias, int column,
+		       char how, const char *const *values, struct arena *a,
+		       struct stash_frame *ret);
+/* The same for a row r of L_shape. */
+const char *child_insert_stash(const struct lens *l, int column,
+			       struct arena *a);
+
+/* EXCLUDED.moved among the tokens of ON CONFLICT. */
+void child_excluded(struct statement *st, const struct ref *target, size_t from,
+		    size_t end);
+
+/* RETURNING, when the rest of the statement is done. */
+bool child_finish(struct statement *st, const struct ref *target);
+
+#endif
