@@ -24,7 +24,7 @@
  * Beside what the file says, each case must keep the properties listed in
  * `properties`.  --update writes what came out into the file, for review by
  * `git diff`; --sent prints what comes out in every phase as lines of JSON,
- * for check_against_server.
+ * for check_against_server and kinds_table.
  */
 #include <err.h>
 #include <jansson.h>
@@ -300,7 +300,13 @@ static void print_sent(const struct run *r, const struct test_case *t)
 		      t->phase, "sql", t->sql, "sent",
 		      plan->kind == PLAN_EDIT ? plan->text : t->sql, "cut", cut,
 		      "old_shape", plan->old_shape != 0, "differs", t->differs);
-	if (plan->kind != PLAN_REFUSE && *r->hides == '\0' && !r->new_shape) {
+	if (plan->kind == PLAN_REFUSE) {
+		json_decref(line);
+		line = json_pack("{ss ss ss ss}", "refused", t->name, "phase",
+				 t->phase, "message", plan->refusal.message,
+				 "detail", plan->refusal.detail);
+	}
+	if (*r->hides == '\0' && !r->new_shape) {
 		json_dumpf(line, stdout, JSON_COMPACT);
 		putchar('\n');
 	}
