@@ -188,33 +188,34 @@ static void replace(struct statement *st, const struct column_use *use,
 	    text);
 }
 
-static void cast_derived(struct statement *st, const struct column_use *use)
+/* The columns, put together anew. */
+static const char *made_row(const struct statement *st,
+			    const struct column_use *use, bool typed)
 {
 	const struct lens *l = statement_lens(st, use->ref->name);
 	const char *alias = quote_name(ref_alias(use->ref), st->a);
 
-	replace(st, use,
-		arena_fmt(st->a,
-			  "CASE WHEN %s.%s IS NULL THEN NULL ELSE "
-			  "CAST(%s.* AS %s) END",
-			  alias,
-			  quote_name(l->old->columns[l->key[0].old_index].name,
-				     st->a),
-			  alias, l->old_ref));
+	return arena_fmt(st->a, "(SELECT %s%s%s%s%s FROM (SELECT %s) AS %s)",
+			 typed ? "CAST(" : "", alias, typed ? " AS " : "",
+			 typed ? l->old_ref : "", typed ? ")" : "",
+			 columns(st, use->ref), alias);
 }
 
-/* The columns, put together anew. */
-static void make_row(struct statement *st, const struct column_use *use,
-		     bool typed)
+static void replace_derived(struct statement *st, const struct column_use *use,
+			    bool typed)
 {
 	const struct lens *l = statement_lens(st, use->ref->name);
 	const char *alias = quote_name(ref_alias(use->ref), st->a);
+	const char *row =
+	    typed ? arena_fmt(st->a, "CAST(%s.* AS %s)", alias, l->old_ref)
+		  : made_row(st, use, false);
 
-	replace(st, use,
-		arena_fmt(st->a, "(SELECT %s%s%s%s%s FROM (SELECT %s) AS %s)",
-			  typed ? "CAST(" : "", alias, typed ? " AS " : "",
-			  typed ? l->old_ref : "", typed ? ")" : "",
-			  columns(st, use->ref), alias));
+	replace(
+	    st, use,
+	    arena_fmt(
+		st->a, "CASE WHEN %s.%s IS NULL THEN NULL ELSE %s END", alias,
+		quote_name(l->old->columns[l->key[0].old_index].name, st->a),
+		row));
 }
 
 static bool refuse(struct statement *st, const struct column_use *use,
@@ -249,12 +250,9 @@ static bool derived_row(struct statement *st, const struct column_use *use)
 		return true;
 	if (!use->is_sure && use->kind == COLUMN_WHOLE_ROW)
 		return refuse_unsure(st, use);
-	if (typed)
-		cast_derived(st, use);
-	else if (shows)
+	if (shows && !typed)
 		return refuse_type(st, use);
-	else
-		make_row(st, use, false);
+	replace_derived(st, use, typed);
 	return true;
 }
 
@@ -269,7 +267,7 @@ static bool target_row(struct statement *st, const struct column_use *use)
 		return refuse_unsure(st, use);
 	if (!typed && (shows || IsA(use->parent, A_Indirection)))
 		return refuse_type(st, use);
-	make_row(st, use, typed);
+	replace(st, use, made_row(st, use, typed));
 	return true;
 }
 

@@ -166,13 +166,25 @@ static const Node *value_of(const struct assignment *a)
 			multi->colno - 1);
 }
 
-static bool could_differ(const struct set *s, const struct assignment *a)
+/* Is a carried column cast as well, for it is assigned along with others? */
+static bool is_cast(const struct set *s, const struct item *item)
+{
+	bool fed = s->grouped;
+
+	for (size_t i = 0; item->subselect && i < item->n; i++)
+		fed |= s->v[item->first_assignment + i].n_feeds > 0;
+	return fed;
+}
+
+static bool could_differ(const struct set *s, const struct item *item,
+			 const struct assignment *a)
 {
 	const struct column *c = s->l->olds[a->old].column;
 	const Node *value = value_of(a);
 	enum family family = family_of(c);
 
-	if (a->n_feeds == 0 || family == FAMILY_STRING || set_is_default(s, a))
+	if ((a->n_feeds == 0 && !is_cast(s, item)) || family == FAMILY_STRING ||
+	    set_is_default(s, a))
 		return false;
 	return !is_of_type(s, value, c) &&
 	       (family != FAMILY_NUMBER || !is_computed(s, value));
@@ -180,9 +192,14 @@ static bool could_differ(const struct set *s, const struct assignment *a)
 
 static bool is_needed(const struct set *s)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (could_differ(s, &s->v[i]))
-			return true;
+	for (size_t i = 0; i < s->n_items; i++) {
+		const struct item *item = &s->items[i];
+
+		for (size_t k = 0; k < item->n; k++)
+			if (could_differ(s, item,
+					 &s->v[item->first_assignment + k]))
+				return true;
+	}
 	return false;
 }
 

@@ -725,16 +725,16 @@ static bool is_closed(const struct set *s, const struct item *item)
 }
 
 /* Values from a subselect cannot be told apart for the others' sake. */
-static bool check_subselects(struct set *s, bool grouped)
+static bool check_subselects(struct set *s)
 {
 	for (size_t i = 0; i < s->n_items; i++)
 		if (s->items[i].subselect &&
-		    (grouped || !is_closed(s, &s->items[i])))
+		    (s->grouped || !is_closed(s, &s->items[i])))
 			return refuse(s,
 				      "SET from a subselect beside columns "
 				      "that feed the same new column",
 				      "Use two UPDATE statements.");
-	for (size_t i = 0; grouped && i < s->n; i++)
+	for (size_t i = 0; s->grouped && i < s->n; i++)
 		if (s->v[i].target->indirection != NIL)
 			return refuse(s,
 				      "SET of an element or a field "
@@ -808,7 +808,6 @@ bool write_set(struct statement *st, const struct ref *target,
 {
 	struct set s = {
 	    .st = st, .target = target, .l = statement_lens(st, target->name)};
-	bool grouped;
 
 	s.direct = write_is_current_of(st->node) && !lens_only_renames(s.l);
 
@@ -819,10 +818,10 @@ bool write_set(struct statement *st, const struct ref *target,
 	if (!cut_items(&s, list) || !check_assignments(&s) ||
 	    (s.l->child != NULL && !begin_stash(&s, targets, list)))
 		return false;
-	grouped = needs_group(&s);
-	if (!check_subselects(&s, grouped) || (s.direct && !check_direct(&s)))
+	s.grouped = needs_group(&s);
+	if (!check_subselects(&s) || (s.direct && !check_direct(&s)))
 		return false;
-	if (grouped)
+	if (s.grouped)
 		edit_group(&s, list);
 	else
 		edit_items(&s);

@@ -29,7 +29,8 @@ struct set {
 	struct statement *st;
 	const struct ref *target;
 	const struct lens *l;
-	bool direct; /* it is the new relation's own SET list */
+	bool grouped; /* the whole list is one assignment of a row */
+	bool direct;  /* it is the new relation's own SET list */
 	size_t n;
 	struct assignment *v;
 	size_t n_items;

@@ -232,9 +232,37 @@ class Generator(Queries):
         c = self.c
         name = self.number('w')
         write = c.pick((self.insert, self.update, self.delete))()
-        if ' RETURNING ' not in write or write.startswith('WITH'):
-            return f'WITH {name} AS ({write}) SELECT 1 AS one'
-        return (f'WITH {name} AS ({write}) SELECT count(*) AS n FROM {name}')
+        rows = ' RETURNING ' in write.rpartition(')')[2]
+        if rows and c.chance(15):
+            return f'COPY ({write}) TO STDOUT'
+        if not rows:
+            table = self.table_name(c.pick(self.tables))
+            return (f'WITH {name} AS ({write}) '
+                    f'SELECT count(*) AS n FROM {table}')
+        return f'WITH {name} AS ({write}) ' + c.pick((
+            f'SELECT * FROM {name}', f'SELECT count(*) AS n FROM {name}',
+            f'SELECT 1 AS one', f'SELECT to_json({name}) FROM {name}',
+            f'INSERT INTO payments (inovice) SELECT count(*) FROM {name}'))
+
+    def whole_row(self):
+        """A relation's row as a value."""
+        c, table = self.c, self.written_table()
+        some = next(n for n in table.columns if n != 'id')
+        row = c.pick(('t', 't.*'))
+        group = c.pick(('', '', ' GROUP BY t.id', f' GROUP BY t.{some}'))
+        aggregates = ('count({})', 'array_agg({} ORDER BY t.id)',
+                      'json_agg({} ORDER BY t.id)')
+        value = c.pick(aggregates if group and 't.id' not in group else (
+            *aggregates, 'to_json({})', '{}::text', '{} IS NULL', '{}',
+            'pg_typeof({})', 'coalesce({}, NULL)', 'ARRAY[{}]', '{} = {}',
+            'row_to_json(({}))', '(SELECT to_jsonb({}))')).format(row, row)
+        if row == 't' and not group and c.chance(20):
+            value = c.pick((f'(t).{some}', '(t).*'))
+        join = c.pick(('', '', f' LEFT JOIN {self.table_name(table)} AS u'
+                       ' ON u.id = t.id + 1',
+                       ' RIGHT JOIN payments AS p ON p.id = t.id'))
+        return (f'SELECT {value} AS v FROM {self.table_name(table)} AS t'
+                f'{join}{group}')
 
     def merge(self):
         table = self.written_table()
@@ -289,8 +317,8 @@ class Generator(Queries):
     def statement(self, simple_only=False):
         c = self.c
         kind = c.weighted((45, 'select'), (15, 'insert'), (18, 'update'),
-                          (9, 'delete'), (6, 'mistake'), (2, 'write_in_with'),
-                          (1, 'merge'))
+                          (9, 'delete'), (6, 'mistake'), (3, 'write_in_with'),
+                          (2, 'whole_row'), (1, 'merge'))
         made = Statement('', kind)
         if not simple_only and c.chance(50):
             made.extended, made.binary = True, c.chance(30)
