@@ -126,9 +126,28 @@ static const struct relation *what_stays(const struct compile *c)
 
 /* 2. The child table, while it does not exist. */
 
+/* The type of an expression that says it itself; of any other, where the
+ * specification makes the table, something that will do until it is there. */
+static const char *type_of(const struct compile *c, const char *expression)
+{
+	const char *cast = expression ? strrchr(expression, ':') : NULL;
+	struct problem ignored;
+
+	if (expression == NULL)
+		return c->spec->expand != NULL ? "text" : NULL;
+	if (strcasecmp(expression, "true") == 0 ||
+	    strcasecmp(expression, "false") == 0)
+		return "boolean";
+	if (cast != NULL && cast > expression && cast[-1] == ':' &&
+	    type_check(cast + 1, &ignored))
+		return cast + 1;
+	return c->spec->expand != NULL ? "text" : NULL;
+}
+
 static bool derive_column(const struct compile *c, const struct spec_column *e,
 			  struct column *ret)
 {
+	const char *type = e->new_type ? e->new_type : type_of(c, e->forward);
 	struct template forward = {0};
 	const struct column *from = NULL;
 
@@ -137,7 +156,7 @@ static bool derive_column(const struct compile *c, const struct spec_column *e,
 		return false;
 	if (is_bare(&forward))
 		from = &c->old->columns[forward.column[0]];
-	if (from == NULL && e->new_type == NULL)
+	if (from == NULL && type == NULL)
 		return fail(c, e->line,
 			    "column \"%s\" needs a type: its forward is not "
 			    "a column alone",
@@ -146,9 +165,9 @@ static bool derive_column(const struct compile *c, const struct spec_column *e,
 		return fail(c, e->line, "\"%s\" is no type", e->new_type);
 	*ret = (struct column){
 	    .name = e->new_name,
-	    .type = e->new_type ? e->new_type : from->type,
-	    .type_oid = e->new_type == NULL ? from->type_oid : 0,
-	    .collation = e->new_type == NULL ? from->collation : NULL,
+	    .type = e->new_type == NULL && from ? from->type : type,
+	    .type_oid = e->new_type == NULL && from ? from->type_oid : 0,
+	    .collation = e->new_type == NULL && from ? from->collation : NULL,
 	    .typmod = -1,
 	    .not_null = e->new_not_null_given ? e->new_not_null
 			: from		      ? from->not_null
@@ -344,13 +363,21 @@ static const char *cut_order(char *item, struct arena *a)
 	return order;
 }
 
-static bool map_pick(const struct compile *c, struct child_pick *pick)
+/* While the specification's own text has not yet made the table, not all of
+ * its columns are known. */
+static bool map_pick(const struct compile *c, struct child_pick *pick,
+		     size_t *ret_n)
 {
+	bool known = c->relation->oid != 0 || c->spec->expand == NULL;
+
+	*ret_n = 0;
 	for (size_t i = 0; i < c->in->n_pick; i++) {
 		char *item = arena_str(c->a, c->in->pick[i]);
 
-		pick[i].order = cut_order(item, c->a);
-		if (!parse(c, c->in->line, item, c->relation, &pick[i].by))
+		pick[*ret_n].order = cut_order(item, c->a);
+		if (parse(c, c->in->line, item, c->relation, &pick[*ret_n].by))
+			(*ret_n)++;
+		else if (known)
 			return false;
 	}
 	return true;
@@ -449,7 +476,7 @@ static bool compile_all(struct compile *c, unsigned number,
 		c->columns[i].column = &c->relation->columns[i];
 	*ret = (struct lens_child){.has_when = c->in->when != NULL};
 	if (!map_parents(c, parent) || !map_columns(c) ||
-	    !map_moved(c, moved) || !map_pick(c, pick) ||
+	    !map_moved(c, moved) || !map_pick(c, pick, &ret->n_pick) ||
 	    (ret->has_when &&
 	     !parse(c, c->in->line, c->in->when, c->old, &ret->when)))
 		return false;
@@ -461,7 +488,6 @@ static bool compile_all(struct compile *c, unsigned number,
 	ret->parent = parent;
 	ret->n_moved = c->in->n_columns;
 	ret->moved = moved;
-	ret->n_pick = c->in->n_pick;
 	ret->pick = pick;
 	ret->single = is_single(c);
 	ret->cascades = has_cascades(c);
@@ -557,12 +583,11 @@ const char *child_reverse(const struct lens *l, const struct child_moved *m,
 
 	if (m->plain)
 		return text;
-	text = arena_fmt(a, "CAST((%s) AS %s)", text,
+	if (!is_bare(&m->reverse))
+		text = arena_fmt(a, "CASE WHEN %s%s IS NOT NULL THEN %s END",
+				 prefix, child_parent(l, 0, a), text);
+	return arena_fmt(a, "CAST((%s) AS %s)", text,
 			 l->olds[m->old_index].column->type);
-	if (is_bare(&m->reverse))
-		return text;
-	return arena_fmt(a, "CASE WHEN %s%s IS NOT NULL THEN %s END", prefix,
-			 child_parent(l, 0, a), text);
 }
 
 const char *child_when(const struct lens *l, const char *prefix,
@@ -667,12 +692,16 @@ const char *child_given_ref(const struct lens *l, const struct child_moved *m,
 const char *child_picked(const struct lens *l, const struct child_moved *m,
 			 const char *alias, struct arena *a)
 {
+	const char *type = l->olds[m->old_index].column->type, *call;
 	struct sqltext t;
 
 	sqltext_begin(&t, a);
 	for (size_t i = 0; i < l->n_key; i++)
 		sqltext_item(&t, ", ", "%s.%s", alias, old_key(l, i, a));
-	return arena_fmt(a, "%s(%s)", child_pick_ref(l, m, a), t.s);
+	call = arena_fmt(a, "%s(%s)", child_pick_ref(l, m, a), t.s);
+	if (strchr(type, '(') == NULL)
+		return call;
+	return arena_fmt(a, "CAST(%s AS %s)", call, type); /* its length */
 }
 
 static const char *derived_columns(const struct lens *l, bool functions,
