@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import threading
 
+import psycopg
 import pytest
 
 import harness
@@ -25,7 +26,7 @@ lenses:
     new: public.invoices
     key: [id]
     columns:
-      - {{old: customr, new: customer}}
+      - {{old: {customr}, new: customer}}
       - old: amount
         new: {{name: amount_cents, type: bigint}}
         forward: (amount * 100)::bigint
@@ -38,15 +39,45 @@ lenses:
 '''
 
 
-def python(name):
-    return lambda folder: ['/usr/bin/python3', str(HERE / name / 'app.py')]
+def build(folder, *words, **environment):
+    done = subprocess.run(words, cwd=folder, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT,
+                          env={**os.environ, **environment})
+    assert done.returncode == 0, done.stdout
 
 
-# What makes an application ready to run in a folder of its own; the words of
+def script(interpreter, path):
+    return lambda folder: [interpreter, str(HERE / path)]
+
+
+def java(folder):
+    build(folder, 'javac', '-d', '.', str(HERE / 'jdbc/App.java'))
+    return ['java', '-XX:TieredStopAtLevel=1', '-cp',
+            f'{folder}:/usr/share/java/postgresql.jar', 'App']
+
+
+def node(folder):
+    for name in ('package.json', 'package-lock.json', 'app.js'):
+        shutil.copy(HERE / 'sequelize' / name, folder)
+    build(folder, 'npm', 'ci', '--no-audit', '--no-fund', '--ignore-scripts')
+    return ['node', str(folder / 'app.js')]
+
+
+def go(folder):
+    build(HERE / 'pgx', 'go', 'build', '-o', str(folder / 'app'), 'app.go',
+          GO111MODULE='off', GOPATH='/usr/share/gocode')
+    return [str(folder / 'app')]
+
+
+# What makes an application ready to run, in a folder of its own; the words of
 # its command.
 APPS = {
-    'django': python('django'),
-    'sqlalchemy': python('sqlalchemy'),
+    'django': script('/usr/bin/python3', 'django/app.py'),
+    'sqlalchemy': script('/usr/bin/python3', 'sqlalchemy/app.py'),
+    'activerecord': script('ruby', 'activerecord/app.rb'),
+    'jdbc': java,
+    'sequelize': node,
+    'pgx': go,
 }
 CHOSEN = os.environ.get('APPS', ' '.join(APPS)).split()
 
@@ -91,10 +122,14 @@ class App:
             else:
                 self.errors.append(line)
 
+    def complaint(self):
+        return self.url + '\n' + ''.join(self.errors)[-3000:]
+
     def stop(self):
         if self.process is None:
             return
         if self.process.poll() is None:
+            self.process.stdin.write('stop\n')
             self.process.stdin.close()
         self.end()
 
@@ -103,14 +138,14 @@ class App:
         self.reader.join()
         self.listener.join()
         self.process = None
-        assert status == 0, ''.join(self.errors)[-3000:]
+        assert status == 0, self.complaint()
 
     def rounds(self, more):
         """Waits for so many more rounds."""
         wanted = len(self.digests) + more
 
         def there():
-            assert self.process.poll() in (None, 0), ''.join(self.errors)
+            assert self.process.poll() in (None, 0), self.complaint()
             return len(self.digests) >= wanted
         harness.wait_for(f'{more} rounds of {self.url}', there, 120)
 
@@ -120,32 +155,32 @@ def commands(tmp_path_factory):
     return {name: APPS[name](tmp_path_factory.mktemp(name)) for name in CHOSEN}
 
 
-def together(apps, act):
+def together(all_of_them, act):
     """The same for all, at the same time."""
     failed = []
 
-    def one(app):
+    def one(each):
         try:
-            act(app)
-        except BaseException as e:
-            failed.append(e)
-    threads = [threading.Thread(target=one, args=(a,)) for a in apps]
+            act(each)
+        except (AssertionError, subprocess.TimeoutExpired,
+                psycopg.Error) as e:
+            failed.append(str(e))
+    threads = [threading.Thread(target=one, args=(each,))
+               for each in all_of_them]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
-    assert not failed, failed[0]
+    if failed:
+        pytest.fail(failed[0], pytrace=False)
 
 
-def move(proxy, names, *phases):
-    for phase in phases:
-        for name in names:
-            force = f' FORCE {name}' if phase == 'contracted' else ''
-            proxy.console(f'ROLLBACK {name}' if phase == 'back' else
-                          f'ADVANCE {name} TO {phase}{force}')
-        for name in names:
-            if phase == 'dual_write' or proxy.phase(name) == 'write_new':
-                proxy.walked(name)
+def move(proxy, name, phase):
+    force = f' FORCE {name}' if phase == 'contracted' else ''
+    proxy.console(f'ROLLBACK {name}' if phase == 'back' else
+                  f'ADVANCE {name} TO {phase}{force}')
+    if phase == 'dual_write' or proxy.phase(name) == 'write_new':
+        proxy.walked(name)
 
 
 def compare(name, got, want, marks):
@@ -158,7 +193,9 @@ def compare(name, got, want, marks):
 
 
 def test_applications_do_not_notice_the_walk(postgres, start_proxy, commands):
-    specs = {f'{n}.yaml': SPEC.format(name=n) for n in commands}
+    specs = {f'{n}.yaml': SPEC.format(
+        name=n, customr='customr_id' if n == 'activerecord' else 'customr')
+        for n in commands}
     for name in commands:
         postgres.create_database(f'apps_{name}', '')
         postgres.create_database(f'apps_{name}_direct', '')
@@ -177,7 +214,7 @@ def test_applications_do_not_notice_the_walk(postgres, start_proxy, commands):
 
     def stage(*phases):
         for phase in phases:
-            move(proxy, commands, phase)
+            together(commands, lambda name: move(proxy, name, phase))
             together(every, lambda a: a.rounds(1))
             for name, a in through.items():
                 marks[name].append((phase, len(a.digests)))

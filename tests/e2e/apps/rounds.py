@@ -14,7 +14,7 @@ import select
 import sys
 import time
 
-PAUSE_S = 0.2
+PAUSE_S = 0.5
 
 
 class Reads:
