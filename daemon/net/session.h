@@ -135,6 +135,7 @@ struct session {
 	/* session_prepared.c */
 	unsigned prepares_owed; /* replies that a PREPARE hangs on */
 	bool again_syncs;	/* the one that is being prepared again */
+	bool made_by_sql;	/* there are some of what is migrated */
 	bool unknown_prepared;	/* there are some whose text is not known, */
 	uint64_t unknown_hash;	/* free of the names of this probe */
 

@@ -19,6 +19,7 @@
 #include "daemon/log.h"
 #include "daemon/net/session_prepared.h"
 #include "rewrite/cache.h"
+#include "rewrite/prepared.h"
 
 enum {
 	TEXT_SLACK = 64 * 1024, /* names, types, header beside the text */
@@ -62,6 +63,13 @@ enum handled client_forward(struct session *s, const struct frame *f,
 	return HANDLED;
 }
 
+/* EXECUTE names no relation; what it runs may be of another phase. */
+static bool names_anything(const struct session *s, const void *piece, size_t n)
+{
+	return ruleset_mentions(s->db->rules, piece, n) ||
+	       (s->made_by_sql && prepared_mentions(piece, n));
+}
+
 /* Does this piece name anything, alone or together with the end of the one
  * before? */
 static bool scan_piece(struct session *s, const uint8_t *bytes, size_t n)
@@ -69,12 +77,10 @@ static bool scan_piece(struct session *s, const uint8_t *bytes, size_t n)
 	uint8_t seam[2 * SCAN_OVERLAP];
 	size_t tail = s->scan_tail_len;
 	size_t head = n < SCAN_OVERLAP ? n : SCAN_OVERLAP;
-	const struct ruleset *rules = s->db->rules;
 
 	memcpy(seam, s->scan_tail, tail);
 	memcpy(seam + tail, bytes, head);
-	if (ruleset_mentions(rules, (const char *)seam, tail + head) ||
-	    ruleset_mentions(rules, (const char *)bytes, n))
+	if (names_anything(s, seam, tail + head) || names_anything(s, bytes, n))
 		return true;
 	if (n >= SCAN_OVERLAP) {
 		memcpy(s->scan_tail, bytes + n - SCAN_OVERLAP, SCAN_OVERLAP);

@@ -246,6 +246,7 @@ static enum verdict look_made(const struct look *k,
 	enum verdict v;
 
 	st->by_sql = true;
+	st->changes_names = sql_may_change_names(st->sql, st->len);
 	step->statement = st;
 	v = statement_look(k->s, st, k->refusal);
 	if (v != VERDICT_PASS)
@@ -290,6 +291,8 @@ static enum verdict look_run(const struct look *k,
 		*k->refusal = together_problem();
 		return VERDICT_REFUSE;
 	}
+	if (st->changes_names && s->db != NULL)
+		plan_names_changed(s);
 	if (use->verb == PREPARED_RUNS && touches(st->now))
 		add_step(k, use)->planned = planned_ref(st->now);
 	return VERDICT_PASS;
@@ -451,6 +454,7 @@ void prepared_completed(struct session *s, const struct reply *r,
 		if (step != NULL)
 			statement_unref(statements_put(
 			    &s->statements, statement_ref(step->statement)));
+		s->made_by_sql |= step != NULL && touches(step->statement->now);
 		s->unknown_prepared |= step == NULL;
 		if (step == NULL)
 			s->unknown_hash =
@@ -462,6 +466,7 @@ void prepared_completed(struct session *s, const struct reply *r,
 	} else if (strcmp(tag, "DISCARD ALL") == 0 ||
 		   strcmp(tag, "DEALLOCATE ALL") == 0) {
 		s->unknown_prepared = false;
+		s->made_by_sql = false;
 		statements_clear(&s->statements);
 		replies_keep_parsed(&s->replies, &s->statements);
 	}

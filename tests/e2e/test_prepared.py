@@ -243,6 +243,37 @@ def test_names_change_what_a_statement_means(shops):
     p.query('EXECUTE a')
 
 
+def test_a_statement_may_change_what_names_mean(shops):
+    proxy, open_pair = shops
+    proxy.advance('inovices_typo', 'expanded', 'dual_write', 'read_new',
+                  'write_new')
+    p = open_pair()
+    p.query('CREATE SCHEMA side')
+    p.query('CREATE TABLE side.inovices (id int)')
+    p.query("PREPARE look AS SELECT set_config('search_path', $1, false)")
+    p.query('PREPARE a AS SELECT count(*) FROM inovices')
+    p.query('EXECUTE a')
+    p.query("EXECUTE look ('side')")
+    p.query('EXECUTE a')
+    p.query('SELECT count(*) FROM inovices')
+    p.query("EXECUTE look ('public')")
+    p.query('EXECUTE a')
+    p.query('SELECT count(*) FROM inovices')
+
+
+def test_an_execute_too_long_to_be_read_is_refused(shops):
+    proxy, open_pair = shops
+    proxy.advance('inovices_typo', 'expanded')
+    wire = harness.Wire(proxy.port, dbname='prepared_through')
+    wire.query('PREPARE p (text) AS UPDATE inovices SET note = left($1, 1)')
+    proxy.advance('inovices_typo', 'dual_write')
+    got = wire.query("EXECUTE p ('" + 'x' * 5_000_000 + "')")
+    assert harness.error_fields(got[0][1])['C'] == '54001'
+    assert wire.query("EXECUTE p ('x')")[0] == ('C', b'UPDATE 100\0')
+    assert proxy.verify('inovices_typo')['different'] == 0
+    wire.close()
+
+
 def test_names_that_only_the_parser_reads_are_refused(shops):
     proxy, open_pair = shops
     wire = harness.Wire(proxy.port, dbname='prepared_through')
