@@ -131,6 +131,15 @@ static const struct field log_fields[] = {
 	  .what = "how a line is written" },
 	{ 0 },
 };
+static const struct field walk_fields[] = {
+	{ "latency_percent", &schema_number,
+	  AT(struct settings, walk.latency_percent),
+	  .fallback = "300", .max = 100000,
+	  .what = "how slow the application's statements may get while a walk "
+	  "copies rows, in percent of their p99 before it; beyond that it "
+	  "slows down; 0: it does not" },
+	{ 0 },
+};
 static const struct field settings_fields[] = {
 	{ "listen", &schema_list,
 	  AT_LIST(struct settings, listen, struct listen_setting),
@@ -167,6 +176,8 @@ static const struct field settings_fields[] = {
 	  AT(struct settings, barrier_timeout_ms),
 	  .fallback = "60s", .min = 100, .max = 86400000,
 	  .what = "how long a move waits for older transactions" },
+	{ "walk", &schema_map, .fields = walk_fields,
+	  .what = "copying and comparing rows" },
 	{ "max_statement_bytes", &schema_number,
 	  AT(struct settings, max_statement_bytes),
 	  .fallback = "4194304", .min = 1024, .max = 1 << 30,

@@ -70,10 +70,13 @@ struct settings {
 	const char *control; /* libpq conninfo, without host and port */
 	unsigned workers;    /* 0: one per core */
 	uint64_t lease_ms;
-	uint64_t login_timeout_ms;    /* default 60 s; whole handshake */
-	uint64_t drain_timeout_ms;    /* default 30 s; SIGTERM */
-	uint64_t hold_timeout_ms;     /* default 10 s; statements held by DDL */
-	uint64_t barrier_timeout_ms;  /* default 60 s */
+	uint64_t login_timeout_ms;   /* default 60 s; whole handshake */
+	uint64_t drain_timeout_ms;   /* default 30 s; SIGTERM */
+	uint64_t hold_timeout_ms;    /* default 10 s; statements held by DDL */
+	uint64_t barrier_timeout_ms; /* default 60 s */
+	struct {
+		uint32_t latency_percent; /* 0: no brake; default 300 */
+	} walk;
 	uint32_t max_statement_bytes; /* parsed at most; default 4 MiB */
 	uint32_t statement_cache;     /* entries per worker; default 4096 */
 	uint16_t tcp_keepalive_s; /* idle seconds before probes; default 60 */

@@ -248,6 +248,8 @@ size_t server_list_clients(struct server *s, struct client_info *ret,
 
 void server_get_stats(struct server *s, struct server_stats *ret)
 {
+	struct latency_counts latency;
+
 	memset(ret, 0, sizeof(*ret));
 	for (unsigned k = 0; k < s->n_workers; k++) {
 		struct counters *c = &s->workers[k].count;
@@ -257,6 +259,16 @@ void server_get_stats(struct server *s, struct server_stats *ret)
 		COUNTERS(X)
 #undef X
 	}
+	server_get_latency(s, &latency);
+	ret->p50_us = latency_percentile(&latency, 50);
+	ret->p99_us = latency_percentile(&latency, 99);
+}
+
+void server_get_latency(const struct server *s, struct latency_counts *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	for (unsigned k = 0; k < s->n_workers; k++)
+		latency_collect(&s->workers[k].latency, ret);
 }
 
 static void deliver_pause(struct worker *w, struct letter *l)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "config/problem.h"
+#include "daemon/latency.h"
 #include "daemon/snapshot.h"
 
 struct server;
@@ -55,9 +56,14 @@ struct server_stats {
 	uint64_t bytes_in, bytes_out; /* from clients, to clients */
 	uint64_t cache_hits, cache_misses, cache_entries;
 	uint64_t reprepared;
-	uint64_t errors_made; /* ErrorResponses that pgtandem made itself */
+	uint64_t timed, timed_us; /* statements on relations under migration,
+				   * from sent to done */
+	uint64_t p50_us, p99_us;  /* of them, since the start */
+	uint64_t errors_made;	  /* ErrorResponses that pgtandem made itself */
 };
 void server_get_stats(struct server *s, struct server_stats *ret);
+/* How long those statements took, of all workers; from any thread. */
+void server_get_latency(const struct server *s, struct latency_counts *ret);
 
 /* Holds every new transaction (console PAUSE), and lets go of them. */
 void server_pause(struct server *s);

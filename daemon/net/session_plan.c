@@ -460,6 +460,9 @@ void plan_count_time(struct session *s, const struct plan *plan,
 {
 	unsigned long long us = (uv_hrtime() - sent_ns) / 1000, worst;
 
+	latency_add(&s->worker->latency, us);
+	counter_add(&s->worker->count.timed, 1);
+	counter_add(&s->worker->count.timed_us, us);
 	if (s->db == NULL || s->db->usage == NULL)
 		return;
 	for (size_t i = 0; i < s->db->rules->n_migrations; i++) {

@@ -15,6 +15,7 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#include "daemon/latency.h"
 #include "daemon/net/gather.h"
 #include "daemon/net/server.h"
 #include "daemon/net/tls.h"
@@ -49,6 +50,8 @@ struct task {
 	X(cache_misses) \
 	X(cache_entries) \
 	X(reprepared) \
+	X(timed) \
+	X(timed_us) \
 	X(errors_made)
 
 struct counters {
@@ -109,7 +112,8 @@ struct worker {
 	struct conn_list resuming; /* connections that wait for it */
 	struct gather to_client, to_server;
 	struct counters count;
-	bool paused; /* console PAUSE */
+	struct latency latency; /* statements on relations under migration */
+	bool paused;		/* console PAUSE */
 	bool draining;
 	bool stopping; /* close all, leave the loop */
 };

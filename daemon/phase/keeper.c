@@ -203,6 +203,7 @@ static bool walks_look(struct keeper *k, struct problem *p)
 	struct migration *m;
 	bool gone;
 
+	walks_note_latency(k->d->control);
 	for (size_t i = 0; (m = nth(k->d, i, &gone)); i++)
 		if (!gone && !walks_tend(m, k->db, false, p))
 			return false;

@@ -27,6 +27,7 @@
 #include "config/problem.h"
 #include "config/settings.h"
 #include "daemon/net/server.h"
+#include "daemon/phase/brake.h"
 #include "daemon/phase/state.h"
 #include "daemon/snapshot.h"
 
@@ -84,6 +85,7 @@ struct control {
 	bool stopping;		   /* (L) */
 	size_t n_databases;	   /* (L) */
 	struct database **databases; /* (L) array and elements owned */
+	struct brake brake;	     /* (L) the time without walks */
 };
 
 /* NULL with `p` filled when there is none of this name. */

@@ -260,6 +260,7 @@ static enum pressure look_at_pressure(struct walker *w)
 {
 	enum pressure result = PRESSURE_NONE;
 	int64_t lag, waiters;
+	char how[WALK_HOW];
 	PGresult *r;
 
 	r = walk_ask(w, pressure_sql, 0, NULL);
@@ -276,9 +277,8 @@ static enum pressure look_at_pressure(struct walker *w)
 		walk_wait_for(w, "%" PRId64 " backends that wait for locks",
 			      waiters);
 		result = PRESSURE_OTHER;
-	} else if (w->req.overloaded && w->req.overloaded(w->req.arg)) {
-		walk_wait_for(w, "the application's statements, which got "
-				 "slower");
+	} else if (w->req.overloaded && w->req.overloaded(w->req.arg, how)) {
+		walk_wait_for(w, "the application: %s", how);
 		result = PRESSURE_OTHER;
 	}
 	return result;

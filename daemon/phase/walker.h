@@ -73,6 +73,8 @@ enum walk_state {
 	    WALK_STATE_COUNT
 };
 
+enum { WALK_HOW = 96 };
+
 struct walk_result {
 	uint64_t compared; /* source rows, of verify */
 	uint64_t missing, extra, different, lossy;
@@ -109,8 +111,9 @@ struct walk_request {
 	 */
 	void (*drain_begin)(void *arg);
 	bool (*drained)(void *arg);
-	/* The application suffers: do not start another batch yet.  Or NULL. */
-	bool (*overloaded)(void *arg);
+	/* The application suffers, and how: do not start another batch yet.
+	 * Or NULL. */
+	bool (*overloaded)(void *arg, char ret_how[WALK_HOW]);
 	/* The walk is over, called last on the walker's thread.  Or NULL. */
 	void (*on_end)(void *arg, enum walk_state state);
 	void *arg;
@@ -126,7 +129,7 @@ struct walk_progress {
 	uint64_t rows_per_s;		/* over the last ten seconds */
 	int64_t eta_s;			/* of this mode; -1: not known */
 	uint64_t rate;			/* the cap in force; 0: none */
-	char waiting_for[96]; /* "replication lag of 12 s"; "" if not waiting */
+	char waiting_for[128]; /* "replication lag of 12 s"; "" if not waiting */
 	char position[256];   /* "2: 1000, x": lens and last key */
 	char error[1024];     /* the last one, also when it is being retried */
 	struct walk_result result;

@@ -31,6 +31,7 @@ struct walk_run {
 	uint64_t epoch; /* the fill is of this visit of the phase */
 	atomic_bool ended;
 	bool written; /* its end is in the state */
+	struct brake_watch watch;
 };
 
 /* Indexed by phase; 0 is WALK_TO_NEW, so the other table says whether. */
@@ -76,6 +77,50 @@ static void on_end(void *arg, enum walk_state state)
 	database_wake(r->database);
 }
 
+static bool on_overloaded(void *arg, char ret_how[WALK_HOW])
+{
+	struct walk_run *r = arg;
+	struct control *c = r->database->control;
+	struct latency_counts now;
+
+	uv_mutex_lock(&c->lock);
+	if (c->server == NULL) {
+		uv_mutex_unlock(&c->lock);
+		return false;
+	}
+	server_get_latency(c->server, &now);
+	uv_mutex_unlock(&c->lock);
+	if (!brake_is_on(&r->watch, &now))
+		return false;
+	snprintf(ret_how, WALK_HOW,
+		 "its statements take %" PRIu64 " ms (p99), %" PRIu64
+		 " ms before the walk",
+		 r->watch.now_us / 1000, r->watch.before_us / 1000);
+	return true;
+}
+
+static bool is_running(const struct walk_run *r)
+{
+	return r != NULL && !atomic_load(&r->ended);
+}
+
+void walks_note_latency(struct control *c)
+{
+	struct latency_counts now;
+	bool busy = false;
+
+	uv_mutex_lock(&c->lock);
+	for (size_t i = 0; i < c->n_databases; i++)
+		for (size_t m = 0; m < c->databases[i]->n_migrations; m++)
+			busy |=
+			    is_running(c->databases[i]->migrations[m]->walk);
+	if (c->server != NULL && !busy) {
+		server_get_latency(c->server, &now);
+		brake_note(&c->brake, &now, uv_hrtime() / 1000000);
+	}
+	uv_mutex_unlock(&c->lock);
+}
+
 void walk_run_free(struct walk_run *r)
 {
 	if (!r)
@@ -93,6 +138,7 @@ static bool run_prepare(struct migration *m, struct walk_run *r,
 {
 	struct control *c = m->database->control;
 	const struct spec *spec;
+	struct latency_counts now;
 	bool ok;
 
 	uv_mutex_lock(&c->lock);
@@ -101,6 +147,11 @@ static bool run_prepare(struct migration *m, struct walk_run *r,
 	ok = lenses_compile(spec, m->sources, &r->arena, &req->lenses, p);
 	req->rate = m->row.rate;
 	req->paused = m->row.paused;
+	if (c->server != NULL) {
+		server_get_latency(c->server, &now);
+		brake_begin(&r->watch, &c->brake, &now,
+			    r->settings->walk.latency_percent);
+	}
 	uv_mutex_unlock(&c->lock);
 	req->migration = arena_str(&r->arena, m->name);
 	req->n_lenses = spec->n_lenses;
@@ -119,6 +170,7 @@ static bool run_create(struct migration *m, enum walk_job job,
 	    .direction = d,
 	    .restart = restart,
 	    .max_waiters = MAX_WAITERS,
+	    .overloaded = on_overloaded,
 	    .on_end = on_end,
 	    .arg = r,
 	};

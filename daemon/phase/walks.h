@@ -48,6 +48,9 @@ bool walks_run(struct job *j, enum walk_job job, enum walk_direction d,
 bool walks_verify(struct job *j, struct walk_result *ret, struct problem *p)
     __attribute__((warn_unused_result));
 
+/* How the application's statements do while no walk runs; now and then. */
+void walks_note_latency(struct control *c);
+
 /* Do both models say the same, lossy rows set aside? */
 bool walk_result_is_equal(const struct walk_result *r);
 

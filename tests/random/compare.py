@@ -25,7 +25,8 @@ def error_of(body):
     fields = harness.error_fields(body)
     if fields['C'].startswith('23') and 'D' in fields:
         fields['D'] = VALUES.sub('(', fields['D'])
-    if fields.get('H', '').startswith('pgtandem reads statements'):
+    if fields.get('H', '').startswith(('pgtandem reads statements',
+                                       'Perhaps you meant')):
         del fields['H']
     if fields['C'] == '42P01' and 'FROM-clause entry' in fields['M']:
         fields['M'] = fields['M'].replace('invalid reference to',

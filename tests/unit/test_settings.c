@@ -13,7 +13,8 @@
 #define LISTEN "listen: [{port: 6432}]\n"
 #define SETTINGS_KEYS \
 	"listen, server, admin, control, workers, lease, login_timeout, " \
-	"drain_timeout, hold_timeout, barrier_timeout, max_statement_bytes, " \
+	"drain_timeout, hold_timeout, barrier_timeout, walk, " \
+	"max_statement_bytes, " \
 	"statement_cache, tcp_keepalive, log, migrations"
 #define SECRET \
 	"SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$" \
@@ -397,6 +398,7 @@ static void what_is_not_given_has_its_default(void **state)
 	assert_int_equal(s->drain_timeout_ms, 30000);
 	assert_int_equal(s->hold_timeout_ms, 10000);
 	assert_int_equal(s->barrier_timeout_ms, 60000);
+	assert_int_equal(s->walk.latency_percent, 300);
 	assert_int_equal(s->max_statement_bytes, 4 << 20);
 	assert_int_equal(s->statement_cache, 4096);
 	assert_int_equal(s->tcp_keepalive_s, 60);
@@ -422,7 +424,8 @@ static void what_is_given_is_read(void **state)
 	    "  users: {ops: '" SECRET "'}}\n"
 	    "control: user=x password='a b'\nworkers: 3\nlease: 2s\n"
 	    "login_timeout: 1m\ndrain_timeout: 2h\nhold_timeout: 1s\n"
-	    "barrier_timeout: 1d\nmax_statement_bytes: 1024\n"
+	    "barrier_timeout: 1d\nwalk: {latency_percent: 150}\n"
+	    "max_statement_bytes: 1024\n"
 	    "statement_cache: 16\ntcp_keepalive: 2m\n"
 	    "log: {level: debug, format: json}\n");
 
@@ -448,6 +451,7 @@ static void what_is_given_is_read(void **state)
 	assert_int_equal(s->workers, 3);
 	assert_int_equal(s->drain_timeout_ms, 7200000);
 	assert_int_equal(s->barrier_timeout_ms, 86400000);
+	assert_int_equal(s->walk.latency_percent, 150);
 	assert_int_equal(s->tcp_keepalive_s, 120);
 	assert_int_equal(s->log_level, LOG_DEBUG);
 	assert_int_equal(s->log_format, LOG_JSON);
