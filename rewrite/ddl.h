@@ -18,6 +18,7 @@
 struct ddl_step {
 	const char *what; /* for a person: "create table public.invoices" */
 	const char *sql;
+	bool once;	   /* not again after a way back: nothing undoes it */
 	bool locks_source; /* takes a strong lock on a live relation: hold
 			    * statements meanwhile */
 };

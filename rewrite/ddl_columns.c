@@ -114,9 +114,34 @@ static const char *columns_of(const struct relation *r, struct arena *a)
 	return t.s;
 }
 
+/* An UPDATE of a view takes DEFAULT for the view's own, not for the table's.
+ * An identity's stays the table's: see write_hide. */
+static void add_defaults(struct ddl_build *b, const char *view,
+			 const struct relation *r, bool wanted)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, b->a);
+	for (size_t i = 0; i < r->n_columns; i++) {
+		const struct column *c = &r->columns[i];
+		const char *value = c->default_expr;
+
+		if (wanted && is_added(b->l, i))
+			value = b->l->news[i].wanted->default_expr;
+		if (value != NULL && !c->generated)
+			sqltext_item(&t, ";\n",
+				     "ALTER VIEW %s ALTER COLUMN %s"
+				     " SET DEFAULT %s",
+				     view, quote_name(c->name, b->a), value);
+	}
+	if (t.len > 0)
+		ddl_add(b, DDL_NO_LOCK, t.s, "defaults of view %s", view);
+}
+
 void ddl_columns_hide(struct ddl_build *b)
 {
 	add_view(b, b->l->old_view_ref, columns_of(b->l->old, b->a));
+	add_defaults(b, b->l->old_view_ref, b->l->old, false);
 }
 
 /* L_lens, with the stored old columns as "old.x" while there are any. */
@@ -177,6 +202,7 @@ void ddl_columns_objects(struct ddl_build *b)
 	ddl_add_shape(b);
 	ddl_grant_sequences(b);
 	add_view(b, b->l->new_view_ref, columns_of(b->l->new, b->a));
+	add_defaults(b, b->l->new_view_ref, b->l->new, true);
 	add_lens(b, true);
 	add_fence(b, b->l->to_new_ref);
 	add_fence(b, b->l->to_old_ref);

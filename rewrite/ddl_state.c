@@ -268,6 +268,21 @@ static const char state_schema[] =
 "END\n"
 "$pgtandem$;\n"
 "\n"
+/* An old column's NOT NULL, where the new model could take a value for it.
+ * VOLATILE: PostgreSQL computes it for each row, whether or not it is used. */
+"CREATE OR REPLACE FUNCTION pgtandem.required(p_value anyelement,\n"
+"	p_schema text, p_table text, p_column text) RETURNS anyelement\n"
+"LANGUAGE plpgsql VOLATILE AS $pgtandem$\n"
+"BEGIN\n"
+"	IF $1 IS DISTINCT FROM NULL THEN\n"
+"		RETURN $1;\n"
+"	END IF;\n"
+"	RAISE EXCEPTION USING ERRCODE = '23502', SCHEMA = $2, TABLE = $3,\n"
+"		COLUMN = $4, MESSAGE = pg_catalog.format('null value in column '\n"
+"		'\"%s\" of relation \"%s\" violates not-null constraint', $4, $3);\n"
+"END\n"
+"$pgtandem$;\n"
+"\n"
 /* Stands in the WHERE of a COPY FROM that is synced: the fence that the sync
  * functions are in other writes (rewrite/ddl_lens.c). */
 "CREATE OR REPLACE FUNCTION pgtandem.copy_is_at(pg_catalog.text,\n"

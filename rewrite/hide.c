@@ -84,6 +84,26 @@ static bool hide_constraint(struct statement *st, const struct ref *target)
 	    "Name the columns of a unique constraint.");
 }
 
+/* The view has no identity, whose next value this would be. */
+static bool sets_identity(const struct statement *st, const struct ref *target)
+{
+	const UpdateStmt *update = (const UpdateStmt *)st->node;
+	ListCell *cell;
+
+	if (!IsA(update, UpdateStmt))
+		return false;
+	foreach (cell, update->targetList) {
+		const ResTarget *set = lfirst(cell);
+		const struct column *c = relation_find_column(
+		    hide_shown(st, target->name), set->name);
+
+		if (c != NULL && c->identity != 0 &&
+		    IsA(set->val, SetToDefault))
+			return true;
+	}
+	return false;
+}
+
 bool write_hide(struct statement *st, const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
@@ -98,6 +118,12 @@ bool write_hide(struct statement *st, const struct ref *target)
 		    "The write runs on a view that hides the other model's "
 		    "columns.",
 		    "Name the row by its key.");
+	if (sets_identity(st, target))
+		return statement_refuse(
+		    st, target->name, "SET of an identity column to DEFAULT",
+		    "The write runs on a view that hides the other model's "
+		    "columns.",
+		    "Assign nextval() of its sequence.");
 	statement_replace(st, span_of_relation(st, target->var),
 			  target->var->alias != NULL
 			      ? view

@@ -311,6 +311,8 @@ static bool plan_copy(struct statement *st)
 	statement_note(st, (unsigned)name, copy->is_from);
 	if (!statement_decide(st, (unsigned)name, use, &action))
 		return false;
+	if (copy->is_from && action == ACT_HIDE)
+		return copy_hide(st, copy, (unsigned)name);
 	if (copy->is_from && action != ACT_PASS)
 		return copy_in(st, copy, (unsigned)name, action);
 	st->plan->reads_new |= action == ACT_THROUGH_SHARE;

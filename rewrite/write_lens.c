@@ -35,6 +35,21 @@ int lens_find_old(const struct lens *l, const char *name)
 	return -1;
 }
 
+bool old_is_required(const struct lens *l, unsigned old)
+{
+	return l->kind == LENS_COLUMNS && !l->olds[old].carried &&
+	       l->olds[old].column->not_null;
+}
+
+const char *old_required(const struct lens *l, unsigned old, const char *value,
+			 struct arena *a)
+{
+	return arena_fmt(a, "pgtandem.required(%s, %s, %s, %s)", value,
+			 quote_text(l->old->schema, a),
+			 quote_text(l->old->name, a),
+			 quote_text(l->olds[old].column->name, a));
+}
+
 const char *old_default(const struct lens *l, unsigned old, struct arena *a)
 {
 	const struct column *c = l->olds[old].column;
@@ -471,6 +486,31 @@ static void put_old_values(const struct statement *st, const struct ref *target,
 	}
 }
 
+/* The client's row, as r. */
+static const char *client_row(const struct statement *st, const struct lens *l)
+{
+	bool required = false;
+	struct sqltext t;
+
+	sqltext_begin(&t, st->a);
+	for (unsigned i = 0; i < l->n_old; i++) {
+		const char *name = quote_name(l->olds[i].column->name, st->a);
+		const char *value = arena_fmt(st->a, "r.%s", name);
+
+		if (old_is_required(l, i)) {
+			required = true;
+			value =
+			    arena_fmt(st->a, "%s AS %s",
+				      old_required(l, i, value, st->a), name);
+		}
+		sqltext_item(&t, ", ", "%s", value);
+	}
+	if (!required)
+		return part_name(st, "row");
+	return arena_fmt(st->a, "(SELECT %s FROM %s AS r)", t.s,
+			 part_name(st, "row"));
+}
+
 /* INSERT INTO L_lens AS old (...) SELECT ... FROM "pgtandem.row" AS r */
 static const char *row_insert(const struct statement *st,
 			      const struct ref *target)
@@ -502,7 +542,7 @@ static const char *row_insert(const struct statement *st,
 			 "%s FROM %s AS r%s",
 			 lens_as_alias(st, target), names.s,
 			 always ? " OVERRIDING SYSTEM VALUE" : "", values.s,
-			 part_name(st, "row"), lock_old_row(st, target));
+			 client_row(st, l), lock_old_row(st, target));
 }
 
 /* The last token of the INSERT's source. */

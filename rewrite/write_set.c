@@ -332,7 +332,7 @@ static const struct cutting_type *cutting_type(const struct column *c,
 	return NULL;
 }
 
-static const char *cast_open(const struct set *s, unsigned old)
+static const char *cast_before(const struct set *s, unsigned old)
 {
 	const struct cutting_type *type;
 	long typmod;
@@ -343,7 +343,7 @@ static const char *cast_open(const struct set *s, unsigned old)
 		   : arena_fmt(s->st->a, "pg_catalog.%s(CAST(", type->name);
 }
 
-static const char *cast_close(const struct set *s, unsigned old)
+static const char *cast_behind(const struct set *s, unsigned old)
 {
 	const struct column *c = s->l->olds[old].column;
 	const struct cutting_type *type;
@@ -354,6 +354,45 @@ static const char *cast_close(const struct set *s, unsigned old)
 		return arena_fmt(s->st->a, " AS %s)", c->type);
 	return arena_fmt(s->st->a, " AS pg_catalog.%s), %ld, false)",
 			 type->name, typmod);
+}
+
+/* What stands before and behind a value, cut where the value goes. */
+static void cast_around(const struct set *s, unsigned old,
+			const char **ret_open, const char **ret_close)
+{
+	static const char place[] = "\001";
+	const char *open = cast_before(s, old), *close = cast_behind(s, old);
+	char *text, *cut;
+
+	if (old_is_required(s->l, old)) {
+		text = arena_str(
+		    s->st->a, old_required(s->l, old,
+					   arena_fmt(s->st->a, "%s%s%s", open,
+						     place, close),
+					   s->st->a));
+		cut = strstr(text, place);
+		*cut = '\0';
+		open = text;
+		close = cut + 1;
+	}
+	*ret_open = open;
+	*ret_close = close;
+}
+
+static const char *cast_open(const struct set *s, unsigned old)
+{
+	const char *open, *close;
+
+	cast_around(s, old, &open, &close);
+	return open;
+}
+
+static const char *cast_close(const struct set *s, unsigned old)
+{
+	const char *open, *close;
+
+	cast_around(s, old, &open, &close);
+	return close;
 }
 
 /* DEFAULT means the old column's. */
@@ -501,7 +540,8 @@ static void value_frame(const struct set *s, const struct assignment *a,
 		child_frame(s, a, ret_open, ret_close);
 		return;
 	}
-	if (count_uses(&s->l->news[a->new].forward, (unsigned)a->old) == 1) {
+	if (count_uses(&s->l->news[a->new].forward, (unsigned)a->old) == 1 &&
+	    !old_is_required(s->l, (unsigned)a->old)) {
 		inline_mapping(s, a, ret_open, ret_close);
 		return;
 	}

@@ -49,6 +49,7 @@ void ddl_collect(const struct spec *spec, const struct lens *const *lenses,
 	struct ddl_step own = {
 	    .what = "the specification's own statements",
 	    .sql = text,
+	    .once = to == PHASE_EXPANDED,
 	    .locks_source = to != PHASE_EXPANDED,
 	};
 	struct ddl_list list = {0};
@@ -98,11 +99,59 @@ static bool begin(struct job *j, struct problem *p)
 		       p);
 }
 
+/* Has this very text been run already?  A way back leaves what it has made. */
+static bool step_was_run(struct job *j, const struct ddl_step *step, bool *ret,
+			 struct problem *p)
+{
+	const char *const params[] = {j->m->name, step->sql};
+	int64_t n;
+
+	if (!db_number(j->db,
+		       "SELECT pg_catalog.count(*) FROM pgtandem.made WHERE"
+		       " migration = $1 AND lens = 0 AND relation = $2",
+		       2, params, 0, &n, p))
+		return false;
+	*ret = n > 0;
+	return true;
+}
+
+static bool step_note(struct job *j, const struct ddl_step *step,
+		      struct problem *p)
+{
+	const char *const params[] = {j->m->name, step->sql};
+	PGresult *r =
+	    db_query(j->db, p,
+		     "INSERT INTO pgtandem.made (migration, lens, relation)"
+		     " VALUES ($1, 0, $2) ON CONFLICT (migration, lens)"
+		     " DO UPDATE SET relation = excluded.relation",
+		     2, params);
+
+	PQclear(r);
+	return r;
+}
+
+static bool step_run(struct job *j, const struct ddl_step *step,
+		     struct problem *p);
+
+static bool step_run_once(struct job *j, const struct ddl_step *step,
+			  struct problem *p)
+{
+	struct ddl_step alone = *step;
+	bool done;
+
+	alone.once = false;
+	if (!step_was_run(j, step, &done, p))
+		return false;
+	return done || (step_run(j, &alone, p) && step_note(j, step, p));
+}
+
 static bool step_run(struct job *j, const struct ddl_step *step,
 		     struct problem *p)
 {
 	struct problem was;
 
+	if (step->once)
+		return step_run_once(j, step, p);
 	if (db_exec(j->db, step->sql, p)) {
 		if (PQtransactionStatus(j->db) == PQTRANS_INTRANS)
 			return true;

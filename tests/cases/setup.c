@@ -137,10 +137,15 @@ static void print_lens(const struct lens *l, struct arena *a)
 				    quote_name(l->olds[i].column->name, a));
 	print_line(json_pack(
 	    "{ss ss ss}", "fill",
-	    arena_fmt(a, "SELECT %s(NULL, %s) FROM %s", l->to_new_ref, keys,
-		      l->old_ref),
+	    l->kind == LENS_COLUMNS /* by its trigger */
+		? arena_fmt(a, "UPDATE %s SET (%s) = ROW(%s)", l->old_ref, keys,
+			    keys)
+		: arena_fmt(a, "SELECT %s(NULL, %s) FROM %s", l->to_new_ref,
+			    keys, l->old_ref),
 	    "old",
-	    arena_fmt(a, "SELECT * FROM %s ORDER BY %s", l->old_ref, keys),
+	    arena_fmt(a, "SELECT %s FROM %s ORDER BY %s",
+		      l->kind == LENS_COLUMNS ? columns : "*", l->old_ref,
+		      keys),
 	    "shown",
 	    arena_fmt(a, "SELECT %s FROM %s ORDER BY %s", columns, l->lens_ref,
 		      keys)));

@@ -2,8 +2,8 @@
 are NOT NULL and go in the end, the new one is added, filled and kept; rows in
 the invalid state (not taxable, yet tax inclusive) become `no_tax`."""
 
+import random
 import threading
-import time
 
 import psycopg
 import pytest
@@ -89,4 +89,152 @@ def test_walk(postgres, start_proxy):
             assert row[2] is False
             c.execute('DELETE FROM invoices WHERE id = %s', [row[0]])
     assert columns(postgres, 's3_walk') == [
+        'id', 'number', 'amount', 'note', 'twice', 'tax_type']
+
+
+def clean(proxy):
+    result = proxy.verify('tax_type')
+    assert (result['missing'], result['extra'], result['different']) == (
+        0, 0, 0), result
+    return result
+
+
+def test_invalid_rows_stop_the_migration(postgres, start_proxy):
+    make(postgres, 's3_lossy')
+    proxy = start_proxy(postgres, spec('s3_lossy', ''))
+    proxy.advance('tax_type', 'expanded', 'dual_write')
+    assert proxy.verify('tax_type')['lossy'] == 2
+    with pytest.raises(psycopg.Error, match='2 rows cannot be expressed') as e:
+        proxy.console('ADVANCE tax_type TO read_new')
+    assert '(901)' in e.value.diag.message_detail
+    proxy.rollback('tax_type')
+    proxy.rollback('tax_type')
+    assert columns(postgres, 's3_lossy') == [
+        'id', 'number', 'is_taxable', 'amount', 'is_tax_inclusive', 'note',
+        'twice']
+
+
+class Application(threading.Thread):
+    """One session of the old application: it keeps what it has written and
+    looks, after every step, whether that is what it reads.  What it does not
+    write is a valid state: an invalid one reads as no_tax from read_new on."""
+
+    STATES = [(False, False), (True, False), (True, True)]
+
+    def __init__(self, proxy, database, name, **how):
+        super().__init__()
+        self.proxy, self.database, self.who = proxy, database, name
+        self.how = how
+        self.random = random.Random(name)
+        self.rows, self.steps, self.failure = {}, 0, None
+        self.stopping = threading.Event()
+
+    def run(self):
+        try:
+            with self.proxy.connect(self.database, autocommit=False) as c:
+                c.prepare_threshold = self.how.get('prepare', 5)
+                while not self.stopping.is_set():
+                    self.step(c)
+                    c.commit()
+                    self.look(c)
+                    c.commit()
+                    self.steps += 1
+        except Exception as e:  # noqa: BLE001
+            self.failure = e
+
+    def step(self, c):
+        state = self.random.choice(self.STATES)
+        what = self.random.choice(
+            ['insert', 'update', 'one', 'other', 'upsert', 'delete', 'wrong'])
+        if what == 'insert' or len(self.rows) < 3:
+            number = f'{self.who}{self.steps}'
+            row = c.execute(
+                'INSERT INTO invoices (number, is_taxable, is_tax_inclusive)'
+                ' VALUES (%s, %s, %s) RETURNING *', [number, *state]).fetchone()
+            assert row[1:] == (number, state[0], 1, state[1], None, 2)
+            self.rows[number] = state
+            return
+        number = self.random.choice(list(self.rows))
+        was = self.rows[number]
+        if what == 'update':
+            c.execute('UPDATE invoices SET is_taxable = %s, is_tax_inclusive ='
+                      ' %s WHERE number = %s', [*state, number])
+            self.rows[number] = state
+        elif what == 'one':
+            new = (True, not was[1])
+            got = c.execute('UPDATE invoices SET is_taxable = true,'
+                            ' is_tax_inclusive = NOT is_tax_inclusive WHERE'
+                            ' number = %s RETURNING is_taxable,'
+                            ' is_tax_inclusive', [number])
+            assert got.fetchall() == [new]
+            self.rows[number] = new
+        elif what == 'other':
+            c.execute('UPDATE invoices SET amount = amount + 1, note = %s'
+                      ' WHERE number = %s', [what, number])
+        elif what == 'upsert':
+            c.execute('INSERT INTO invoices (number, is_taxable,'
+                      ' is_tax_inclusive) VALUES (%s, %s, %s) ON CONFLICT'
+                      ' (number) DO UPDATE SET is_taxable ='
+                      ' EXCLUDED.is_taxable, is_tax_inclusive ='
+                      ' EXCLUDED.is_tax_inclusive', [number, *state])
+            self.rows[number] = state
+        elif what == 'delete':
+            assert c.execute('DELETE FROM invoices WHERE number = %s', [number]
+                             ).statusmessage == 'DELETE 1'
+            del self.rows[number]
+        else:
+            with pytest.raises(psycopg.errors.NotNullViolation):
+                c.execute('UPDATE invoices SET is_taxable = NULL, note = %s'
+                          ' WHERE number = %s', ['x', number])
+            c.rollback()
+
+    def look(self, c):
+        cur = c.execute('SELECT * FROM invoices WHERE number LIKE %s',
+                        [self.who + '%'])
+        assert [d.name for d in cur.description] == OLD
+        got = {r[1]: (r[2], r[4]) for r in cur}
+        assert got == self.rows, (got, self.rows)
+
+
+OLD = ['id', 'number', 'is_taxable', 'amount', 'is_tax_inclusive', 'note',
+       'twice']
+
+
+def test_all_phases_and_back_under_load(postgres, start_proxy):
+    make(postgres, 's3')
+    proxy = start_proxy(postgres, spec('s3'))
+    sessions = [Application(proxy, 's3', name, prepare=prepare)
+                for name, prepare in (('x-', 0), ('y-', 5), ('z-', None))]
+    for s in sessions:
+        s.start()
+
+    def busy():
+        """Every session has got on, in this phase."""
+        before = [s.steps for s in sessions]
+        harness.wait_for('all sessions work', lambda: all(
+            s.failure or s.steps > n + 5 for s, n in zip(sessions, before)), 60)
+        assert not any(s.failure for s in sessions), [
+            s.failure for s in sessions]
+    try:
+        busy()
+        for move in (*shop.PHASES[1:6], *['back'] * 5, *shop.PHASES[1:4],
+                     'back', *shop.PHASES[3:5], 'back', 'back',
+                     *shop.PHASES[3:]):
+            if move == 'back':
+                proxy.rollback('tax_type')
+            else:
+                proxy.advance('tax_type', move)
+            busy()
+            phase = proxy.phase('tax_type')
+            if phase == 'write_new':
+                proxy.walked('tax_type')
+            if phase in ('dual_write', 'read_new', 'write_new'):
+                assert clean(proxy)['compared'] > 200
+    finally:
+        for s in sessions:
+            s.stopping.set()
+        for s in sessions:
+            s.join()
+    assert not any(s.failure for s in sessions), [s.failure for s in sessions]
+    assert columns(postgres, 's3') == [
         'id', 'number', 'amount', 'note', 'twice', 'tax_type']
