@@ -66,17 +66,20 @@ static const struct part parts[] = {
 static const struct part child_parts[] = {
 	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, MODEL, ddl_child_create_table},
 	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, OURS,  ddl_child_create_objects},
+	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, OURS,  ddl_create_copy_old},
 	/* again, by what the table turned out to be */
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_child_create_objects},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_forget_walk},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_child_create_triggers},
 	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  BEFORE, MODEL, ddl_child_relax},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  OURS,  ddl_child_drop_triggers},
+	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  OURS,  ddl_drop_synced_copies},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  MODEL, ddl_child_drop_foreign_keys},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  OURS,  ddl_child_lens_alone},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  MODEL, ddl_child_drop_columns},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  OURS,  ddl_child_drop_syncs},
 
+	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  OURS,  ddl_drop_copies},
 	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  OURS,  ddl_child_drop_views},
 	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  OURS,  ddl_child_drop_functions},
 	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  MODEL, ddl_child_drop_table},
@@ -85,6 +88,7 @@ static const struct part child_parts[] = {
 	{PHASE_DUAL_WRITE, PHASE_EXPANDED,   AFTER,  OURS,  ddl_forget_walk},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_forget_walk},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_child_create_triggers},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_copy_old},
 	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  MODEL, ddl_child_restore},
 };
 

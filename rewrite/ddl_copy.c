@@ -176,6 +176,12 @@ void ddl_create_copies(struct ddl_build *b)
 	add_through(b, "lens", NULL);
 }
 
+/* Where only the old relation's rows are copied yet. */
+void ddl_create_copy_old(struct ddl_build *b)
+{
+	add_straight(b, "old", false);
+}
+
 /* By then the relation is there, with its defaults. */
 void ddl_create_copy_new(struct ddl_build *b)
 {

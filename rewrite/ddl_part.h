@@ -49,6 +49,7 @@ void ddl_place_husk(struct ddl_build *b);
 void ddl_create_objects(struct ddl_build *b);
 /* ddl_copy.c: the views of COPY FROM. */
 void ddl_create_copies(struct ddl_build *b);
+void ddl_create_copy_old(struct ddl_build *b);
 void ddl_create_copy_new(struct ddl_build *b);
 void ddl_drop_copy_new(struct ddl_build *b);
 void ddl_drop_synced_copies(struct ddl_build *b);

@@ -76,11 +76,11 @@ static const policy_table child_policy = {
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
 	},
 	[PHASE_DUAL_WRITE] = {
-		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   NO,   BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   BOTH),
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   SYNC, BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   BOTH),
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
 	},
 	[PHASE_READ_NEW] = {
-		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, SYNC, NO,   NO,   BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   BOTH),
+		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, SYNC, NO,   SYNC, BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   BOTH),
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
 	},
 	[PHASE_WRITE_NEW] = {

@@ -8,6 +8,8 @@ import pytest
 
 import harness
 import shop
+import test_s0
+import test_s3
 from harness import message
 
 TABLE = '''
@@ -215,3 +217,46 @@ def test_a_cancelled_copy_leaves_nothing(postgres, start_proxy):
         assert c.execute("SELECT count(*) FROM inovices WHERE customr = "
                          "'gone'").fetchone() == (0,)
     assert proxy.verify('inovices_typo')['extra'] == 0
+
+
+def test_copy_fills_the_child_table(postgres, start_proxy):
+    """While the old columns are written; through the lens it is refused."""
+    proxy = start_proxy(postgres, test_s0.make(postgres, 'copy_child'))
+    for n, phase in enumerate(test_s0.ALL[:-1]):
+        proxy.advance(test_s0.M, phase)
+        wire = harness.Wire(proxy.port, dbname='copy_child')
+        got = copy_once(wire, 'COPY employees (name, store_id) FROM STDIN',
+                        [b'ann\t1\nbob\t\\N\n'])
+        if phase in ('write_new', 'new_only'):
+            assert [b['C'] for k, b in got if k == 'E'] == ['0A000']
+        else:
+            assert ('C', b'COPY 2\0') in got, (phase, got)
+        if phase in ('dual_write', 'read_new'):
+            test_s0.clean(proxy)
+        wire.close()
+    count = postgres.execute("SELECT count(*) FROM employees WHERE name IN"
+                             " ('ann', 'bob')", 'copy_child')
+    assert count == [(6,)]
+
+
+def test_copy_of_one_table_with_two_shapes(postgres, start_proxy):
+    """Its old columns as long as they are written; then it is refused."""
+    test_s3.make(postgres, 'copy_columns')
+    proxy = start_proxy(postgres, test_s3.spec('copy_columns'))
+    for n, phase in enumerate(shop.PHASES):
+        if n:
+            proxy.advance('tax_type', phase)
+        wire = harness.Wire(proxy.port, dbname='copy_columns')
+        got = copy_once(wire, 'COPY invoices FROM STDIN',
+                        [b'%d\tc%d\tt\t5\tf\t\\N\n' % (2000 + n, n)])
+        if n < shop.PHASES.index('write_new'):
+            assert ('C', b'COPY 1\0') in got, (phase, got)
+        else:
+            assert [b['C'] for k, b in got if k == 'E'] == ['0A000']
+        if phase in ('dual_write', 'read_new'):
+            row = proxy.verify('tax_type')
+            assert (row['missing'], row['extra'], row['different']) == (0, 0, 0)
+        wire.close()
+    assert postgres.execute("SELECT count(*) FROM invoices WHERE tax_type ="
+                            " 'tax_exclusive' AND id >= 2000",
+                            'copy_columns') == [(4,)]
