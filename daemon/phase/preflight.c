@@ -8,16 +8,18 @@
 /*
  * Every check gets the old relation's oid ($1), the key's columns ($2, a
  * text array), its name ($3), the new relation's schema ($4) and name ($5),
- * `triggers: ignore` ($6), whether nothing has begun ($7) and the columns
- * that are not converted ($8), and gives rows of severity, what, detail and
+ * `triggers: ignore` ($6), whether nothing has begun ($7), the columns
+ * that are not converted ($8) and whether its rows go to another table as a
+ * whole ($9), and gives rows of severity, what, detail and
  * hint.  `old` is pg_class's row; in_place: it is the new relation too.
  */
 #define OLD \
 	"WITH given AS (SELECT $1::oid AS oid, $2::text[] AS key," \
 	" $3::text AS name, $4::text AS new_schema, $5::text AS new_name," \
-	" $6::bool AS ignored, $7::bool AS planned, $8::text[] AS carried)," \
+	" $6::bool AS ignored, $7::bool AS planned, $8::text[] AS carried," \
+	" $9::bool AS leaves)," \
 	" old AS (SELECT c.*, g.key, g.name, g.new_schema, g.new_name," \
-	" g.ignored, g.planned, g.carried," \
+	" g.ignored, g.planned, g.carried, g.leaves," \
 	" c.oid::regclass::text AS ref," \
 	" c.oid IS NOT DISTINCT FROM to_regclass(format('%I.%I'," \
 	" g.new_schema, g.new_name)) AS in_place" \
@@ -113,14 +115,14 @@ static const char *const checks[] = {
 	"  FROM pg_attribute a WHERE a.attrelid = old.oid AND (a.attnum ="
 	"  ANY (k.confkey) OR (k.conrelid = old.oid AND a.attnum ="
 	"  ANY (k.conkey)))) AS m WHERE k.conparentid = 0"
-	" AND NOT (in_place AND moves)",
+	" AND (leaves OR NOT moves)",
     OLD "SELECT DISTINCT 'blocks', format('control role %s may not act as"
 	" the owner of %s', current_user, k.conrelid::regclass),"
 	" 'it has a foreign key that points at ' || ref,"
 	" format('GRANT %s TO %s', c.relowner::regrole, current_user)"
 	" FROM old JOIN pg_constraint k ON k.confrelid = old.oid"
 	"  AND k.contype = 'f' JOIN pg_class c ON c.oid = k.conrelid"
-	" WHERE NOT pg_has_role(current_user, c.relowner, 'USAGE')",
+	" WHERE leaves AND NOT pg_has_role(current_user, c.relowner, 'USAGE')",
     OLD "SELECT 'warning', format('foreign key %I of %s', k.conname, ref),"
 	" pg_get_constraintdef(k.oid) || CASE WHEN k.confdeltype IN ('c', 'n',"
 	" 'd') OR k.confupdtype IN ('c', 'n', 'd') THEN ' (its action changes"
@@ -210,11 +212,12 @@ static bool lens_check(struct job *j, unsigned i, control_row_fn row, void *arg,
 	    j->spec->triggers == TRIGGERS_IGNORE ? "t" : "f",
 	    j->row.phase == PHASE_PLANNED ? "t" : "f",
 	    carried_array(j, j->lenses[i]),
+	    l->kind == LENS_TABLE ? "t" : "f",
 	};
 
 	snprintf(oid, sizeof(oid), "%u", j->lenses[i]->old->oid);
 	for (size_t k = 0; k < sizeof(checks) / sizeof(checks[0]); k++) {
-		PGresult *r = db_query(j->db, p, checks[k], 8, params);
+		PGresult *r = db_query(j->db, p, checks[k], 9, params);
 
 		if (!r)
 			return false;
