@@ -84,7 +84,7 @@ STATE = ['SELECT * FROM inovices ORDER BY id',
          'SELECT * FROM notes ORDER BY id', 'SELECT * FROM refunds ORDER BY id']
 
 
-def run(connection, script):
+def run(connection, script, state=tuple(STATE)):
     """What each statement gives, and then the tables."""
     got = []
     try:
@@ -92,7 +92,7 @@ def run(connection, script):
             cur = connection.execute(sql)
             got.append((cur.statusmessage,
                         cur.fetchall() if cur.description else None))
-        for sql in STATE:
+        for sql in state:
             got.append(connection.execute(sql).fetchall())
     except psycopg.Error as e:
         d = e.diag
@@ -209,3 +209,91 @@ def test_a_row_that_is_being_referred_to_cannot_go(postgres, sides):
         proxy.advance('typo', phase)
         assert want == raced(lambda: proxy.connect(
             'foreign_keys', autocommit=False)), phase
+
+
+BOTH = '''
+CREATE TABLE customers (id int PRIMARY KEY);
+INSERT INTO customers VALUES (1), (2), (3);
+CREATE TABLE inovices (id int PRIMARY KEY, amount int,
+    customr int REFERENCES customers);
+CREATE TABLE paymnts (id int PRIMARY KEY, inovice int NOT NULL
+    REFERENCES inovices ON DELETE CASCADE, amount int);
+CREATE TABLE reminders (id int PRIMARY KEY, inovice int
+    REFERENCES inovices, paymnt int REFERENCES paymnts ON DELETE SET NULL);
+INSERT INTO inovices SELECT g, g, 1 + g % 2 FROM generate_series(1, 20) g;
+INSERT INTO paymnts SELECT g, g, g FROM generate_series(1, 20) g;
+INSERT INTO reminders SELECT g, g, g + 5 FROM generate_series(1, 5) g;
+'''
+
+BOTH_SPEC = '''
+migration: both
+database: foreign_both
+quiet_for: 1h
+lenses:
+  - kind: table
+    old: public.paymnts
+    new: public.payments
+    key: [id]
+    columns:
+      - {old: inovice, new: invoice}
+  - kind: table
+    old: public.inovices
+    new: public.invoices
+    key: {id: invoice_id}
+    columns:
+      - {old: customr, new: customer}
+'''
+
+BOTH_SCRIPTS = [
+    ['DELETE FROM inovices WHERE id = 15'],
+    ['DELETE FROM inovices WHERE id = 3'],
+    ['DELETE FROM paymnts WHERE id IN (7, 8)'],
+    ['INSERT INTO inovices VALUES (50, 1, 1)',
+     'INSERT INTO paymnts VALUES (50, 50, 1), (51, 50, 2)',
+     'INSERT INTO reminders VALUES (50, 50, 51)',
+     'UPDATE paymnts SET inovice = 2 WHERE inovice = 50',
+     'DELETE FROM reminders WHERE id = 50',
+     'DELETE FROM inovices WHERE id = 50'],
+    ['INSERT INTO paymnts VALUES (60, 99, 1)'],
+    ['UPDATE inovices SET customr = 9 WHERE id = 1'],
+    ['DELETE FROM customers WHERE id = 3'],
+    ['SELECT i.id, p.amount, r.id FROM inovices i JOIN paymnts p ON p.inovice'
+     ' = i.id LEFT JOIN reminders r ON r.paymnt = p.id ORDER BY i.id'],
+]
+
+
+def both(connection):
+    return [run(connection, [*script, *(f'TABLE {t} ORDER BY id' for t in (
+        'inovices', 'paymnts', 'reminders'))], []) for script in BOTH_SCRIPTS]
+
+
+def test_both_ends_of_a_foreign_key_may_migrate(postgres, start_proxy):
+    for name in ('foreign_both', 'foreign_both_direct'):
+        postgres.create_database(name, BOTH)
+    proxy = start_proxy(postgres, {'both.yaml': BOTH_SPEC})
+    direct = postgres.connect('foreign_both_direct', autocommit=False)
+    through = proxy.connect('foreign_both', autocommit=False)
+    seen = postgres.connect('foreign_both')
+    before, want = targets(seen), both(direct)
+    for phase in ('expanded', 'dual_write', 'read_new', 'write_new',
+                  'new_only'):
+        proxy.advance('both', phase)
+        assert want == both(through), phase
+        assert all(valid for _, _, valid in targets(seen).values()), phase
+    # Nothing that stands still holds anybody up.
+    assert {(relation, target) for relation, target, _ in
+            targets(seen).values()} == {
+        ('invoices', 'customers'), ('payments', 'invoices'),
+        ('reminders', 'invoices'), ('reminders', 'payments')}
+    for phase in ('write_new', 'read_new', 'dual_write', 'expanded',
+                  'planned'):
+        proxy.rollback('both')
+        if phase == 'write_new':
+            proxy.walked('both')
+        assert want == both(through), f'back in {phase}'
+    assert targets(seen) == before
+    proxy.advance('both', 'expanded', 'dual_write', 'read_new', 'write_new',
+                  'new_only', 'contracted')
+    assert want == both(through)
+    for c in (direct, through, seen):
+        c.close()
