@@ -238,3 +238,110 @@ def test_all_phases_and_back_under_load(postgres, start_proxy):
     assert not any(s.failure for s in sessions), [s.failure for s in sessions]
     assert columns(postgres, 's3') == [
         'id', 'number', 'amount', 'note', 'twice', 'tax_type']
+
+
+def test_the_new_shape_in_its_own_session(postgres, start_proxy):
+    make(postgres, 's3_new')
+    proxy = start_proxy(postgres, spec('s3_new'))
+    new = ['id', 'number', 'amount', 'note', 'twice', 'tax_type']
+    with proxy.connect('s3_new') as c, proxy.connect(
+            's3_new', options='-c pgtandem.shape=new') as n:
+        for phase in shop.PHASES[1:]:
+            proxy.advance('tax_type', phase)
+            if phase in shop.PHASES[1:4]:
+                with pytest.raises(psycopg.errors.FeatureNotSupported):
+                    n.execute('SELECT * FROM invoices')
+                continue
+            cur = n.execute("INSERT INTO invoices (number, tax_type) VALUES"
+                            " (%s, 'tax_inclusive') RETURNING *", [phase])
+            assert [d.name for d in cur.description] == new
+            assert cur.fetchone()[5] == 'tax_inclusive'
+            assert c.execute('SELECT is_taxable, is_tax_inclusive FROM invoices'
+                             ' WHERE number = %s', [phase]
+                             ).fetchall() == [(True, True)]
+            c.execute('UPDATE invoices SET is_taxable = false WHERE number ='
+                      ' %s', [phase])
+            assert n.execute('SELECT * FROM invoices WHERE number = %s',
+                             [phase]).fetchone()[5] == 'no_tax'
+            n.execute("UPDATE invoices SET tax_type = 'tax_exclusive' WHERE"
+                      " number = %s", [phase])
+            assert c.execute('SELECT is_taxable, is_tax_inclusive FROM invoices'
+                             ' WHERE number = %s', [phase]
+                             ).fetchall() == [(True, False)]
+            n.execute('SET pgtandem.shape = old')
+            cur = n.execute('SELECT * FROM invoices LIMIT 1')
+            assert [d.name for d in cur.description] == OLD
+            n.execute('SET pgtandem.shape = new')
+            if phase == 'write_new':
+                clean(proxy)
+
+
+def in_background(proxy, command):
+    """The move waits for a transaction: it ends when that does."""
+    errors = []
+
+    def run():
+        try:
+            proxy.console(command)
+        except psycopg.Error as e:
+            errors.append(e)
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, errors
+
+
+STEPS = [('advance', phase) for phase in shop.PHASES[1:6]] + [
+    ('rollback', None)] * 5
+
+
+def test_sessions_of_adjacent_phases_write_the_same_rows(postgres,
+                                                         start_proxy):
+    """One transaction stays at the phase that it began in while the other is
+    at the next; what either writes is there for both, in both models."""
+    make(postgres, 's3_pairs')
+    proxy = start_proxy(postgres, spec('s3_pairs'))
+    with proxy.connect('s3_pairs') as behind, proxy.connect(
+            's3_pairs') as ahead:
+        for number, (step, phase) in enumerate(STEPS):
+            with behind.transaction():
+                behind.execute('SELECT count(*) FROM invoices').fetchone()
+                was = proxy.console('SHOW MIGRATION tax_type')
+                thread, errors = in_background(
+                    proxy, f'ADVANCE tax_type TO {phase}'
+                    if step == 'advance' else 'ROLLBACK tax_type')
+                harness.wait_for('the move is announced', lambda: (
+                    proxy.console('SHOW MIGRATION tax_type') != was
+                    or not thread.is_alive()))
+                behind.execute(
+                    'INSERT INTO invoices (number, is_taxable,'
+                    ' is_tax_inclusive) VALUES (%s, true, true),'
+                    ' (%s, false, false)', [f'b{number}', f'c{number}'])
+                behind.execute('UPDATE invoices SET is_tax_inclusive = NOT'
+                               ' is_tax_inclusive WHERE id = 2')
+                ahead.execute(
+                    'INSERT INTO invoices (number, is_taxable) VALUES (%s,'
+                    ' true)', [f'a{number}'])
+                ahead.execute('UPDATE invoices SET is_taxable = NOT is_taxable,'
+                              ' is_tax_inclusive = false WHERE id = 4')
+            thread.join()
+            assert not errors, (step, phase, errors)
+            both = ("SELECT number, is_taxable, is_tax_inclusive FROM invoices"
+                    f" WHERE number IN ('a{number}', 'b{number}', 'c{number}')"
+                    " ORDER BY 1")
+            for c in behind, ahead:
+                assert c.execute(both).fetchall() == [
+                    (f'a{number}', True, False), (f'b{number}', True, True),
+                    (f'c{number}', False, False)], (step, phase)
+            want = [(2, True, number % 2 == 0),
+                    (4, number % 2 == 1, False)]
+            for c in behind, ahead:
+                assert c.execute(
+                    'SELECT id, is_taxable, is_tax_inclusive FROM invoices'
+                    ' WHERE id IN (2, 4) ORDER BY 1').fetchall() == want
+            now = proxy.phase('tax_type')
+            if now == 'write_new' and step == 'rollback':
+                proxy.walked('tax_type')
+            if now == 'dual_write' and step == 'advance':
+                proxy.walked('tax_type')
+            if now in ('dual_write', 'read_new', 'write_new'):
+                clean(proxy)
