@@ -1,6 +1,10 @@
 """Example S0: each employee's store, a column, becomes a table of its own that
 says who works where."""
 
+import random
+import threading
+import time
+
 import psycopg
 import pytest
 
@@ -186,3 +190,143 @@ def test_a_condition_on_the_column_uses_the_childs_index(postgres,
         assert 'Seq Scan' not in text, text
         text = plan(c, 'SELECT * FROM employees WHERE id = 7')
         assert 'Seq Scan' not in text, text
+
+
+class Crew:
+    """Sessions that move, fire and hire, until they are told to stop."""
+
+    def __init__(self, proxy, database, sessions=8):
+        self.proxy, self.database = proxy, database
+        self.stop, self.errors = threading.Event(), []
+        self.new = threading.Event()       # may the new shape be spoken?
+        self.spoken = False                # there may be several stores
+        self.speaking = [False] * sessions
+        self.sessions, self.done = sessions, [0] * sessions
+        self.threads = [threading.Thread(target=self.run, args=(n,))
+                        for n in range(sessions)]
+        for t in self.threads:
+            t.start()
+
+    def old_shape(self, c, r, n):
+        who, store = r.randrange(1, 60), r.randrange(1, 20)
+        what = r.randrange(7)
+        if what == 0:
+            c.execute("INSERT INTO employees (name, store_id) VALUES "
+                      "('hired', %s)", [store])
+        elif what == 1:
+            c.execute("DELETE FROM employees WHERE id = (SELECT max(id) FROM "
+                      "employees WHERE name = 'hired')")
+        elif what == 2:
+            c.execute('UPDATE employees SET store_id = NULL WHERE id = %s',
+                      [who])
+        elif what == 3:
+            with c.transaction():
+                got = c.execute('SELECT store_id FROM employees WHERE id = '
+                                '%s FOR UPDATE', [who]).fetchone()
+                c.execute('UPDATE employees SET store_id = %s WHERE id = %s '
+                          'AND store_id IS NOT DISTINCT FROM %s',
+                          [store, who, got[0]])
+        elif what == 4:
+            got = c.execute('UPDATE employees SET store_id = %s WHERE id = '
+                            '%s RETURNING store_id', [store, who]).fetchone()
+            assert got in ((store,), None) or self.spoken, got
+        elif what == 5:
+            c.execute('UPDATE employees SET salary = salary + 1 WHERE '
+                      'store_id = %s', [store])
+        else:
+            c.execute('UPDATE employees SET store_id = 1 + mod(store_id, '
+                      '20), salary = salary + 1 WHERE id = %s', [who])
+
+    def new_shape(self, c, r, n):
+        who, store = r.randrange(1, 60), r.randrange(1, 20)
+        what = r.randrange(3)
+        if what == 0:
+            c.execute('UPDATE employeestores SET store_id = %s WHERE '
+                      'employee_id = %s', [store, who])
+        elif what == 1:
+            c.execute('INSERT INTO employeestores SELECT id, %s FROM '
+                      'employees e WHERE id = %s AND store_id IS NULL '
+                      'ON CONFLICT DO NOTHING', [store, who])
+        else:
+            c.execute('DELETE FROM employeestores WHERE employee_id = %s',
+                      [who])
+
+    def run(self, n):
+        r = random.Random(n)
+        with self.proxy.connect(self.database) as c:
+            while not self.stop.is_set():
+                try:
+                    self.speaking[n] = True
+                    if self.new.is_set() and r.random() < 0.3:
+                        self.new_shape(c, r, n)
+                    else:
+                        self.speaking[n] = False
+                        self.old_shape(c, r, n)
+                    self.done[n] += 1
+                except psycopg.errors.UniqueViolation:
+                    pass        # two have put one into the same store
+                except Exception as e:
+                    self.errors.append(e)
+                finally:
+                    self.speaking[n] = False
+
+    def speak_new(self, allowed):
+        """Waits until nobody is in the middle of a statement."""
+        if allowed:
+            self.spoken = True
+            self.new.set()
+            return
+        self.new.clear()
+        while any(self.speaking):
+            time.sleep(0.01)
+
+    def end(self):
+        self.stop.set()
+        for t in self.threads:
+            t.join()
+        assert all(self.done), self.done
+
+
+def single(postgres, database):
+    """Employees with several stores: the first stays."""
+    return postgres.execute(
+        'SELECT employee_id FROM employeestores GROUP BY 1 '
+        'HAVING count(*) > 1', database)
+
+
+def test_eight_sessions_while_the_phases_go_forward_and_back(postgres,
+                                                             start_proxy):
+    proxy = start_proxy(postgres, make(postgres, 's0_crew', 60))
+    crew = Crew(proxy, 's0_crew')
+    try:
+        for phase in ('expanded', 'dual_write', 'read_new', 'write_new',
+                      'new_only', 'write_new', 'read_new', 'dual_write',
+                      'read_new', 'write_new', 'new_only'):
+            back = ALL.index(phase) < ALL.index(proxy.phase(M)) \
+                if proxy.phase(M) in ALL else False
+            if back:
+                crew.speak_new(False)
+                for (who,) in single(postgres, 's0_crew'):
+                    with proxy.connect('s0_crew') as c:
+                        c.execute(
+                            'DELETE FROM employeestores WHERE employee_id = '
+                            '%s AND store_id <> (SELECT min(store_id) FROM '
+                            'employeestores x WHERE x.employee_id = %s)',
+                            [who, who])
+                proxy.rollback(M)
+                if phase == 'write_new':
+                    proxy.walked(M)
+            else:
+                proxy.advance(M, phase)
+            if phase in ('write_new', 'new_only'):
+                crew.speak_new(True)
+            time.sleep(1.5)
+            assert not crew.errors, (phase, crew.errors[:3])
+            if phase in ('dual_write', 'read_new', 'write_new'):
+                counts = proxy.verify(M)
+                assert not any(counts[k] for k in
+                               ('missing', 'extra', 'different')), (phase,
+                                                                    counts)
+    finally:
+        crew.end()
+    assert not crew.errors, crew.errors[:3]
