@@ -14,6 +14,7 @@
 
 #include <catalog/pg_class.h>
 
+#include "rewrite/lens_child.h"
 #include "rewrite/sqltext.h"
 
 /* clang-format off */
@@ -162,8 +163,11 @@ static bool copy_through(struct statement *st, const CopyStmt *copy,
 			 unsigned name)
 {
 	struct span span = span_of_relation(st, copy->relation);
+	const struct lens *l = statement_lens(st, name);
 	const char *derived = arena_fmt(
-	    st->a, "%s AS %s", read_derived(st, name, NULL, false, "", false),
+	    st->a, "%s AS %s",
+	    l->child != NULL ? child_derived(l, false, "", false, st->a)
+			     : read_derived(st, name, NULL, false, "", false),
 	    quote_name(copy->relation->relname, st->a));
 
 	if (token_is(st->tokens, span.first - 1, "binary"))
