@@ -142,6 +142,25 @@ static bool new_has_key(const struct lens *l)
 	return false;
 }
 
+/* A move to planned, where nobody hides anything: what the team has added to
+ * the one table, the team takes away. */
+bool gate_columns_gone(struct gate_request *g, struct problem *p)
+{
+	struct job *j = g->job;
+
+	for (size_t i = 0; i < j->spec->n_lenses; i++) {
+		const struct lens *l = j->lenses[i];
+
+		if (l->kind != LENS_COLUMNS || j->spec->ddl != DDL_MANUAL ||
+		    l->new->oid == 0) /* worked out: they are not there */
+			continue;
+		shut(j, p, "%s has its new columns still", l->old_ref);
+		problem_hint(p, "Drop them; every session hides them now.");
+		return false;
+	}
+	return true;
+}
+
 /* A move to dual_write: the new model is there, and can be synced to. */
 bool gate_new_usable(struct gate_request *g, struct problem *p)
 {

@@ -20,6 +20,7 @@ typedef bool (*gate_fn)(struct gate_request *g, struct problem *p);
 
 bool gate_in_turn(struct gate_request *g, struct problem *p);
 bool gate_preflight(struct gate_request *g, struct problem *p);
+bool gate_columns_gone(struct gate_request *g, struct problem *p);
 bool gate_fits(struct gate_request *g, struct problem *p);
 bool gate_new_usable(struct gate_request *g, struct problem *p);
 bool gate_filled(struct gate_request *g, struct problem *p);

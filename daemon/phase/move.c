@@ -71,7 +71,7 @@ static const struct move moves[] = {
 	  { NULL },
 	  .barrier = true },
 	{ PHASE_EXPANDED, PHASE_PLANNED,
-	  { NULL },
+	  { gate_columns_gone },
 	  .barrier = true },
 };
 /* clang-format on */
