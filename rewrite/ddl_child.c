@@ -251,6 +251,9 @@ static void add_lens(struct ddl_build *b, bool both)
 void ddl_child_lens_alone(struct ddl_build *b)
 {
 	add_lens(b, false);
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a, "DROP VIEW IF EXISTS %s", b->l->new_view_ref),
+		"drop view %s", b->l->new_view_ref);
 }
 
 /* 3. Sync. */
@@ -379,6 +382,7 @@ void ddl_child_create_objects(struct ddl_build *b)
 	ddl_add_shape(b);
 	ddl_grant_sequences(b);
 	add_picks(b);
+	ddl_child_hide(b);
 	add_lens(b, true);
 	add_set_new(b);
 	add_set_old(b);
@@ -397,10 +401,12 @@ void ddl_child_create_objects(struct ddl_build *b)
 
 void ddl_child_drop_views(struct ddl_build *b)
 {
+	const struct lens *l = b->l;
+
 	ddl_add(b, DDL_NO_LOCK,
-		arena_fmt(b->a, "DROP VIEW IF EXISTS %s, %s", b->l->lens_ref,
-			  b->l->shape_ref),
-		"drop views %s and %s", b->l->lens_ref, b->l->shape_ref);
+		arena_fmt(b->a, "DROP VIEW IF EXISTS %s, %s, %s", l->lens_ref,
+			  l->new_view_ref, l->shape_ref),
+		"drop views %s and %s", l->lens_ref, l->shape_ref);
 }
 
 void ddl_child_drop_syncs(struct ddl_build *b)

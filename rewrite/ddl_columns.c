@@ -138,6 +138,12 @@ static void add_defaults(struct ddl_build *b, const char *view,
 		ddl_add(b, DDL_NO_LOCK, t.s, "defaults of view %s", view);
 }
 
+void ddl_child_hide(struct ddl_build *b)
+{
+	add_view(b, b->l->new_view_ref, columns_of(b->l->new, b->a));
+	add_defaults(b, b->l->new_view_ref, b->l->new, false);
+}
+
 void ddl_columns_hide(struct ddl_build *b)
 {
 	add_view(b, b->l->old_view_ref, columns_of(b->l->old, b->a));

@@ -102,6 +102,8 @@ void ddl_child_drop_table(struct ddl_build *b);
 void ddl_child_relax(struct ddl_build *b);
 void ddl_child_drop_foreign_keys(struct ddl_build *b);
 void ddl_child_restore(struct ddl_build *b);
+/* ddl_columns.c: the view of what stays. */
+void ddl_child_hide(struct ddl_build *b);
 void ddl_child_lens_alone(struct ddl_build *b);
 void ddl_child_drop_columns(struct ddl_build *b);
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "rewrite/sqltext.h"
+#include "rewrite/write_child.h"
 
 const struct relation *hide_shown(const struct statement *st, unsigned name)
 {
@@ -104,6 +105,17 @@ static bool sets_identity(const struct statement *st, const struct ref *target)
 	return false;
 }
 
+static bool moves_key(const struct statement *st, const struct lens *l)
+{
+	const UpdateStmt *update = (const UpdateStmt *)st->node;
+	const InsertStmt *insert = (const InsertStmt *)st->node;
+
+	if (IsA(update, UpdateStmt))
+		return child_sets_key(l, update->targetList);
+	return IsA(insert, InsertStmt) && insert->onConflictClause != NULL &&
+	       child_sets_key(l, insert->onConflictClause->targetList);
+}
+
 bool write_hide(struct statement *st, const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
@@ -132,6 +144,12 @@ bool write_hide(struct statement *st, const struct ref *target)
 		return false;
 	if (target->action != ACT_HIDE_SYNC)
 		return true;
+	if (l->child != NULL && moves_key(st, l))
+		return statement_refuse(
+		    st, target->name, "SET of the key",
+		    "The child table's rows follow only when the statement "
+		    "ends.",
+		    "Wait for phase new_only, or use the old shape.");
 	return write_edit_returning(
 	    st, target, shape, false,
 	    write_sync_call(st, target,

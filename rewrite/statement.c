@@ -53,12 +53,13 @@ enum action statement_action(const struct statement *st, unsigned name,
 
 	if (statement_name(st, name)->broken != NULL)
 		return ACT_REFUSE;
-	if (statement_lens(st, name)->child != NULL &&
-	    statement_name(st, name)->shared &&
-	    statement_shape(st, name) == SHAPE_NEW)
-		return phase == PHASE_CONTRACTED ? ACT_PASS : ACT_REFUSE;
 	if (phase == PHASE_WRITE_NEW && comes_too_early(st, name))
 		phase = PHASE_READ_NEW;
+	/* What stays of it, seen without the columns that move. */
+	if (statement_lens(st, name)->kind == LENS_CHILD &&
+	    statement_name(st, name)->shared &&
+	    statement_shape(st, name) == SHAPE_NEW)
+		return policy_action(LENS_COLUMNS, phase, SHAPE_NEW, use);
 	return policy_action(statement_lens(st, name)->kind, phase,
 			     statement_shape(st, name), use);
 }

@@ -36,6 +36,8 @@ static const char *key_list(const struct statement *st,
 	const char *alias = quote_name(ref_alias(target), st->a);
 	struct sqltext keys;
 
+	if (l->child != NULL && statement_name(st, target->name)->shared)
+		names = SHAPE_OLD; /* and not the child table's */
 	sqltext_begin(&keys, st->a);
 	for (size_t i = 0; i < l->n_key; i++)
 		sqltext_item(&keys, ", ", "%s.%s", alias,

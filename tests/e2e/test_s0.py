@@ -174,6 +174,40 @@ def test_writes_through_the_lens(postgres, start_proxy):
         postgres.execute('SELECT store_id FROM employees', 's0_lens')
 
 
+def test_a_session_of_the_new_shape(postgres, start_proxy):
+    """It sees employees without the column, and stores beside them."""
+    proxy = start_proxy(postgres, make(postgres, 's0_new', 30))
+    proxy.advance(M, 'expanded', 'dual_write', 'read_new')
+    new = {'options': '-c pgtandem.shape=new'}
+    with proxy.connect('s0_new', **new) as c:
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            c.execute('SELECT * FROM employees')
+    base = 1000
+    for phase in ('write_new', 'new_only', 'contracted'):
+        proxy.advance(M, phase)
+        with proxy.connect('s0_new', **new) as c:
+            assert c.execute('SELECT * FROM employees WHERE id = 3'
+                             ).fetchall() == [(3, 'employee 3', 10)]
+            with pytest.raises(psycopg.errors.UndefinedColumn):
+                c.execute('SELECT store_id FROM employees')
+            assert c.execute("INSERT INTO employees VALUES (%s, 'new', 5) "
+                             'RETURNING *', [base]).fetchall() == [
+                                 (base, 'new', 5)]
+            c.execute('INSERT INTO employeestores VALUES (%s, 4)', [base])
+            c.execute('UPDATE employees SET salary = 6 WHERE id = %s', [base])
+            assert c.execute(
+                'SELECT e.*, s.store_id FROM employees e JOIN employeestores '
+                's ON s.employee_id = e.id WHERE e.id = %s', [base]
+                ).fetchall() == [(base, 'new', 6, 4)]
+            c.execute('DELETE FROM employees WHERE id = 4')
+        with proxy.connect('s0_new') as c:
+            assert c.execute('SELECT * FROM employees WHERE id = %s', [base]
+                             ).fetchall() == [(base, 'new', 4, 6)]
+        if phase == 'write_new':
+            clean(proxy)
+        base += 1
+
+
 def plan(c, sql):
     return '\n'.join(r[0] for r in
                      c.execute('EXPLAIN (COSTS OFF) ' + sql).fetchall())
