@@ -158,6 +158,33 @@ static const char *copied_columns(const struct lens *l, struct arena *a)
 	return generated ? t.s : "*";
 }
 
+/* COPY BINARY inovices TO: with a query it is an option. */
+static void move_binary(struct statement *st, size_t word)
+{
+	size_t last = st->end - 1;
+
+	statement_replace(st, (struct span){word, word + 1}, "");
+	if (token_is_punct(st->tokens, last, ')'))
+		statement_insert_before(st, last, ", FORMAT binary");
+	else
+		statement_insert_after(st, last, " BINARY");
+}
+
+/* [USING] DELIMITERS 'x', which a query cannot have. */
+static void rename_delimiters(struct statement *st, size_t from)
+{
+	size_t at = span_find_word(st, from, "delimiters");
+	size_t first = at;
+
+	if (at >= st->end)
+		return;
+	if (token_is(st->tokens, at - 1, "using"))
+		first--;
+	if (token_is(st->tokens, at + 2, "with"))
+		statement_replace(st, (struct span){at + 2, at + 3}, "");
+	statement_replace(st, (struct span){first, at + 1}, "DELIMITER");
+}
+
 /* COPY inovices (a, b) TO: the list moves in front of FROM. */
 static bool copy_through(struct statement *st, const CopyStmt *copy,
 			 unsigned name)
@@ -171,9 +198,8 @@ static bool copy_through(struct statement *st, const CopyStmt *copy,
 	    quote_name(copy->relation->relname, st->a));
 
 	if (token_is(st->tokens, span.first - 1, "binary"))
-		return statement_refuse(st, name, "COPY BINARY",
-					"A query cannot be copied so.",
-					"Write WITH (FORMAT binary).");
+		move_binary(st, span.first - 1);
+	rename_delimiters(st, span.end);
 	if (copy->attlist == NIL) {
 		statement_replace(
 		    st, span,

@@ -73,7 +73,8 @@ static bool same_default(const struct column *old, const struct column *new)
 
 bool lens_only_renames(const struct lens *l)
 {
-	if (lens_is_converted(l) || l->n_new != l->n_old)
+	if (l->kind != LENS_TABLE || lens_is_converted(l) ||
+	    l->n_new != l->n_old)
 		return false;
 	for (size_t i = 0; i < l->n_old; i++)
 		if (l->olds[i].new_index != i ||
