@@ -129,9 +129,10 @@ struct walk_progress {
 	uint64_t rows_per_s;		/* over the last ten seconds */
 	int64_t eta_s;			/* of this mode; -1: not known */
 	uint64_t rate;			/* the cap in force; 0: none */
-	char waiting_for[128]; /* "replication lag of 12 s"; "" if not waiting */
-	char position[256];   /* "2: 1000, x": lens and last key */
-	char error[1024];     /* the last one, also when it is being retried */
+	/* "replication lag of 12 s"; "" if not waiting */
+	char waiting_for[128];
+	char position[256]; /* "2: 1000, x": lens and last key */
+	char error[1024];   /* the last one, also when it is being retried */
 	struct walk_result result;
 };
 

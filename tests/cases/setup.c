@@ -135,20 +135,19 @@ static void print_lens(const struct lens *l, struct arena *a)
 	for (size_t i = 0; i < l->n_old; i++)
 		columns = arena_fmt(a, "%s%s%s", columns, i ? ", " : "",
 				    quote_name(l->olds[i].column->name, a));
-	print_line(json_pack(
-	    "{ss ss ss}", "fill",
-	    l->kind == LENS_COLUMNS /* by its trigger */
-		? arena_fmt(a, "UPDATE %s SET (%s) = ROW(%s)", l->old_ref, keys,
-			    keys)
-		: arena_fmt(a, "SELECT %s(NULL, %s) FROM %s", l->to_new_ref,
-			    keys, l->old_ref),
-	    "old",
-	    arena_fmt(a, "SELECT %s FROM %s ORDER BY %s",
-		      l->kind == LENS_COLUMNS ? columns : "*", l->old_ref,
-		      keys),
-	    "shown",
-	    arena_fmt(a, "SELECT %s FROM %s ORDER BY %s", columns, l->lens_ref,
-		      keys)));
+	print_line(json_pack("{ss ss ss}", "fill",
+			     l->kind == LENS_COLUMNS /* by its trigger */
+				 ? arena_fmt(a, "UPDATE %s SET (%s) = ROW(%s)",
+					     l->old_ref, keys, keys)
+				 : arena_fmt(a, "SELECT %s(NULL, %s) FROM %s",
+					     l->to_new_ref, keys, l->old_ref),
+			     "old",
+			     arena_fmt(a, "SELECT %s FROM %s ORDER BY %s",
+				       l->kind == LENS_COLUMNS ? columns : "*",
+				       l->old_ref, keys),
+			     "shown",
+			     arena_fmt(a, "SELECT %s FROM %s ORDER BY %s",
+				       columns, l->lens_ref, keys)));
 }
 
 void setup_print(const struct model *m, struct arena *a)
