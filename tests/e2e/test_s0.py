@@ -364,3 +364,69 @@ def test_eight_sessions_while_the_phases_go_forward_and_back(postgres,
     finally:
         crew.end()
     assert not crew.errors, crew.errors[:3]
+
+
+def test_a_role_with_rights_on_the_old_relation_alone(postgres, start_proxy):
+    make(postgres, 's0_role_plain', 30)
+    proxy = start_proxy(postgres, make(postgres, 's0_role', 30))
+    postgres.execute('DROP ROLE IF EXISTS clerk; CREATE ROLE clerk LOGIN')
+    grants = ('GRANT SELECT, INSERT, UPDATE, DELETE ON employees TO clerk; '
+              'GRANT SELECT ON stores TO clerk; '
+              'GRANT USAGE ON employees_id_seq TO clerk')
+    postgres.execute(grants, 's0_role')
+    postgres.execute(grants, 's0_role_plain')
+    base = 1000
+    try:
+        for phase in ALL:
+            proxy.advance(M, phase)
+            with postgres.connect('s0_role_plain', user='clerk') as c:
+                expected = work(c, base)
+            with proxy.connect('s0_role', user='clerk') as c:
+                assert work(c, base) == expected, phase
+            base += 10
+    finally:
+        for database in ('s0_role', 's0_role_plain'):
+            postgres.execute('DROP OWNED BY clerk', database)
+
+
+def second(proxy, database, sql, first_sql):
+    """What a statement gives that waits for another's transaction."""
+    with proxy.connect(database, autocommit=False) as a, \
+            proxy.connect(database) as b:
+        a.execute(first_sql)
+        got = []
+
+        def run():
+            cur = b.execute(sql)
+            got.append((cur.rowcount,
+                        cur.fetchall() if cur.description else None))
+        waiter = threading.Thread(target=run)
+        waiter.start()
+        time.sleep(0.3)
+        assert waiter.is_alive(), sql
+        a.commit()
+        waiter.join()
+        return got[0]
+
+
+def test_a_statement_that_has_waited_sees_what_is_true_then(postgres,
+                                                            start_proxy):
+    proxy = start_proxy(postgres, make(postgres, 's0_wait', 30))
+    for phase in ALL:
+        proxy.advance(M, phase)
+        with proxy.connect('s0_wait') as c:
+            c.execute('UPDATE employees SET store_id = 3 WHERE id = 5')
+            c.execute('INSERT INTO employees (id, name, store_id) VALUES '
+                      "(500, 'w', 3) ON CONFLICT DO NOTHING")
+        add = 'UPDATE employees SET store_id = store_id + 1 WHERE id = 5'
+        assert second(proxy, 's0_wait', add + ' RETURNING store_id', add) == (
+            1, [(5,)]), phase
+        assert second(proxy, 's0_wait', 'SELECT store_id FROM employees '
+                      'WHERE id = 5 FOR UPDATE', add) == (1, [(6,)]), phase
+        assert second(proxy, 's0_wait', 'UPDATE employees SET salary = 0 '
+                      'WHERE id = 5 AND store_id = 6', add)[0] == 0, phase
+        assert second(proxy, 's0_wait', 'DELETE FROM employees WHERE id = '
+                      '500 RETURNING store_id', 'UPDATE employees SET '
+                      'store_id = 9 WHERE id = 500') == (1, [(9,)]), phase
+        if phase in ('dual_write', 'read_new', 'write_new'):
+            clean(proxy)
