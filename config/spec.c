@@ -39,6 +39,9 @@ static const struct choice lossies[] = {
 static const struct choice triggers[] = {
 	{ "move", TRIGGERS_MOVE }, { "ignore", TRIGGERS_IGNORE }, { 0 },
 };
+static const struct choice orders[] = {
+	{ "any", ORDER_ANY }, { "preserving", ORDER_PRESERVING }, { 0 },
+};
 static const struct choice husks[] = {
 	{ "keep", HUSK_KEEP }, { "none", HUSK_NONE }, { 0 },
 };
@@ -56,7 +59,11 @@ static const struct choice husks[] = {
 	  "by name where there are several" }, \
 	{ "bijective", &schema_bool, AT(struct spec_column, bijective), \
 	  .fallback = "false", .what = "whether the mapping is one-to-one, " \
-	  "so that a condition on the old column may use the new one's index" }
+	  "so that a condition on the old column may use the new one's index" }, \
+	{ "order", &schema_choice, AT(struct spec_column, order), \
+	  .fallback = "any", .choices = orders, \
+	  .what = "preserving: a one-to-one mapping that sorts both columns " \
+	  "alike, so that ORDER BY may use the new one's index" }
 
 static const struct field column_fields[] = { COLUMN_ROWS, { 0 } };
 static const struct field merge_column_fields[] = {

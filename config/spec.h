@@ -18,6 +18,7 @@
 
 enum lens_kind { LENS_TABLE = 1, LENS_COLUMNS, LENS_CHILD, LENS_MERGE };
 enum old_use { OLD_USE_TRANSLATE = 1, OLD_USE_WARN, OLD_USE_ERROR };
+enum column_order { ORDER_ANY = 1, ORDER_PRESERVING };
 enum guard_mode { GUARD_OFF = 1, GUARD_CAPTURE, GUARD_REJECT };
 enum violation_mode { VIOLATION_FAIL = 1, VIOLATION_QUARANTINE };
 enum ddl_mode { DDL_GENERATED = 1, DDL_MANUAL };
@@ -53,6 +54,7 @@ struct spec_column {
 	const char *forward;	    /* SQL over old columns; NULL: the column */
 	const char *const *reverse; /* n_old texts, over new columns; or NULL */
 	bool bijective;
+	enum column_order order;
 	struct spec_name from; /* merge: the old table; or empty */
 	unsigned line;	       /* in the file, for messages */
 };

@@ -303,6 +303,26 @@ static bool shows_new_values(const struct lens *l, const struct error_names *e)
 	       !is_unchanged(l, x);
 }
 
+/* amount_cents, new.amount_cents, inovices.new.amount_cents */
+static const char *map_column_word(const struct lens *l,
+				   const struct error_names *e,
+				   const char *word, struct arena *a)
+{
+	const char *own = strstr(word, ".new."), *mapped;
+
+	if (own != NULL) {
+		mapped = map_column(l, own + 1);
+		return mapped == NULL
+			   ? NULL
+			   : arena_fmt(a, "%.*s.%s", (int)(own - word), word,
+				       mapped);
+	}
+	return strcmp(e->sqlstate, "42703") != 0 ||
+		       strncmp(word, "new.", 4) == 0
+		   ? map_column(l, word)
+		   : NULL;
+}
+
 /* A word in double quotes: what it names is said by the word before it.  A
  * column that does not exist has the client's own name. */
 static const char *map_word(const struct lens *l, const struct error_names *e,
@@ -314,10 +334,7 @@ static const char *map_word(const struct lens *l, const struct error_names *e,
 	const char *mapped;
 
 	if (before_len >= n && memcmp(before + before_len - n, column, n) == 0)
-		return strcmp(e->sqlstate, "42703") != 0 ||
-			       strncmp(word, "new.", 4) == 0
-			   ? map_column(l, word)
-			   : NULL;
+		return map_column_word(l, e, word, a);
 	mapped = map_relation(l, word, a);
 	return mapped != NULL ? mapped : map_constraint(l, word, a);
 }

@@ -136,6 +136,11 @@ static bool check_entry(const struct compile *c, const struct spec_column *e)
 			    "column \"%s\" is made of several: it "
 			    "cannot be bijective",
 			    e->new_name);
+	if (e->order == ORDER_PRESERVING && !e->bijective)
+		return fail(c, e->line,
+			    "column \"%s\": order: preserving is for what is "
+			    "bijective",
+			    e->new_name);
 	if (e->new_type != NULL && !type_check(e->new_type, c->p))
 		return fail_again(c, e->line);
 	return true;
@@ -592,6 +597,13 @@ static bool check_input(const struct compile *c)
 	return true;
 }
 
+static bool sorts_alike(const struct compile *c, const char *new)
+{
+	const struct spec_column *e = entry_of_new(c, new);
+
+	return e != NULL && e->order == ORDER_PRESERVING;
+}
+
 /* Which new columns can be looked up by the old one's value. */
 static void find_matches(const struct compile *c)
 {
@@ -605,6 +617,8 @@ static void find_matches(const struct compile *c)
 		o = &c->olds[n->forward.column[0]];
 		if (!o->carried && o->bijective)
 			n->match = match_type_of(o->column, n->column, c->a);
+		n->ordered = n->match != NULL && n->forward.strict &&
+			     sorts_alike(c, n->column->name);
 	}
 }
 

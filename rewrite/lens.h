@@ -79,6 +79,7 @@ struct lens_new {
 	struct template forward; /* over the old columns; cast to the type */
 	bool bijective;
 	const struct match_type *match; /* how it is looked up, or NULL */
+	bool ordered; /* ... and sorts as the old column does */
 	/* The column as the specification makes it, whatever has become of it
 	 * so far; NULL: an extra one.  Differs from `column` in a table that
 	 * is both models. */

@@ -15,7 +15,7 @@
  * X is copied, so it is taken only if it is made of constants, parameters,
  * columns, casts and arithmetic.  Whatever is in doubt is left as it is.
  */
-#include "rewrite/statement.h"
+#include "rewrite/lookup.h"
 
 #include <string.h>
 
@@ -23,22 +23,6 @@
 #include "rewrite/sqltext.h"
 
 enum { MAX_DEPTH = 100 }; /* of ANDs, joins and operators looked into */
-
-struct lookup {
-	struct statement *st;
-	const Node *statement;
-	const struct level *level;
-	const List *from;
-	const List *results;  /* SELECT list, or RETURNING */
-	const JoinExpr *join; /* whose ON is looked at; NULL: WHERE */
-	bool any_shown;
-};
-
-/* A converted column in a condition. */
-struct column_found {
-	struct ref *ref;
-	unsigned new;
-};
 
 static const struct lens *lens_of(const struct lookup *k, const struct ref *r)
 {
@@ -203,7 +187,7 @@ static bool can_show(const struct lookup *k, const struct ref *r)
 	return true;
 }
 
-static bool show(struct lookup *k, const struct column_found *c)
+bool lookup_show(struct lookup *k, const struct column_found *c)
 {
 	bool *shown = (bool *)c->ref->shown;
 
@@ -404,8 +388,8 @@ static bool names_ref(const struct lookup *k, const ColumnRef *c,
 
 /* A column by which another one of the level has the same name is ambiguous:
  * the server says so of the client's own condition. */
-static bool find_column(const struct lookup *k, const Node *node,
-			struct column_found *ret)
+bool lookup_find(const struct lookup *k, const Node *node,
+		 struct column_found *ret)
 {
 	const ColumnRef *c = (const ColumnRef *)node;
 
@@ -477,8 +461,7 @@ static bool all_untyped(const List *list)
 	return true;
 }
 
-static const char *new_column(const struct lookup *k,
-			      const struct column_found *c)
+const char *lookup_column(const struct lookup *k, const struct column_found *c)
 {
 	const char *name = lens_of(k, c->ref)->news[c->new].column->name;
 
@@ -495,13 +478,13 @@ static void add_call(struct lookup *k, const struct column_found *c, size_t at,
 	struct statement *st = k->st;
 	size_t last = clause_end(st, at) - 1;
 
-	if (!show(k, c))
+	if (!lookup_show(k, c))
 		return;
 	statement_insert_after(
 	    st, last,
 	    arena_fmt(st->a, " AND %s(%s, %s",
 		      match_ref(lens_of(k, c->ref), function, c->new, st->a),
-		      new_column(k, c), before));
+		      lookup_column(k, c), before));
 	edit_copy(st->edits, st->tokens->v[last].to,
 		  st->tokens->v[x.first].from, st->tokens->v[x.end - 1].to);
 	edit_insert(st->edits, st->tokens->v[last].to,
@@ -568,20 +551,21 @@ static bool add_same(struct lookup *k, const struct column_found *left,
 	struct statement *st = k->st;
 
 	if (lens_of(k, left->ref) != lens_of(k, right->ref) ||
-	    left->new != right->new || !show(k, left) || !show(k, right))
+	    left->new != right->new || !lookup_show(k, left) ||
+	    !lookup_show(k, right))
 		return false;
 	statement_insert_after(
 	    st, clause_end(st, at) - 1,
 	    arena_fmt(st->a, " AND %s OPERATOR(pg_catalog.=) %s",
-		      new_column(k, left), new_column(k, right)));
+		      lookup_column(k, left), lookup_column(k, right)));
 	return true;
 }
 
 static void look_at_equal(struct lookup *k, const A_Expr *e, size_t at)
 {
 	struct column_found left, right;
-	bool has_left = find_column(k, e->lexpr, &left);
-	bool has_right = find_column(k, e->rexpr, &right);
+	bool has_left = lookup_find(k, e->lexpr, &left);
+	bool has_right = lookup_find(k, e->rexpr, &right);
 
 	if (has_left && has_right && left.ref != right.ref &&
 	    add_same(k, &left, &right, at))
@@ -601,7 +585,7 @@ static void look_at_operator(struct lookup *k, const A_Expr *e)
 	if (list_length(e->name) != 1 || strcmp(strVal(linitial(e->name)), "="))
 		return;
 	if (e->kind == AEXPR_IN) {
-		if (IsA(e->rexpr, List) && find_column(k, e->lexpr, &c))
+		if (IsA(e->rexpr, List) && lookup_find(k, e->lexpr, &c))
 			add_in(k, &c, (const List *)e->rexpr, at);
 		return;
 	}
@@ -609,7 +593,7 @@ static void look_at_operator(struct lookup *k, const A_Expr *e)
 		return;
 	if (e->kind == AEXPR_OP)
 		look_at_equal(k, e, at);
-	else if (e->kind == AEXPR_OP_ANY && find_column(k, e->lexpr, &c))
+	else if (e->kind == AEXPR_OP_ANY && lookup_find(k, e->lexpr, &c))
 		add_any(k, &c, e->rexpr, at);
 }
 
@@ -621,13 +605,14 @@ static void look_at_null(struct lookup *k, const NullTest *test)
 	size_t at;
 
 	if (test->nulltesttype != IS_NULL ||
-	    !find_column(k, (const Node *)test->arg, &c) ||
-	    !lens_of(k, c.ref)->news[c.new].forward.strict || !show(k, &c))
+	    !lookup_find(k, (const Node *)test->arg, &c) ||
+	    !lens_of(k, c.ref)->news[c.new].forward.strict ||
+	    !lookup_show(k, &c))
 		return;
 	at = tokens_find(st->tokens, (uint32_t)test->location);
 	statement_insert_after(
 	    st, clause_end(st, at) - 1,
-	    arena_fmt(st->a, " AND %s IS NULL", new_column(k, &c)));
+	    arena_fmt(st->a, " AND %s IS NULL", lookup_column(k, &c)));
 }
 
 static void look_at(struct lookup *k, const Node *condition, unsigned depth)
@@ -711,6 +696,8 @@ void lookup_add(struct statement *st)
 		foreach (cell, k.from)
 			look_at_joins(&k, lfirst(cell), 0);
 		look_at(&k, where, 0);
+		if (IsA(k.statement, SelectStmt))
+			lookup_order(&k, (const SelectStmt *)k.statement);
 		if (k.any_shown)
 			spell_stars(&k);
 	}

@@ -43,6 +43,7 @@ lenses:
         forward: (amount * 100)::bigint
         reverse: (cents / 100)::integer
         bijective: true
+        order: preserving
       - old: phone
         new: {{name: number, type: varchar(20)}}
         forward: "'+49' || substr(phone, 2)"
@@ -82,6 +83,16 @@ LOOKUPS = [
      ([1, None, 2 ** 40],), True),
     ('SELECT id FROM items WHERE amount = ANY(%s) ORDER BY id', ([],), False),
     ('SELECT id FROM items WHERE amount IS NULL ORDER BY id', (), True),
+    ('SELECT amount FROM items ORDER BY amount LIMIT 5', (), True),
+    ('SELECT amount, 1 FROM items i ORDER BY i.amount DESC LIMIT 300', (),
+     True),
+    ('SELECT amount FROM items ORDER BY 1 OFFSET 10 LIMIT 5', (), True),
+    ('SELECT amount FROM items ORDER BY amount DESC NULLS LAST, id LIMIT 5',
+     (), False),
+    ('SELECT amount::text FROM items ORDER BY amount LIMIT 5', (), False),
+    ('SELECT * FROM items WHERE amount = 77 ORDER BY amount, id LIMIT 1', (),
+     True),
+    ('SELECT count(*) FROM items ORDER BY amount LIMIT 1', (), False),
     ("SELECT * FROM items WHERE phone = '01234' ORDER BY id", (), True),
     ("SELECT id FROM items WHERE phone = '01234 ' ORDER BY id", (), True),
     ("SELECT id FROM items WHERE phone = %s ORDER BY id", ('01234',), True),
@@ -180,8 +191,10 @@ def test_the_new_columns_index_finds_what_the_old_one_did(
             for got, expected in zip(everything(c), direct):
                 assert got == expected, phase
             for statement, params, indexed in LOOKUPS:
+                if not indexed:
+                    continue
                 scans, plan = has_seq_scan(c, statement, params, 'things')
-                assert not (indexed and scans), (phase, statement, plan)
+                assert not scans, (phase, statement, plan)
             if phase in ('new_only', 'contracted'):
                 for statement, params in WRITES:
                     scans, plan = has_seq_scan(c, statement, params, 'things')

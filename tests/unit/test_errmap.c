@@ -140,6 +140,8 @@ static const struct error_case cases[] = {
 	 {.message = "column \"amount_cents\" does not exist"}},
 	{{.sqlstate = "42703", .message = "column \"new.amount_cents\" does not exist"},
 	 {.message = "column \"amount\" does not exist"}},
+	{{.sqlstate = "42803", .message = "column \"i.new.amount_cents\" must appear in GROUP BY"},
+	 {.message = "column \"i.amount\" must appear in GROUP BY"}},
 	{{.sqlstate = "22P02", .message = "invalid input syntax for type integer: \"invoices\""},
 	 {.message = "invalid input syntax for type integer: \"invoices\""}},
 	{{.sqlstate = "42501", .message = "permission denied for table invoices"},

@@ -234,6 +234,10 @@ static void a_specification_that_cannot_work_is_refused(void **state)
 	f->columns[1].forward = "amount * id";
 	refuses(f, NULL, "bijective forward");
 	f->columns[1] = entries[1];
+	f->columns[1].bijective = false;
+	f->columns[1].order = ORDER_PRESERVING;
+	refuses(f, NULL, "order: preserving is for what is bijective");
+	f->columns[1] = entries[1];
 	f->in.key = key_amount;
 	refuses(f, NULL, "key column \"amount\" must be carried");
 	f->in.key = key_none;

@@ -134,7 +134,7 @@ static const struct {
 	{ COLUMNS
 	  "      - x\n",
 	  "9: lenses[0].columns[0]: is \"x\"; expected a mapping with "
-	  "keys old, new, forward, reverse, bijective" },
+	  "keys old, new, forward, reverse, bijective, order" },
 	{ COLUMNS
 	  "      - {old: x}\n",
 	  "9: lenses[0].columns[0]: key \"new\" is missing; expected a "
@@ -143,7 +143,7 @@ static const struct {
 	{ COLUMNS
 	  "      - {old: x, new: y, forwrd: z}\n",
 	  "9: lenses[0].columns[0].forwrd: unknown key; known here: old, "
-	  "new, forward, reverse, bijective" },
+	  "new, forward, reverse, bijective, order" },
 	{ COLUMNS
 	  "      - {old: x, new: {type: bigint}}\n",
 	  "9: lenses[0].columns[0].new: key \"name\" is missing; expected "
