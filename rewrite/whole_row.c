@@ -159,6 +159,17 @@ static const struct relation *shown(const struct statement *st,
 			      : statement_lens(st, ref->name)->old;
 }
 
+/* inovices AS t(a, b): the first columns have other names here. */
+static const char *name_here(const struct ref *ref, const struct relation *r,
+			     size_t i)
+{
+	const Alias *alias = ref->var->alias;
+
+	return alias != NULL && i < (size_t)list_length(alias->colnames)
+		   ? strVal(list_nth(alias->colnames, (int)i))
+		   : r->columns[i].name;
+}
+
 static const char *columns(const struct statement *st, const struct ref *ref)
 {
 	const struct relation *r = shown(st, ref);
@@ -168,7 +179,7 @@ static const char *columns(const struct statement *st, const struct ref *ref)
 	sqltext_begin(&t, st->a);
 	for (size_t i = 0; i < r->n_columns; i++)
 		sqltext_item(&t, ", ", "%s.%s", alias,
-			     quote_name(r->columns[i].name, st->a));
+			     quote_name(name_here(ref, r, i), st->a));
 	return t.s;
 }
 
@@ -214,7 +225,8 @@ static void replace_derived(struct statement *st, const struct column_use *use,
 	    st, use,
 	    arena_fmt(
 		st->a, "CASE WHEN %s.%s IS NULL THEN NULL ELSE %s END", alias,
-		quote_name(l->old->columns[l->key[0].old_index].name, st->a),
+		quote_name(name_here(use->ref, l->old, l->key[0].old_index),
+			   st->a),
 		row));
 }
 
