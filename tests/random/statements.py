@@ -23,6 +23,7 @@ class Generator(Queries):
         self.schema, self.c = schema, choices
         self.tables = schema.tables
         self.params, self.ctes, self.names = None, {}, 0
+        self.state = 0  # of the flags of a row
         self.outer, self.visible, self.merged = [], set(), set()
 
     def number(self, prefix):
@@ -56,6 +57,16 @@ class Generator(Queries):
                 (6, lambda: quoted(f'n{c.draw(4)}')), (2, lambda: 'NULL'),
                 (2, lambda: f"left({self.expression('text', scope, depth)}, 10)"),
                 (1, lambda: "'longer than ten'"), (1, lambda: '12')],
+            'number': [
+                (6, lambda: quoted(f'n{c.draw(40)}')),
+                (1, lambda: 'NULL'), (1, lambda: "'longer than twelve'")],
+            # Inclusive of a tax that there is none of is what the new model
+            # cannot say: never written.
+            'taxable': [(1, lambda: self.flag(c.draw(3), 0))],
+            'inclusive': [(1, lambda: self.flag(self.state, 1))],
+            'store': [
+                (8, lambda: str(1 + c.draw(12))), (2, lambda: 'NULL'),
+                (2, lambda: f"1 + abs({self.expression('int', scope, depth)}) % 12")],
             'time': [
                 (6, lambda: self.literal('time')),
                 (2, lambda: "'2024-05-06 07:08Z'"),
@@ -64,17 +75,27 @@ class Generator(Queries):
         }[kind]
         return c.weighted(*forms)()
 
+    def flag(self, state, which):
+        """One of two flags: neither, the first, both."""
+        self.state = state
+        return 'true' if state > which else 'false'
+
     def assigned_or_default(self, table, column, scope, depth=1):
-        if self.c.chance(8) and table.written[column] != 'key':
+        if table.written[column] not in ('key', 'taxable', 'inclusive') and (
+                self.c.chance(8)):
             return 'DEFAULT'
         return self.assigned(table.written[column], scope, depth)
 
     def written_table(self):
         return self.c.weighted(*((6 if t.moving else 1, t)
-                                 for t in self.tables))
+                                 for t in self.tables if t.written))
 
     def some_columns(self, table, needed=()):
-        return [n for n in table.written if n in needed or self.c.chance(45)]
+        got = [n for n in table.written if n in needed or self.c.chance(45)]
+        if set(got) & set(table.together):
+            got = [n for n in table.written
+                   if n in got or n in table.together]
+        return got
 
     # Writes.
 
