@@ -38,12 +38,53 @@ static const char *column_list(const struct statement *st, unsigned name,
 	return t.s;
 }
 
-const char *hide_derived(const struct statement *st, unsigned name, bool only,
+/* It is one more column of the derived table: what shows all of its columns
+ * would show it. */
+bool hide_gives_system(const struct statement *st, const struct column_use *use)
+{
+	if (use->ref->action != ACT_HIDE || use->ref->is_target ||
+	    (list_length(use->node->fields) == 1 &&
+	     use->ref->level->refs->next != NULL))
+		return false;
+	for (size_t i = 0; i < st->found.n_columns; i++)
+		if (st->found.columns[i].ref == use->ref &&
+		    st->found.columns[i].kind == COLUMN_WHOLE_ROW)
+			return false;
+	for (size_t i = st->first; i < st->end; i++)
+		if (token_is(st->tokens, i, "natural") ||
+		    token_is(st->tokens, i, "table") ||
+		    (st->tokens->v[i].kind == TOKEN_OPERATOR &&
+		     st->sql[st->tokens->v[i].from] == '*'))
+			return false;
+	return true;
+}
+
+static const char *system_columns(const struct statement *st,
+				  const struct ref *ref)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, st->a);
+	for (size_t i = 0; i < st->found.n_columns; i++) {
+		const struct column_use *use = &st->found.columns[i];
+		const char *name;
+
+		if (use->kind != COLUMN_SYSTEM || use->ref != ref)
+			continue;
+		name = strVal(llast(use->node->fields));
+		if (strstr(t.s, name) == NULL)
+			sqltext_put(&t, ", %s", name);
+	}
+	return t.s;
+}
+
+const char *hide_derived(const struct statement *st, const struct ref *ref,
 			 const char *sample)
 {
-	return arena_fmt(st->a, "(SELECT %s FROM %s%s%s)",
-			 column_list(st, name, true), only ? "ONLY " : "",
-			 statement_lens(st, name)->old_ref, sample);
+	return arena_fmt(st->a, "(SELECT %s%s FROM %s%s%s)",
+			 column_list(st, ref->name, true),
+			 system_columns(st, ref), ref->var->inh ? "" : "ONLY ",
+			 statement_lens(st, ref->name)->old_ref, sample);
 }
 
 /* ON CONSTRAINT is of the table, not of the view: its columns instead. */

@@ -80,7 +80,7 @@ bool read_through(struct statement *st, const struct ref *ref)
 	const char *text;
 
 	if (ref->action == ACT_HIDE)
-		text = hide_derived(st, ref->name, !ref->var->inh, sample);
+		text = hide_derived(st, ref, sample);
 	else if (l->child != NULL)
 		text = child_derived(l, !ref->var->inh, sample,
 				     ref->use == USE_LOCK, st->a);

@@ -159,6 +159,8 @@ static bool column_check(struct statement *st, const struct column_use *use)
 
 	switch (use->kind) {
 	case COLUMN_SYSTEM:
+		if (hide_gives_system(st, use))
+			return true;
 		return statement_refuse(
 		    st, ref->name, "a system column",
 		    "The rows come from the new relation: their ctid, "

@@ -109,8 +109,11 @@ void lookup_add(struct statement *st);
 /* hide.c: one table that is both models. */
 /* The table as the session's shape has it. */
 const struct relation *hide_shown(const struct statement *st, unsigned name);
-const char *hide_derived(const struct statement *st, unsigned name, bool only,
+const char *hide_derived(const struct statement *st, const struct ref *ref,
 			 const char *sample);
+/* Can the derived table give a system column, unseen by `*`? */
+bool hide_gives_system(const struct statement *st,
+		       const struct column_use *use);
 bool write_hide(struct statement *st, const struct ref *target);
 bool copy_hide(struct statement *st, const CopyStmt *copy, unsigned name);
 /* group.c: GROUP BY the key alone, over such derived tables. */
