@@ -37,8 +37,6 @@ static const char columns_sql[] =
     "  AND d.adnum = a.attnum"
     " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)";
 
-/* Foreign keys that are dropped for a while belong to the old model all the
- * same: errors are told in their names. */
 static const char constraints_sql[] =
     "(SELECT json_agg(json_build_object("
     "'name', k.name, 'kind', k.kind, 'definition', k.definition,"
@@ -52,12 +50,16 @@ static const char constraints_sql[] =
     "  AND a.attnum = x.num) AS columns,"
     "  k.condeferrable AS is_deferrable, k.condeferred AS is_deferred"
     "  FROM pg_constraint k WHERE k.conrelid = c.oid"
-    "  AND k.contype IN ('p', 'u', 'c', 'f', 'x')"
+    "  AND k.contype IN ('p', 'u', 'c', 'f', 'x')%s) k)";
+
+/* Foreign keys that are dropped for a while belong to the old model all the
+ * same: errors are told in their names. */
+static const char relaxed_sql[] =
     " UNION ALL "
     "SELECT f.name, 'f', f.definition, to_json(f.columns),"
     "  f.is_deferrable, f.is_deferred FROM pgtandem.foreign_key f"
     "  WHERE f.state = 'relaxed' AND f.relation ="
-    "  format('%I.%I', n.nspname, c.relname)) k)";
+    "  format('%I.%I', n.nspname, c.relname)";
 
 static const char indexes_sql[] =
     "(SELECT json_agg(json_build_object("
@@ -137,13 +139,30 @@ char *catalog_expressions(const struct spec_lens *l)
 	return text;
 }
 
+/* `pgtandem check` looks at databases that have no state yet. */
+static bool constraints_text(PGconn *db, char **ret, struct problem *p)
+{
+	int64_t known;
+
+	if (!db_number(db,
+		       "SELECT (to_regclass('pgtandem.foreign_key')"
+		       " IS NOT NULL)::int",
+		       0, NULL, 0, &known, p))
+		return false;
+	if (asprintf(ret, constraints_sql, known ? relaxed_sql : "") < 0)
+		abort();
+	return true;
+}
+
 bool catalog_load(PGconn *db, const char *schema, const char *name,
 		  const char *expressions, char **ret, struct problem *p)
 {
 	const char *const params[] = {schema, name, expressions};
-	char *sql = NULL;
+	char *sql = NULL, *constraints;
 	PGresult *r;
 
+	if (!constraints_text(db, &constraints, p))
+		return false;
 	if (asprintf(&sql,
 		     "SELECT json_build_object('schema', n.nspname,"
 		     "'name', c.relname, 'oid', c.oid::bigint,"
@@ -160,9 +179,10 @@ bool catalog_load(PGconn *db, const char *schema, const char *name,
 		     " AND NOT EXISTS (SELECT FROM pg_trigger t"
 		     "  WHERE t.tgrelid = c.oid"
 		     "  AND t.tgname = 'pgtandem_husk')",
-		     columns_sql, constraints_sql, indexes_sql, grants_sql,
+		     columns_sql, constraints, indexes_sql, grants_sql,
 		     known_sql) < 0)
 		abort();
+	free(constraints);
 	r = db_query(db, p, sql, 3, params);
 	free(sql);
 	if (!r)
