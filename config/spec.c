@@ -155,7 +155,7 @@ static const struct {
 	[LENS_TABLE]   = { table_lens,   true },
 	[LENS_COLUMNS] = { columns_lens, true },
 	[LENS_CHILD]   = { child_lens,   true },
-	[LENS_MERGE]   = { merge_lens,   false },
+	[LENS_MERGE]   = { merge_lens,   true },
 };
 
 static const struct value_type lenses_type;
@@ -474,13 +474,19 @@ static const char *accepts_lenses(const struct field *f, struct arena *a)
 	return "a list of lenses, at least one";
 }
 
+static bool has_two_tables(const struct spec_lens *l)
+{
+	return l->kind == LENS_TABLE || l->kind == LENS_MERGE;
+}
+
 static bool check_twice(const struct schema_reader *r, const struct node *n,
 			const struct spec_lens *lenses, size_t i)
 {
 	const struct spec_lens *l = &lenses[i], *other;
 
 	for (other = lenses; other < l; other++) {
-		if (l->kind != LENS_TABLE || other->kind != LENS_TABLE)
+		if (!has_two_tables(l) || !has_two_tables(other) ||
+		    l->half == 2)
 			continue;
 		if (spec_name_is(&l->old, &other->old) ||
 		    spec_name_is(&l->new, &other->new))
@@ -492,25 +498,61 @@ static bool check_twice(const struct schema_reader *r, const struct node *n,
 	return true;
 }
 
+static void split_merge(struct spec_lens *first, struct spec_lens *second)
+{
+	*second = *first;
+	first->half = 1;
+	second->half = 2;
+	second->old = first->old2;
+	second->old2 = first->old;
+}
+
+/* The second old table of a merge. */
+static bool check_old_taken(const struct schema_reader *r, const struct node *n,
+			    const struct spec_lens *lenses, size_t i)
+{
+	for (size_t k = 0; k + 1 < i; k++)
+		if (has_two_tables(&lenses[k]) &&
+		    spec_name_is(&lenses[i].old, &lenses[k].old))
+			return schema_fail(r, n,
+					   "maps a table that the lens "
+					   "in line %u maps",
+					   lenses[k].line);
+	return true;
+}
+
 static bool read_lenses(struct schema_reader *r, const struct field *f,
 			const struct node *list, void *base)
 {
 	struct spec *spec = base;
 	const struct node *n = list->first;
 	struct spec_lens *lenses;
+	size_t at = 0;
 
 	if (list->kind != NODE_LIST || list->n == 0)
 		return schema_fail_expected(r, list, accepts_lenses(f, NULL));
 	if (list->n > SPEC_MAX_LENSES)
 		return schema_fail(r, list, "has %u lenses; at most %d",
 				   list->n, SPEC_MAX_LENSES);
-	lenses = arena_alloc(r->arena, list->n * sizeof(*lenses));
+	lenses = arena_alloc(r->arena, 2 * list->n * sizeof(*lenses));
 	for (unsigned i = 0; i < list->n; i++, n = n->next) {
-		if (!read_lens(r, n, &lenses[i]) ||
-		    !check_twice(r, n, lenses, i))
+		if (!read_lens(r, n, &lenses[at]) ||
+		    !check_twice(r, n, lenses, at))
 			return false;
+		at++;
+		if (lenses[at - 1].kind != LENS_MERGE)
+			continue;
+		split_merge(&lenses[at - 1], &lenses[at]);
+		if (!check_old_taken(r, n, lenses, at))
+			return false;
+		at++;
 	}
-	spec->n_lenses = list->n;
+	if (at > SPEC_MAX_LENSES)
+		return schema_fail(r, list,
+				   "has %zu lenses, a merge counted "
+				   "twice; at most %d",
+				   at, SPEC_MAX_LENSES);
+	spec->n_lenses = at;
 	spec->lenses = lenses;
 	return true;
 }
@@ -576,7 +618,7 @@ static bool check_supported(const struct schema_reader *r,
 			    arena_fmt(r->arena, "%s%s%s", supported,
 				      supported[0] ? ", " : "", c->name);
 	}
-	for (size_t i = 0; i < s->n_lenses; i++, n = n->next) {
+	for (size_t i = 0; i < s->n_lenses; i++) {
 		const struct node *kind = node_get(n, "kind");
 
 		if (!lens_tables[s->lenses[i].kind].supported)
@@ -584,6 +626,8 @@ static bool check_supported(const struct schema_reader *r,
 					   "%s is not supported yet; "
 					   "supported: %s",
 					   kind->text, supported);
+		if (s->lenses[i].half != 1)
+			n = n->next;
 	}
 	return true;
 }

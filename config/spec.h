@@ -59,10 +59,15 @@ struct spec_column {
 	unsigned line;	       /* in the file, for messages */
 };
 
+/*
+ * A merge lens stands in the list twice, once for each of its old tables; both
+ * have all entries of `columns`.
+ */
 struct spec_lens {
 	enum lens_kind kind;
 	struct spec_name old;  /* columns: the one table */
-	struct spec_name old2; /* merge: the second; else empty */
+	struct spec_name old2; /* merge: the other one; else empty */
+	unsigned half;	       /* merge: 1 or 2; else 0 */
 	struct spec_name new;  /* columns: as old */
 	size_t n_key;
 	const struct spec_key *key;

@@ -187,6 +187,7 @@ static const struct {
     [LENS_CHILD] = {child_parts, sizeof(child_parts) / sizeof(*child_parts)},
     [LENS_COLUMNS] = {columns_parts,
 		      sizeof(columns_parts) / sizeof(*columns_parts)},
+    [LENS_MERGE] = {parts, sizeof(parts) / sizeof(*parts)},
 };
 
 void ddl_for_move(const struct lens *l, enum phase from, enum phase to,

@@ -123,7 +123,7 @@ static const char *new_name(const struct lens *l, size_t i, struct arena *a)
 	return quote_name(arena_fmt(a, "new.%s", l->news[i].column->name), a);
 }
 
-static const char *view_columns(const struct lens *l, struct arena *a)
+const char *ddl_lens_columns(const struct lens *l, struct arena *a)
 {
 	struct sqltext t;
 
@@ -183,6 +183,19 @@ static const char *lens_grants(const struct lens *l, struct arena *a)
 
 /* From PostgreSQL 15 on the view checks the client's own rights on the new
  * relation, row security included. */
+/* Of a merge, the rows that have this half; the check option keeps an UPDATE
+ * from taking its marker away. */
+static const char *half_rows(const struct lens *l, struct arena *a)
+{
+	return l->half == NULL
+		   ? ""
+		   : arena_fmt(
+			 a,
+			 " WHERE n.%s IS NOT NULL WITH LOCAL CHECK"
+			 " OPTION",
+			 quote_name(l->new->columns[l->half->marker].name, a));
+}
+
 static void add_lens_of(struct ddl_build *b, const struct lens *l)
 {
 	const char *body = arena_fmt(
@@ -194,14 +207,15 @@ static void add_lens_of(struct ddl_build *b, const struct lens *l)
 	    " ELSE %s END IF; END",
 	    l->lens_ref, l->lens_ref, lens_grants(l, b->a));
 
-	ddl_add(b, DDL_NO_LOCK,
-		arena_fmt(b->a,
-			  "DROP VIEW IF EXISTS %s;\n"
-			  "CREATE VIEW %s AS SELECT %s FROM %s AS n;\n"
-			  "DO LANGUAGE plpgsql %s",
-			  l->lens_ref, l->lens_ref, view_columns(l, b->a),
-			  l->new_ref, quote_text(body, b->a)),
-		"create view %s", l->lens_ref);
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(b->a,
+		      "DROP VIEW IF EXISTS %s;\n"
+		      "CREATE VIEW %s AS SELECT %s FROM %s AS n%s;\n"
+		      "DO LANGUAGE plpgsql %s",
+		      l->lens_ref, l->lens_ref, ddl_lens_columns(l, b->a),
+		      l->new_ref, half_rows(l, b->a), quote_text(body, b->a)),
+	    "create view %s", l->lens_ref);
 }
 
 static void add_lenses(struct ddl_build *b)
@@ -283,14 +297,25 @@ static const char *arguments_as_text(const struct lens *l, struct arena *a)
 	return t.s;
 }
 
+/* Whether a merge's row goes, or one half of it, must be asked of a row that
+ * nobody can change. */
+static const char *lock_half(const struct mapping *m)
+{
+	if (m->l->half == NULL || m->d == WALK_TO_OLD)
+		return "";
+	return arena_fmt(m->a, "PERFORM FROM %s AS t WHERE %s FOR UPDATE;\n\t",
+			 m->target_ref, key_is_argument(m, "t", false, 2));
+}
+
 /* The upsert does nothing when the target is equal already; asking whether
  * there is something to delete then costs less than telling the two apart. */
 static const char *sync_key(const struct mapping *m)
 {
 	return arena_fmt(
-	    m->a, "%s;\n\tIF NOT FOUND THEN\n\t%s;\n\tEND IF;",
+	    m->a, "%s;\n\tIF NOT FOUND THEN\n\t%s%s;\n\tEND IF;",
 	    mapping_upsert(m, arena_fmt(m->a, "WHERE %s",
 					key_is_argument(m, "s", true, 2))),
+	    lock_half(m),
 	    mapping_delete(m, arena_fmt(m->a, "WHERE %s",
 					key_is_argument(m, "t", false, 2))));
 }
@@ -414,6 +439,7 @@ void ddl_create_objects(struct ddl_build *b)
 	ddl_add_shape(b);
 	ddl_grant_sequences(b);
 	add_lenses(b);
+	ddl_create_cut(b);
 	add_sync(b, WALK_TO_NEW, b->l->to_new_ref);
 	add_sync(b, WALK_TO_OLD, b->l->to_old_ref);
 	add_lock_old(b);
@@ -428,6 +454,7 @@ void ddl_drop_views(struct ddl_build *b)
 		arena_fmt(b->a, "DROP VIEW IF EXISTS %s, %s", b->l->lens_ref,
 			  b->l->shape_ref),
 		"drop views %s and %s", b->l->lens_ref, b->l->shape_ref);
+	ddl_drop_cut(b);
 	for (size_t i = 0; i < b->l->n_earlier; i++)
 		ddl_add(b, DDL_NO_LOCK,
 			arena_fmt(b->a, "DROP VIEW IF EXISTS %s",

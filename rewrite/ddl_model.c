@@ -155,6 +155,19 @@ static void add_foreign_key(struct ddl_build *b, const struct constraint *k)
 		"add to %s: %s", l->new_ref, r.text);
 }
 
+/* "CHECK (x)", of rows that have the half. */
+static const char *check_of_half(const struct lens *l, const char *text,
+				 struct arena *a)
+{
+	static const char check[] = "CHECK ";
+	const char *from = text + strlen(check);
+	const char *end = strrchr(text, ')') + 1;
+
+	return arena_fmt(a, "%s(%s IS NULL OR %.*s)%s", check,
+			 quote_name(l->new->columns[l->half->marker].name, a),
+			 (int)(end - from), from, end);
+}
+
 static void add_constraint(struct ddl_build *b, const struct constraint *k)
 {
 	bool plain =
@@ -171,9 +184,28 @@ static void add_constraint(struct ddl_build *b, const struct constraint *k)
 		leave_out_definition(b, k->name, k->definition, why);
 		return;
 	}
+	if (k->kind == CONSTRAINT_CHECK && b->l->half != NULL)
+		r.text = check_of_half(b->l, r.text, b->a);
 	ddl_add(b, DDL_NO_LOCK,
 		arena_fmt(b->a, "ALTER TABLE %s ADD %s", b->l->new_ref, r.text),
 		"add to %s: %s", b->l->new_ref, r.text);
+}
+
+/* The first half of a merge has made the key. */
+static bool is_made(const struct lens *l, const struct constraint *k)
+{
+	size_t found = 0;
+
+	if (l->half == NULL || !l->half->second)
+		return false;
+	for (size_t i = 0; i < k->n_columns; i++)
+		for (size_t n = 0; n < l->n_key; n++)
+			found +=
+			    strcmp(k->columns[i],
+				   l->old->columns[l->key[n].old_index].name) ==
+			    0;
+	return k->kind == CONSTRAINT_PRIMARY ||
+	       (k->kind == CONSTRAINT_UNIQUE && found == k->n_columns);
 }
 
 static void add_constraints(struct ddl_build *b)
@@ -181,7 +213,8 @@ static void add_constraints(struct ddl_build *b)
 	const struct relation *old = b->l->old;
 
 	for (size_t i = 0; i < old->n_constraints; i++)
-		if (old->constraints[i].kind != CONSTRAINT_FOREIGN)
+		if (old->constraints[i].kind != CONSTRAINT_FOREIGN &&
+		    !is_made(b->l, &old->constraints[i]))
 			add_constraint(b, &old->constraints[i]);
 	for (size_t i = 0; i < old->n_constraints; i++)
 		if (old->constraints[i].kind == CONSTRAINT_FOREIGN &&
@@ -288,14 +321,19 @@ static void add_replica_identity(struct ddl_build *b)
 
 void ddl_create_new(struct ddl_build *b)
 {
+	bool second = b->l->half != NULL && b->l->half->second;
+
 	if (b->l->new->oid != 0)
 		return;
-	add_table(b);
+	if (!second)
+		add_table(b);
 	add_column_options(b);
 	add_constraints(b);
+	ddl_check_halves(b);
 	for (size_t i = 0; i < b->l->old->n_indexes; i++)
 		add_index(b, &b->l->old->indexes[i]);
-	add_replica_identity(b);
+	if (!second)
+		add_replica_identity(b);
 	add_rights(b);
 }
 
@@ -304,15 +342,19 @@ void ddl_create_new(struct ddl_build *b)
 void ddl_drop_new(struct ddl_build *b)
 {
 	const char *name = quote_text(b->l->migration, b->a);
+	const struct lens_half *half = b->l->half;
+	unsigned number = half ? half->other->number : b->l->number;
 	const char *body = arena_fmt(
 	    b->a,
 	    "BEGIN IF EXISTS (SELECT FROM pgtandem.made WHERE migration ="
 	    " %s AND lens = %u AND relation = %s) THEN DROP TABLE %s;"
 	    " DELETE FROM pgtandem.made WHERE migration = %s AND"
 	    " lens = %u; END IF; END",
-	    name, b->l->number, quote_text(b->l->new_ref, b->a), b->l->new_ref,
-	    name, b->l->number);
+	    name, number, quote_text(b->l->new_ref, b->a), b->l->new_ref, name,
+	    number);
 
+	if (half != NULL && !half->second)
+		return; /* the other half's views stand on it */
 	ddl_add(
 	    b, DDL_NO_LOCK,
 	    arena_fmt(b->a, "DO LANGUAGE plpgsql %s", quote_text(body, b->a)),

@@ -62,6 +62,12 @@ void ddl_grant_sequences(struct ddl_build *b);
 const char *ddl_key_types(const struct lens *l, struct arena *a);
 const char *ddl_pins(const struct lens *l);
 void ddl_drop_views(struct ddl_build *b);
+/* L_lens's select list over the new relation n. */
+const char *ddl_lens_columns(const struct lens *l, struct arena *a);
+/* ddl_merge.c: what a merge has besides, and how it is put together. */
+void ddl_create_cut(struct ddl_build *b);
+void ddl_drop_cut(struct ddl_build *b);
+void ddl_check_halves(struct ddl_build *b);
 void ddl_drop_earlier_views(struct ddl_build *b);
 void ddl_drop_functions(struct ddl_build *b);
 void ddl_create_triggers(struct ddl_build *b);

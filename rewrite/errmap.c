@@ -109,6 +109,10 @@ static bool is_copy(const struct lens *l, const char *name, struct arena *a)
 static const char *map_relation(const struct lens *l, const char *name,
 				struct arena *a)
 {
+	if (l->half != NULL &&
+	    (strcmp(name, generated_name(l, "fill", a)) == 0 ||
+	     strcmp(name, generated_name(l, "cut", a)) == 0))
+		return l->old->name;
 	return strcmp(name, l->new->name) == 0 ||
 		       strcmp(name, generated_name(l, "lens", a)) == 0 ||
 		       (l->depth > 1 && ends_view(l, name, a)) ||
@@ -133,6 +137,25 @@ static bool same_columns(const struct lens *l, const char *const *new,
 			return false;
 	}
 	return true;
+}
+
+/* Of a merge: "marker IS NULL OR (the old check)". */
+static bool is_check_of_half(const struct lens *l, const struct constraint *new,
+			     const struct constraint *old)
+{
+	const char *columns[64];
+	size_t n = 0;
+
+	if (l->half == NULL || new->kind != CONSTRAINT_CHECK ||
+	    new->n_columns > sizeof(columns) / sizeof(*columns))
+		return false;
+	for (size_t i = 0; i < new->n_columns; i++)
+		if (new->columns[i] == NULL ||
+		    strcmp(new->columns[i],
+			   l->new->columns[l->half->marker].name) != 0)
+			columns[n++] = new->columns[i];
+	return n < new->n_columns &&same_columns(l, columns, n, old->columns,
+						 old->n_columns);
 }
 
 static bool same_definition(const struct lens *l, const struct constraint *new,
@@ -160,8 +183,9 @@ static const char *old_constraint(const struct lens *l,
 		const struct constraint *c = &l->old->constraints[i];
 
 		if (c->kind != new->kind ||
-		    !same_columns(l, new->columns, new->n_columns, c->columns,
-				  c->n_columns))
+		    !(same_columns(l, new->columns, new->n_columns, c->columns,
+				   c->n_columns) ||
+		      is_check_of_half(l, new, c)))
 			continue;
 		n++;
 		found = c;
@@ -561,6 +585,80 @@ static const char *cut_context(const char *context, struct arena *a)
 	return out.len > 0 ? out.s : NULL;
 }
 
+static bool is_state(const struct error_names *e, const char *sqlstate)
+{
+	return e->sqlstate != NULL && strcmp(e->sqlstate, sqlstate) == 0;
+}
+
+static bool not_null(const struct lens *l, const char *column,
+		     struct error_names *e, struct arena *a)
+{
+	e->sqlstate = "23502";
+	e->message = arena_fmt(a,
+			       "null value in column \"%s\" of relation "
+			       "\"%s\" violates not-null constraint",
+			       column, l->old->name);
+	e->schema = l->old->schema;
+	e->table = l->old->name;
+	e->column = column;
+	e->detail = NULL; /* of the new row */
+	e->constraint = NULL;
+	return true;
+}
+
+/* Two rows of one INSERT have one key, and the clause is not the client's. */
+static bool inserted_twice(const struct plan *plan, const struct lens *l,
+			   struct error_names *e, struct arena *a)
+{
+	const char *name = l->old->name;
+
+	if (plan->text == NULL || strstr(plan->text, l->half->fill_ref) == NULL)
+		return false;
+	for (size_t i = 0; i < l->old->n_constraints; i++)
+		if (l->old->constraints[i].kind == CONSTRAINT_PRIMARY)
+			name = l->old->constraints[i].name;
+	e->sqlstate = "23505";
+	e->message = arena_fmt(a,
+			       "duplicate key value violates unique "
+			       "constraint \"%s\"",
+			       name);
+	return true;
+}
+
+/* What a merge's relation cannot have NOT NULL is a check there, and the
+ * column that tells whether a half is there is the view's condition. */
+static bool map_half(const struct plan *plan, const struct lens *l,
+		     struct error_names *e, struct arena *a)
+{
+	const char *view = generated_name(l, "lens", a);
+
+	if (is_state(e, "21000") && e->message != NULL &&
+	    strncmp(e->message, "ON CONFLICT", 11) == 0)
+		return inserted_twice(plan, l, e, a);
+	if (is_state(e, "44000") && e->message != NULL &&
+	    strstr(e->message, arena_fmt(a, "\"%s\"", view)) != NULL)
+		return not_null(
+		    l, l->olds[l->news[l->half->marker].old_index].column->name,
+		    e, a);
+	if (!is_state(e, "23514") || e->constraint == NULL)
+		return false;
+	for (unsigned i = 0; i < l->n_new; i++) {
+		const char *column = map_column(l, l->new->columns[i].name);
+
+		if (column != NULL &&
+		    strcmp(e->constraint, lens_half_check(l, i, a)) == 0)
+			return not_null(l, column, e, a);
+	}
+	return false;
+}
+
+static void map_old(const struct plan *plan, const struct lens *l,
+		    struct error_names *e, struct arena *a)
+{
+	if (l->half == NULL || !map_half(plan, l, e, a))
+		map_error(l, e, a);
+}
+
 void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 		    struct error_names *e, struct arena *a)
 {
@@ -569,7 +667,7 @@ void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 
 		if (n->shape == SHAPE_OLD &&
 		    (plan->old_shape >> n->migration & 1))
-			map_error(n->through, e, a);
+			map_old(plan, n->through, e, a);
 		else if (n->shared && (plan->migrations >> n->migration & 1))
 			e->message = map_view(n->through, e->message, a);
 	}

@@ -29,6 +29,12 @@
  *              views that COPY FROM writes into (rewrite/ddl_copy.c).
  *   L_old, L_new  kind columns: views over the one table that have the old
  *              columns, or the new ones, and are automatically updatable.
+ *   L_fill     merge: L_lens with the rows that do not have this half, for
+ *              INSERT, which may meet one
+ *   L_cut      merge: the old columns of this half's rows, locked; a DELETE
+ *              of it sets the half NULL, or deletes a row that has no other
+ *   L_claim    merge: function (boolean, key...) returns boolean: true where
+ *              an INSERT may fill a row's half, else a unique violation
  *   L_moved    trigger functions that sync both keys when an UPDATE changes
  *              the key (PostgreSQL before 18 does not RETURN the old one).
  *
@@ -86,6 +92,23 @@ struct lens_new {
 	const struct column *wanted;
 };
 
+/*
+ * Merge: one half of the new relation's rows.  A row of this half's old table
+ * is there where `marker`, which that has NOT NULL, is not NULL in the new
+ * one.
+ */
+struct lens_half {
+	unsigned marker;       /* new column of this half */
+	unsigned other_marker; /* of the other half */
+	const struct lens *other;
+	bool second; /* of the two: the first one's moves make the table */
+	const bool *required;  /* per new column: not null in its half */
+	const char *rows_ref;  /* "(SELECT * FROM new WHERE marker ...)" */
+	const char *fill_ref;  /* pgtandem.L_fill */
+	const char *cut_ref;   /* pgtandem.L_cut */
+	const char *claim_ref; /* pgtandem.L_claim */
+};
+
 struct lens_key {
 	unsigned old_index, new_index; /* carried columns */
 };
@@ -109,6 +132,7 @@ struct lens {
 	const struct lens_new *news;
 	size_t n_key;
 	const struct lens_key *key;
+	const struct lens_half *half; /* merge; else NULL */
 	/* Qualified and quoted, ready to stand in a statement. */
 	const char *old_ref, *new_ref; /* "public.inovices" */
 	const char *shape_ref, *lens_ref;
@@ -132,6 +156,19 @@ bool lens_compile(const struct spec *spec, unsigned number,
 		  const struct relation *old, const struct relation *new,
 		  struct arena *a, const struct lens **ret, struct problem *p)
     __attribute__((warn_unused_result));
+
+/* The same for a merge, whose two lenses have the numbers `number` and the
+ * next.  The new relation is worked out from both old ones. */
+bool lens_compile_merge(const struct spec *spec, unsigned number,
+			const struct relation *const old[2],
+			const struct relation *new, struct arena *a,
+			const struct lens *ret[2], struct problem *p)
+    __attribute__((warn_unused_result));
+
+/* The name of the new relation's constraint that a column of its half is not
+ * null. */
+const char *lens_half_check(const struct lens *l, unsigned new_index,
+			    struct arena *a);
 
 /*
  * What a column is made of, each column of the other side with `prefix` before

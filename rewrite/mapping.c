@@ -8,6 +8,7 @@ void mapping_make(const struct lens *l, enum walk_direction d, struct arena *a,
 		  struct mapping *ret)
 {
 	bool to_new = d == WALK_TO_NEW;
+	const char *new_rows = l->half != NULL ? l->half->rows_ref : l->new_ref;
 
 	*ret = (struct mapping){.l = l,
 				.d = d,
@@ -15,7 +16,9 @@ void mapping_make(const struct lens *l, enum walk_direction d, struct arena *a,
 				.source = to_new ? l->old : l->new,
 				.target = to_new ? l->new : l->old,
 				.source_ref = to_new ? l->old_ref : l->new_ref,
-				.target_ref = to_new ? l->new_ref : l->old_ref};
+				.target_ref = to_new ? l->new_ref : l->old_ref,
+				.source_rows = to_new ? l->old_ref : new_rows,
+				.target_rows = to_new ? new_rows : l->old_ref};
 }
 
 static const char *key_name(const struct mapping *m, size_t i, bool old)
@@ -236,16 +239,77 @@ const char *mapping_upsert(const struct mapping *m, const char *from_where)
 	    m->a,
 	    "INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE SELECT %s"
 	    " FROM %s AS s %s ON CONFLICT (%s) %s",
-	    m->target_ref, mapping_columns(m), mapping_values(m), m->source_ref,
-	    from_where, mapping_target_keys(m, ""), on_conflict(m));
+	    m->target_ref, mapping_columns(m), mapping_values(m),
+	    m->source_rows, from_where, mapping_target_keys(m, ""),
+	    on_conflict(m));
+}
+
+static const char *marker_name(const struct mapping *m, unsigned marker)
+{
+	return quote_name(m->l->new->columns[marker].name, m->a);
+}
+
+const char *mapping_cut_half(const struct mapping *m)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->target->n_columns; i++)
+		if (mapping_is_updated(m, i))
+			sqltext_item(
+			    &t, ", ", "%s = NULL",
+			    quote_name(m->target->columns[i].name, m->a));
+	return arena_fmt(m->a, "SET %s", t.s);
+}
+
+const char *mapping_on_conflict_missing(const struct mapping *m)
+{
+	struct sqltext t;
+
+	if (m->l->half == NULL || m->d == WALK_TO_OLD)
+		return "DO NOTHING";
+	sqltext_begin(&t, m->a);
+	for (size_t i = 0; i < m->target->n_columns; i++)
+		if (mapping_is_updated(m, i))
+			sqltext_item(
+			    &t, ", ", "%s = %s",
+			    quote_name(m->target->columns[i].name, m->a),
+			    excluded_value(m, i));
+	return arena_fmt(m->a, "DO UPDATE SET %s WHERE t.%s IS NULL", t.s,
+			 marker_name(m, m->l->half->marker));
+}
+
+/* The row goes if there is nothing else in it, or else its half does.  Its
+ * lock is held: both parts of the statement see the same other half. */
+static const char *delete_half(const struct mapping *m, const char *using_where)
+{
+	static const char using[] = "USING ";
+	const struct lens_half *h = m->l->half;
+	const char *from = using_where;
+
+	if (strncmp(using_where, using, strlen(using)) == 0)
+		from = arena_fmt(m->a, "FROM %s", using_where + strlen(using));
+	return arena_fmt(
+	    m->a,
+	    "WITH \"pgtandem.cut\" AS (UPDATE %s AS t %s %s AND t.%s IS NOT "
+	    "NULL"
+	    " AND t.%s IS NOT NULL AND NOT EXISTS (SELECT FROM %s AS s"
+	    " WHERE %s)) DELETE FROM %s AS t %s AND t.%s IS NOT NULL"
+	    " AND t.%s IS NULL AND NOT EXISTS (SELECT FROM %s AS s WHERE %s)",
+	    m->target_ref, mapping_cut_half(m), from, marker_name(m, h->marker),
+	    marker_name(m, h->other_marker), m->source_rows, mapping_join(m),
+	    m->target_ref, using_where, marker_name(m, h->marker),
+	    marker_name(m, h->other_marker), m->source_rows, mapping_join(m));
 }
 
 const char *mapping_delete(const struct mapping *m, const char *using_where)
 {
+	if (m->l->half != NULL && m->d == WALK_TO_NEW)
+		return delete_half(m, using_where);
 	return arena_fmt(m->a,
 			 "DELETE FROM %s AS t %s AND NOT EXISTS"
 			 " (SELECT FROM %s AS s WHERE %s)",
-			 m->target_ref, using_where, m->source_ref,
+			 m->target_ref, using_where, m->source_rows,
 			 mapping_join(m));
 }
 

@@ -22,6 +22,9 @@ struct mapping {
 	struct arena *a;
 	const struct relation *source, *target;
 	const char *source_ref, *target_ref;
+	/* The same to read from: of a merge's new relation only the rows that
+	 * have this half. */
+	const char *source_rows, *target_rows;
 };
 
 void mapping_make(const struct lens *l, enum walk_direction d, struct arena *a,
@@ -79,6 +82,12 @@ const char *mapping_target_value(const struct mapping *m, size_t i);
  */
 const char *mapping_upsert(const struct mapping *m, const char *from_where);
 const char *mapping_delete(const struct mapping *m, const char *using_where);
+
+/* "DO UPDATE SET ... WHERE ..." for what is missing in the target alone: a
+ * merge's row may be there with the other half.  "DO NOTHING" otherwise. */
+const char *mapping_on_conflict_missing(const struct mapping *m);
+/* "SET a = NULL, ...": a half of the target's row; its target is t. */
+const char *mapping_cut_half(const struct mapping *m);
 
 /* Do these two expressions of a column's type differ? */
 const char *mapping_differ_one(const struct column *c, const char *left,

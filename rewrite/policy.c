@@ -130,10 +130,45 @@ static const policy_table columns_policy = {
 	},
 };
 
+/* TRUNCATE, GRANT and REVOKE of one half would reach the other; and two writes
+ * of one statement cannot both change one row. */
+static const policy_table merge_policy = {
+	/*                        read   beside lock  write cte   merge copy  trunc  tend  lockt  maint  view  code  ddl   grant */
+	[PHASE_PLANNED] = {
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, PASS, PASS),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, PASS, PASS),
+	},
+	[PHASE_EXPANDED] = {
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  NO,   PASS, NO,   NO),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
+	},
+	[PHASE_DUAL_WRITE] = {
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   NO,   NO,    PASS, BOTH,  BOTH,  NO,   NO,   NO,   NO),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
+	},
+	[PHASE_READ_NEW] = {
+		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, SYNC, NO,   NO,   NO,    PASS, BOTH,  BOTH,  NO,   NO,   NO,   NO),
+		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS),
+	},
+	[PHASE_WRITE_NEW] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LSYN, NO,   NO,   NO,   NO,    PASS, NBOTH, BOTH,  NO,   NO,   NO,   NO),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   NO,   BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS),
+	},
+	[PHASE_NEW_ONLY] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, NO,   NO,   NO,   NO,    PASS, OTHER, OTHER, NO,   NO,   NO,   NO),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, NO,   PASS),
+	},
+	[PHASE_CONTRACTED] = {
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, NO,   NO,   NO,   NO,    NO,   OTHER, OTHER, NO,   NO,   NO,   NO),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, PASS, PASS),
+	},
+};
+
 static const policy_table *const policies[] = {
 	[LENS_TABLE] = &table_policy,
 	[LENS_COLUMNS] = &columns_policy,
 	[LENS_CHILD] = &child_policy,
+	[LENS_MERGE] = &merge_policy,
 };
 
 static const char *const whats[USE_COUNT] = {

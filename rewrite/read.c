@@ -30,7 +30,22 @@ static const char *lock_old(const struct lens *l, struct arena *a)
 		sqltext_item(
 		    &keys, ", ", "%s",
 		    quote_name(l->news[l->key[i].new_index].column->name, a));
-	return arena_fmt(a, " WHERE %s(%s)", l->lock_old_ref, keys.s);
+	return arena_fmt(a, "%s(%s)", l->lock_old_ref, keys.s);
+}
+
+/* Of a merge's rows, those that have this half. */
+static const char *conditions(const struct lens *l, bool lock, struct arena *a)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	if (l->half != NULL)
+		sqltext_item(
+		    &t, " AND ", "%s IS NOT NULL",
+		    quote_name(l->news[l->half->marker].column->name, a));
+	if (lock)
+		sqltext_item(&t, " AND ", "%s", lock_old(l, a));
+	return t.len > 0 ? arena_fmt(a, " WHERE %s", t.s) : "";
 }
 
 const char *read_derived(const struct statement *st, unsigned name,
@@ -47,7 +62,7 @@ const char *read_derived(const struct statement *st, unsigned name,
 			put_new_column(&columns, l, i);
 	return arena_fmt(st->a, "(SELECT %s FROM %s%s%s%s)", columns.s,
 			 only ? "ONLY " : "", l->new_ref, sample,
-			 lock ? lock_old(l, st->a) : "");
+			 conditions(l, lock, st->a));
 }
 
 /* TABLESAMPLE stands behind the alias, but belongs to the new relation: its

@@ -113,7 +113,7 @@ uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
  * and the context of pgtandem's own functions.
  */
 struct error_names {
-	const char *sqlstate; /* not changed */
+	const char *sqlstate;
 	const char *message, *detail, *context;
 	const char *schema, *table, *column, *constraint;
 };

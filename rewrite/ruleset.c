@@ -268,6 +268,9 @@ static bool give_way(struct gather *g, struct rule_name *had,
 	const struct rule_name *made = had->shape == SHAPE_NEW ? had : name;
 	const struct rule_name *taken = had->shape == SHAPE_NEW ? name : had;
 
+	if (had->shape == SHAPE_NEW && name->shape == SHAPE_NEW &&
+	    had->migration == name->migration)
+		return true; /* a merge: the first half speaks for both */
 	if (made->shape == SHAPE_NEW && taken->shape == SHAPE_OLD &&
 	    made->migration != taken->migration) {
 		if (m[made->migration].phase == PHASE_CONTRACTED) {

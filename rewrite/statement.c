@@ -105,6 +105,12 @@ static const struct {
 	[USE_CTE_WRITE] = {
 		"The rows that it writes could not be kept equal in both models.",
 		"Run the write as a statement of its own."},
+	[USE_TRUNCATE] = {
+		"The rows of the new relation have another old relation's half too.",
+		"DELETE the rows."},
+	[USE_GRANT] = {
+		"It would hold for the other old relation's half of the new one too.",
+		"GRANT or REVOKE on the server, on each relation by itself."},
 	[USE_MERGE] = {
 		"MERGE cannot return the rows that it writes, so that they could not be kept equal in both models.",
 		"Use INSERT ... ON CONFLICT, or UPDATE and INSERT."},

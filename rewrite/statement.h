@@ -202,6 +202,17 @@ const char *old_required(const struct lens *l, unsigned old, const char *value,
 /* What DEFAULT means for an old column: its default's text, or NULL. */
 const char *old_default(const struct lens *l, unsigned old, struct arena *a);
 
+/*
+ * write_half.c: INSERT into one half of a merge's row.  The client's ON
+ * CONFLICT clause goes, and the one that fills a row's half stands instead.
+ */
+bool half_check_write(struct statement *st, const struct ref *target);
+bool half_check_current_of(struct statement *st, const struct ref *target);
+const char *half_on_conflict(const struct statement *st,
+			     const struct ref *target);
+void half_drop_clause(struct statement *st, const InsertStmt *insert,
+		      size_t source);
+
 /* utility.c: everything but SELECT, INSERT, UPDATE, DELETE and MERGE; finds
  * the statement inside EXPLAIN, COPY, DECLARE and such. */
 bool utility_plan(struct statement *st);

@@ -46,10 +46,15 @@ static const char *other_relation(const struct statement *st,
 {
 	const struct lens *l = statement_lens(st, r->name);
 
-	return arena_fmt(st->a, "%s%s", r->var->inh ? "" : "ONLY ",
-			 statement_shape(st, r->name) == SHAPE_OLD
-			     ? (l->child ? l->child->ref : l->new_ref)
-			     : l->old_ref);
+	const char *only = r->var->inh ? "" : "ONLY ";
+
+	if (statement_shape(st, r->name) == SHAPE_OLD)
+		return arena_fmt(st->a, "%s%s", only,
+				 l->child ? l->child->ref : l->new_ref);
+	if (l->half == NULL)
+		return arena_fmt(st->a, "%s%s", only, l->old_ref);
+	return arena_fmt(st->a, "%s%s, %s%s", only, l->old_ref, only,
+			 l->half->other->old_ref);
 }
 
 /* ANALYZE of some columns analyzes all of the other relation's. */

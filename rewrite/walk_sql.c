@@ -59,14 +59,14 @@ static const char *in_range(const struct mapping *m, const char *keys)
 static const char *source_in_range(const struct mapping *m)
 {
 	return arena_fmt(m->a, "(SELECT * FROM %s AS r WHERE %s) AS s",
-			 m->source_ref,
+			 m->source_rows,
 			 in_range(m, mapping_source_keys(m, "r.")));
 }
 
 static const char *target_in_range(const struct mapping *m)
 {
 	return arena_fmt(m->a, "(SELECT * FROM %s AS r WHERE %s) AS t",
-			 m->target_ref,
+			 m->target_rows,
 			 in_range(m, mapping_target_keys(m, "r.")));
 }
 
@@ -106,15 +106,16 @@ static const char *source_value(const struct mapping *m, size_t i)
 
 /* Counting a small relation is cheap and exact; the statistics of a large one
  * are good enough. */
-static const char *make_count(const struct mapping *m, const char *ref)
+static const char *make_count(const struct mapping *m, const char *ref,
+			      const char *rows)
 {
 	return arena_fmt(m->a,
 			 "SELECT CASE WHEN c.reltuples > " COUNTED_AT_MOST
 			 " THEN c.reltuples::pg_catalog.int8"
-			 " ELSE (SELECT pg_catalog.count(*) FROM %s) END"
+			 " ELSE (SELECT pg_catalog.count(*) FROM %s AS r) END"
 			 " FROM pg_catalog.pg_class AS c"
 			 " WHERE c.oid = %s::pg_catalog.regclass",
-			 ref, quote_text(ref, m->a));
+			 rows, quote_text(ref, m->a));
 }
 
 static const char *descending(const struct mapping *m, bool source)
@@ -142,7 +143,7 @@ static const char *make_next(const struct mapping *m, bool source)
 	    " WHERE %s ORDER BY %s OFFSET $%zu::pg_catalog.int8 - 1"
 	    " LIMIT 1) AS r",
 	    keys_as_text(m, "r", source), size, bare,
-	    source ? m->source_ref : m->target_ref, behind(m, bare, ">", 1),
+	    source ? m->source_rows : m->target_rows, behind(m, bare, ">", 1),
 	    bare, size);
 }
 
@@ -158,7 +159,7 @@ static const char *make_rest(const struct mapping *m, bool source)
 	    "FROM %s AS x WHERE %s ORDER BY %s"
 	    " LIMIT $%zu::pg_catalog.int8) AS x) AS r ORDER BY %s LIMIT 1",
 	    keys_as_text(m, "r", source), bare, bare,
-	    source ? m->source_ref : m->target_ref, behind(m, bare, ">", 1),
+	    source ? m->source_rows : m->target_rows, behind(m, bare, ">", 1),
 	    bare, m->l->n_key + 1, descending(m, source));
 }
 
@@ -167,7 +168,7 @@ static const char *make_newest(const struct mapping *m)
 	return arena_fmt(m->a,
 			 "SELECT %s FROM %s AS r ORDER BY %s"
 			 " OFFSET $1::pg_catalog.int8 LIMIT 1",
-			 keys_as_text(m, "r", true), m->source_ref,
+			 keys_as_text(m, "r", true), m->source_rows,
 			 descending(m, true));
 }
 
@@ -176,7 +177,7 @@ static const char *make_is_empty(const struct mapping *m)
 	return arena_fmt(m->a,
 			 "SELECT NOT EXISTS (SELECT FROM %s AS t"
 			 " WHERE %s)",
-			 m->target_ref,
+			 m->target_rows,
 			 in_range(m, mapping_target_keys(m, "t.")));
 }
 
@@ -186,8 +187,15 @@ static const char *make_insert(const struct mapping *m)
 			 "INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE"
 			 " SELECT %s FROM %s AS s WHERE %s",
 			 m->target_ref, mapping_columns(m), mapping_values(m),
-			 m->source_ref,
+			 m->source_rows,
 			 in_range(m, mapping_source_keys(m, "s.")));
+}
+
+static const char *make_insert_missing(const struct mapping *m)
+{
+	return arena_fmt(m->a, "%s ON CONFLICT (%s) %s", make_insert(m),
+			 mapping_target_keys(m, ""),
+			 mapping_on_conflict_missing(m));
 }
 
 /* One row may be both. */
@@ -318,7 +326,7 @@ static const char *make_lock(const struct mapping *m, bool source,
 			 "SELECT %s FROM %s AS %s JOIN %s ON %s"
 			 " ORDER BY %s FOR %s OF %s",
 			 keys_as_text(m, alias, source),
-			 source ? m->source_ref : m->target_ref, alias,
+			 source ? m->source_rows : m->target_rows, alias,
 			 given_keys(m), is_given(m, alias, source),
 			 source ? mapping_source_keys(m, "s.")
 				: mapping_target_keys(m, "t."),
@@ -368,8 +376,8 @@ static const char *make_recheck(const struct mapping *m)
 	    " WHERE (s.%s IS NULL) <> (t.%s IS NULL)"
 	    " OR (s.%s IS NOT NULL AND t.%s IS NOT NULL AND (%s))",
 	    keys.s, sk, tk, sk, image(m, source_value), tk,
-	    image(m, mapping_target_value), given_keys(m), m->source_ref,
-	    is_given(m, "s", true), m->target_ref, is_given(m, "t", false), sk,
+	    image(m, mapping_target_value), given_keys(m), m->source_rows,
+	    is_given(m, "s", true), m->target_rows, is_given(m, "t", false), sk,
 	    tk, sk, tk, differ(m));
 }
 
@@ -400,7 +408,7 @@ static const char *make_recheck_lossy(const struct mapping *m,
 			 "SELECT %s, 'lossy', %s, %s"
 			 " FROM %s JOIN %s AS s ON %s %s WHERE %s",
 			 keys_as_text(m, "s", true), json(m, is.s),
-			 json(m, would_be.s), given_keys(m), m->source_ref,
+			 json(m, would_be.s), given_keys(m), m->source_rows,
 			 is_given(m, "s", true), mapped_row(m), lossy);
 }
 
@@ -492,18 +500,18 @@ void walk_sql_make(const struct lens *l, enum walk_direction d, struct arena *a,
 	    .n_key = l->n_key,
 	    .set_path =
 		arena_fmt(a, "SET search_path = %s", mapping_search_path(l, a)),
-	    .count = make_count(&m, m.source_ref),
-	    .target_count = make_count(&m, m.target_ref),
+	    .count = make_count(&m, m.source_ref, m.source_rows),
+	    .target_count = make_count(&m, m.target_ref, m.target_rows),
 	    .next = make_next(&m, true),
 	    .target_next = make_next(&m, false),
 	    .rest = make_rest(&m, true),
 	    .target_rest = make_rest(&m, false),
 	    .newest = make_newest(&m),
 	    .target_is_empty = make_is_empty(&m),
-	    .insert_all = make_insert(&m),
-	    .insert_missing =
-		arena_fmt(a, "%s ON CONFLICT (%s) DO NOTHING", make_insert(&m),
-			  mapping_target_keys(&m, "")),
+	    .insert_all = l->half != NULL && d == WALK_TO_NEW
+			      ? make_insert_missing(&m)
+			      : make_insert(&m),
+	    .insert_missing = make_insert_missing(&m),
 	    .differing = make_differing(&m),
 	    .stale = make_of_target(
 		&m, arena_fmt(a, " OR %s",

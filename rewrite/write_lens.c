@@ -88,7 +88,7 @@ bool lens_only_renames(const struct lens *l)
 /* Can L_lens take the client's row as it is? */
 static bool is_plain_insert(const struct lens *l)
 {
-	if (lens_is_converted(l))
+	if (lens_is_converted(l) || l->half != NULL)
 		return false;
 	for (size_t i = 0; i < l->n_old; i++)
 		if (!same_default(l->olds[i].column,
@@ -104,10 +104,21 @@ static const char *as_alias(const struct statement *st,
 			 quote_name(ref_alias(target), st->a));
 }
 
+/* The view that stands for the target. */
+static const char *view_ref(const struct statement *st,
+			    const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	if (l->half == NULL || IsA(st->node, UpdateStmt))
+		return l->lens_ref;
+	return IsA(st->node, InsertStmt) ? l->half->fill_ref : l->half->cut_ref;
+}
+
 static const char *lens_as_alias(const struct statement *st,
 				 const struct ref *target)
 {
-	return as_alias(st, target, statement_lens(st, target->name)->lens_ref);
+	return as_alias(st, target, view_ref(st, target));
 }
 
 static bool refuse_clause(struct statement *st, const struct ref *target,
@@ -180,10 +191,11 @@ static bool write_rows(struct statement *st, const struct ref *target)
 		return refuse_clause(st, target, "WHERE CURRENT OF",
 				     "Name the row by its key.");
 	if (write_is_current_of(st->node))
-		return direct_write(st, target);
+		return half_check_current_of(st, target) &&
+		       direct_write(st, target);
 	statement_replace(st, span_of_relation(st, target->var),
 			  target->var->alias != NULL
-			      ? statement_lens(st, target->name)->lens_ref
+			      ? view_ref(st, target)
 			      : lens_as_alias(st, target));
 	if (statement_prelocks(st, target->name) || locks_first(st))
 		write_add_lock(st, target, SHAPE_OLD);
@@ -261,7 +273,8 @@ static bool lens_update(struct statement *st, const struct ref *target)
 	const struct check_place check =
 	    check_before(st, word, update->withClause);
 
-	return write_set(st, target, update->targetList,
+	return half_check_write(st, target) &&
+	       write_set(st, target, update->targetList,
 			 set_list(st, update->targetList), &check) &&
 	       write_rows(st, target);
 }
@@ -411,7 +424,7 @@ static bool lens_on_conflict(struct statement *st, const struct ref *target,
 	const struct check_place check = {
 	    st->tokens->v[source].to, ", ", "", {0, 0}};
 
-	if (clause == NULL)
+	if (clause == NULL || statement_lens(st, target->name)->half != NULL)
 		return true;
 	if (statement_lens(st, target->name)->child != NULL) {
 		if (!write_check_upsert(st, target))
@@ -540,10 +553,11 @@ static const char *row_insert(const struct statement *st,
 	put_old_values(st, target, &names, &values);
 	return arena_fmt(st->a,
 			 " INSERT INTO %s (%s)%s SELECT "
-			 "%s FROM %s AS r%s",
+			 "%s FROM %s AS r%s%s",
 			 lens_as_alias(st, target), names.s,
 			 always ? " OVERRIDING SYSTEM VALUE" : "", values.s,
-			 client_row(st, l), lock_old_row(st, target));
+			 client_row(st, l), lock_old_row(st, target),
+			 l->half != NULL ? half_on_conflict(st, target) : "");
 }
 
 /* The last token of the INSERT's source. */
@@ -685,7 +699,8 @@ static void begin_row(struct statement *st, const struct ref *target,
 static bool insert_rows(struct statement *st, const struct ref *target,
 			const InsertStmt *insert, size_t source)
 {
-	if (!check_own_with(st, target, insert, source) ||
+	if (!half_check_write(st, target) ||
+	    !check_own_with(st, target, insert, source) ||
 	    !take_overriding(st, target, insert,
 			     insert_target(st, target).end) ||
 	    !check_identity(st, target, insert))
@@ -695,6 +710,8 @@ static bool insert_rows(struct statement *st, const struct ref *target,
 	statement_insert_after(st, source, " RETURNING *)");
 	if (!lens_on_conflict(st, target, insert->onConflictClause, source))
 		return false;
+	if (statement_lens(st, target->name)->half != NULL)
+		half_drop_clause(st, insert, source);
 	if (st->part != NULL)
 		statement_insert_after(
 		    st, source,

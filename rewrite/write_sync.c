@@ -50,12 +50,18 @@ const char *write_sync_call(const struct statement *st,
 			    enum shape names)
 {
 	const struct lens *l = statement_lens(st, target->name);
-
-	return arena_fmt(
-	    st->a, "%s(%llu, %s)",
-	    side == SYNC_TO_NEW ? l->to_new_ref : l->to_old_ref,
+	const char *keys = arena_fmt(
+	    st->a, "%llu, %s",
 	    (unsigned long long)statement_migration(st, target->name)->epoch,
 	    key_list(st, target, names));
+
+	if (names == SHAPE_NEW && l->half != NULL)
+		return arena_fmt(st->a, "pg_catalog.concat(%s(%s), %s(%s))",
+				 l->to_old_ref, keys,
+				 l->half->other->to_old_ref, keys);
+	return arena_fmt(st->a, "%s(%s)",
+			 side == SYNC_TO_NEW ? l->to_new_ref : l->to_old_ref,
+			 keys);
 }
 
 void write_add_lock(struct statement *st, const struct ref *target,
@@ -65,9 +71,12 @@ void write_add_lock(struct statement *st, const struct ref *target,
 	size_t from = span_of_relation(st, target->var).end;
 	size_t where = span_find_word(st, from, "where");
 	size_t end = span_find_word(st, from, "returning");
-	const char *call = arena_fmt(st->a, "%s(%s)", l->lock_old_ref,
-				     key_list(st, target, names));
+	const char *keys = key_list(st, target, names);
+	const char *call = arena_fmt(st->a, "%s(%s)", l->lock_old_ref, keys);
 
+	if (names == SHAPE_NEW && l->half != NULL)
+		call = arena_fmt(st->a, "%s AND %s(%s)", call,
+				 l->half->other->lock_old_ref, keys);
 	if (where >= end) {
 		statement_insert_after(st, end - 1,
 				       arena_fmt(st->a, " WHERE %s", call));

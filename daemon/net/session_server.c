@@ -125,6 +125,8 @@ static const char **error_name(struct error_names *e, char code)
 		return &e->column;
 	case 'n':
 		return &e->constraint;
+	case 'C':
+		return &e->sqlstate;
 	default:
 		return NULL;
 	}

@@ -183,7 +183,8 @@ bool gate_new_usable(struct gate_request *g, struct problem *p)
 				     j->m->name);
 			return false;
 		}
-		if (l->kind == LENS_TABLE && !new_has_key(l)) {
+		if ((l->kind == LENS_TABLE || l->kind == LENS_MERGE) &&
+		    !new_has_key(l)) {
 			shut(j, p, "%s has no unique index on its key",
 			     l->new_ref);
 			problem_hint(p, "Create one: each sync finds its row "

@@ -9,17 +9,18 @@
  * Every check gets the old relation's oid ($1), the key's columns ($2, a
  * text array), its name ($3), the new relation's schema ($4) and name ($5),
  * `triggers: ignore` ($6), whether nothing has begun ($7), the columns
- * that are not converted ($8) and whether its rows go to another table as a
- * whole ($9), and gives rows of severity, what, detail and
- * hint.  `old` is pg_class's row; in_place: it is the new relation too.
+ * that are not converted ($8), whether its rows go to another table as a
+ * whole ($9) and whether it is one of a merge ($10), and gives rows of
+ * severity, what, detail and hint.  `old` is pg_class's row; in_place: it is
+ * the new relation too.
  */
 #define OLD \
 	"WITH given AS (SELECT $1::oid AS oid, $2::text[] AS key," \
 	" $3::text AS name, $4::text AS new_schema, $5::text AS new_name," \
 	" $6::bool AS ignored, $7::bool AS planned, $8::text[] AS carried," \
-	" $9::bool AS leaves)," \
+	" $9::bool AS leaves, $10::bool AS merged)," \
 	" old AS (SELECT c.*, g.key, g.name, g.new_schema, g.new_name," \
-	" g.ignored, g.planned, g.carried, g.leaves," \
+	" g.ignored, g.planned, g.carried, g.leaves, g.merged," \
 	" c.oid::regclass::text AS ref," \
 	" c.oid IS NOT DISTINCT FROM to_regclass(format('%I.%I'," \
 	" g.new_schema, g.new_name)) AS in_place" \
@@ -131,6 +132,21 @@ static const char *const checks[] = {
 	" ON k.conrelid = old.oid AND k.contype = 'f'"
 	" WHERE k.confrelid <> old.oid",
 
+    /* A row of a merge may be there without its half. */
+    OLD "SELECT 'blocks', format('foreign key %I of %s points at %s',"
+	" k.conname, k.conrelid::regclass, ref), pg_get_constraintdef(k.oid),"
+	" 'A row of the new table may be there without this half of it: drop"
+	" the constraint for the time of the migration.' FROM old"
+	" JOIN pg_constraint k ON k.confrelid = old.oid AND k.contype = 'f'"
+	" WHERE merged",
+    OLD "SELECT 'blocks', format('foreign key %I of %s has an action',"
+	" k.conname, ref), pg_get_constraintdef(k.oid), 'It would change both"
+	" halves of a row of the new table: drop it, or its action, for the"
+	" time of the migration.' FROM old JOIN pg_constraint k"
+	" ON k.conrelid = old.oid AND k.contype = 'f' WHERE merged"
+	" AND (k.confdeltype NOT IN ('a', 'r') OR k.confupdtype NOT IN ('a',"
+	" 'r'))",
+
     /* What reads or names the old model. */
     OLD "SELECT DISTINCT 'warning', format('%s %s reads %s', CASE v.relkind"
 	" WHEN 'm' THEN 'materialized view' ELSE 'view' END, v.oid::regclass,"
@@ -212,12 +228,13 @@ static bool lens_check(struct job *j, unsigned i, control_row_fn row, void *arg,
 	    j->spec->triggers == TRIGGERS_IGNORE ? "t" : "f",
 	    j->row.phase == PHASE_PLANNED ? "t" : "f",
 	    carried_array(j, j->lenses[i]),
-	    l->kind == LENS_TABLE ? "t" : "f",
+	    l->kind == LENS_TABLE || l->half ? "t" : "f",
+	    l->half ? "t" : "f",
 	};
 
 	snprintf(oid, sizeof(oid), "%u", j->lenses[i]->old->oid);
 	for (size_t k = 0; k < sizeof(checks) / sizeof(checks[0]); k++) {
-		PGresult *r = db_query(j->db, p, checks[k], 9, params);
+		PGresult *r = db_query(j->db, p, checks[k], 10, params);
 
 		if (!r)
 			return false;

@@ -5,12 +5,11 @@
 #include "daemon/log.h"
 #include "daemon/phase/catalog_json.h"
 
-static bool lens_make(const struct spec *spec, unsigned i,
-		      const struct lens_source *source, struct arena *a,
-		      const struct lens **ret, struct problem *p)
+static bool old_read(const struct spec *spec, unsigned i,
+		     const struct lens_source *source, struct arena *a,
+		     const struct relation **ret, struct problem *p)
 {
 	const struct spec_lens *l = &spec->lenses[i];
-	const struct relation *old, *new = NULL;
 
 	if (!source->old_json) {
 		problem_set(p, "42P01",
@@ -22,10 +21,24 @@ static bool lens_make(const struct spec *spec, unsigned i,
 			     spec->file, l->line);
 		return false;
 	}
-	return catalog_json_read(source->old_json, a, &old, p) &&
-	       (!source->new_json ||
-		catalog_json_read(source->new_json, a, &new, p)) &&
-	       lens_compile(spec, i + 1, old, new, a, ret, p);
+	return catalog_json_read(source->old_json, a, ret, p);
+}
+
+/* One lens, or the two of a merge. */
+static bool lens_make(const struct spec *spec, unsigned i,
+		      const struct lens_source *source, struct arena *a,
+		      const struct lens **ret, struct problem *p)
+{
+	const struct relation *old[2], *new = NULL;
+
+	if (!old_read(spec, i, &source[0], a, &old[0], p) ||
+	    (source->new_json &&
+	     !catalog_json_read(source->new_json, a, &new, p)))
+		return false;
+	if (spec->lenses[i].half == 0)
+		return lens_compile(spec, i + 1, old[0], new, a, ret, p);
+	return old_read(spec, i + 1, &source[1], a, &old[1], p) &&
+	       lens_compile_merge(spec, i + 1, old, new, a, ret, p);
 }
 
 bool lenses_compile(const struct spec *spec, const struct lens_source *sources,
@@ -36,7 +49,8 @@ bool lenses_compile(const struct spec *spec, const struct lens_source *sources,
 	    arena_alloc(a, spec->n_lenses * sizeof(const struct lens *));
 
 	for (unsigned i = 0; i < spec->n_lenses; i++)
-		if (!lens_make(spec, i, &sources[i], a, &all[i], p))
+		if (spec->lenses[i].half != 2 &&
+		    !lens_make(spec, i, &sources[i], a, &all[i], p))
 			return false;
 	*ret = all;
 	return true;

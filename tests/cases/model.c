@@ -239,6 +239,22 @@ static const struct relation *find_relation(const struct model *m,
 	return NULL;
 }
 
+/* One lens, or both halves of a merge with its first. */
+static bool compile_lens(struct model *m, const struct spec *s, unsigned j,
+			 const struct lens **ret, struct problem *p)
+{
+	const struct spec_lens *l = &s->lenses[j];
+	const struct relation *old[2] = {find_relation(m, &l->old), NULL};
+	const struct relation *new = find_relation(m, &l->new);
+
+	if (l->half == 2)
+		return true;
+	if (l->half == 0)
+		return lens_compile(s, j + 1, old[0], new, m->a, ret, p);
+	old[1] = find_relation(m, &l->old2);
+	return lens_compile_merge(s, j + 1, old, new, m->a, ret, p);
+}
+
 static void compile_lenses(struct model *m, size_t i, const char *path)
 {
 	const struct spec *s = m->specs[i];
@@ -246,9 +262,7 @@ static void compile_lenses(struct model *m, size_t i, const char *path)
 
 	m->lenses[i] = arena_alloc(m->a, s->n_lenses * sizeof(**m->lenses));
 	for (unsigned j = 0; j < s->n_lenses; j++)
-		if (!lens_compile(s, j + 1, find_relation(m, &s->lenses[j].old),
-				  find_relation(m, &s->lenses[j].new), m->a,
-				  &m->lenses[i][j], &p))
+		if (!compile_lens(m, s, j, &m->lenses[i][j], &p))
 			errx(1, "%s: %s %s", path, p.message, p.detail);
 }
 

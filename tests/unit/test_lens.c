@@ -245,8 +245,6 @@ static void a_specification_that_cannot_work_is_refused(void **state)
 	f->in.key = key_order;
 	refuses(f, NULL, "key column \"order\" may be NULL");
 	f->in.key = key_id;
-	f->in.kind = LENS_MERGE;
-	refuses(f, NULL, "not supported yet");
 }
 
 static void a_key_may_be_renamed(void **state)

@@ -290,10 +290,9 @@ static const struct {
 	  "  - {kind: child, old: a, key: id, columns: [s, s], new: "
 	  "{table: c, parent: {x: id}, columns: {s: s}}}\n",
 	  "4: lenses[0].columns[1]: \"s\" is already mapped in line 4" },
-	{ HEAD
-	  "  - {kind: merge, old: [a, b], new: c, key: id}\n",
-	  "4: lenses[0].kind: merge is not supported yet; supported: table, "
-	  "columns, child" },
+	{ TABLE_LENS
+	  "  - {kind: merge, old: [c, a], new: d, key: id}\n",
+	  "8: lenses[1]: maps a table that the lens in line 4 maps" },
 	{ HEAD
 	  "  - {kind: merge, old: a, new: c, key: id}\n",
 	  "4: lenses[0].old: \"a\" is not a list of two tables' names" },
@@ -307,11 +306,6 @@ static const struct {
 	  "  - {kind: merge, old: [a, b], new: c, key: id, columns: "
 	  "[{old: x, new: y, from: z}]}\n",
 	  "4: lenses[0].columns[0].from: is not one of the two old tables" },
-	{ HEAD
-	  "  - {kind: merge, old: [a, b], new: c, key: id, columns: "
-	  "[{old: x, new: y, from: a}, {old: x, new: z, from: b}]}\n",
-	  "4: lenses[0].kind: merge is not supported yet; supported: table, "
-	  "columns, child" },
 	{ TABLE_LENS
 	  "lossy: yes\n",
 	  "8: lossy: \"yes\" is not one of refuse, accept" },
@@ -624,6 +618,11 @@ static void a_merge_lens_has_two_old_tables(void **state)
 	assert_string_equal(l->old2.schema, "s");
 	assert_string_equal(l->old2.name, "b");
 	assert_string_equal(l->columns[1].from.name, "b");
+	assert_int_equal(l->half, 1);
+	assert_int_equal(l[1].half, 2);
+	assert_string_equal(l[1].old.name, "b");
+	assert_string_equal(l[1].old2.name, "a");
+	assert_string_equal(l[1].new.name, "c");
 	arena_free(&a);
 }
 
