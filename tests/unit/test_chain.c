@@ -66,7 +66,7 @@ static const struct lens *compile(const char *text, const struct relation *old,
 				  struct arena *a)
 {
 	const struct spec *spec;
-	const struct lens *l;
+	const struct lens *l = NULL;
 	struct problem p;
 
 	if (!spec_parse("m.yaml", text, strlen(text), a, &spec, &p) ||
