@@ -430,3 +430,23 @@ def test_a_statement_that_has_waited_sees_what_is_true_then(postgres,
                       'store_id = 9 WHERE id = 500') == (1, [(9,)]), phase
         if phase in ('dual_write', 'read_new', 'write_new'):
             clean(proxy)
+
+
+def test_an_action_that_no_child_can_take_is_refused(postgres, start_proxy):
+    specs = make(postgres, 's0_actions', 10)
+    action = ('ALTER TABLE employees DROP CONSTRAINT works_at, ADD CONSTRAINT '
+              'works_at FOREIGN KEY (store_id) REFERENCES stores ON DELETE ')
+    proxy = start_proxy(postgres, specs)
+    postgres.execute(action + 'CASCADE', 's0_actions')
+    with pytest.raises(psycopg.Error, match='works_at.*ON DELETE CASCADE'):
+        proxy.console(f'ADVANCE {M}')
+    postgres.execute(action + 'SET NULL', 's0_actions')
+    proxy.advance(M, 'expanded', 'dual_write')
+    proxy.walked(M)
+    proxy.advance(M, 'read_new')
+    with psycopg.connect(host='127.0.0.1', port=proxy.port, user='postgres',
+                         dbname='s0_actions', autocommit=True) as c:
+        c.execute('DELETE FROM stores WHERE id = 3')
+        assert c.execute('SELECT store_id FROM employees WHERE id = 3'
+                         ).fetchone() == (None,)
+    clean(proxy)
