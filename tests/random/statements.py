@@ -134,10 +134,13 @@ class Generator(Queries):
         text, target = self.target_table(table)
         columns = self.some_columns(table, table.needed)
         if c.chance(5):
-            columns = [n for n in columns if n not in table.needed]
+            # Only one: which of several is missed first depends on the model.
+            columns = [n for n in columns if n not in table.needed[:1]]
         listed = f' ({", ".join(self.column_name(n) for n in columns)})'
         if not columns or c.chance(8):
-            columns = list(table.written)[:1 + c.draw(len(table.written))]
+            names = list(table.written)
+            least = 1 + max(map(names.index, table.needed), default=0)
+            columns = names[:least + c.draw(len(names) - least + 1)]
             listed = ''
         if c.chance(3):
             listed, source = '', ' DEFAULT VALUES'
@@ -298,7 +301,7 @@ class Generator(Queries):
     def mistake(self):
         c, table = self.c, self.written_table()
         name = self.table_name(table)
-        amount = [n for n, k in table.columns.items() if k == 'int'][-1]
+        amount = [n for n, k in table.written.items() if k == 'amount'][-1]
         return c.pick((
             f'SELECT nothing FROM {name}',
             f'SELECT x.id FROM {name} AS t',
