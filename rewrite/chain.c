@@ -247,12 +247,13 @@ static bool join_key(const struct chain *c, struct lens_key *ret)
 static bool chain_begin(struct chain *c, struct lens **ret,
 			struct lens_key **ret_key)
 {
-	if (c->first->kind != LENS_TABLE || c->second->kind != LENS_TABLE)
-		return problem_set(c->p, "0A000",
-				   "migration \"%s\" cannot be read through "
-				   "migration \"%s\": both must be of kind "
-				   "table",
-				   c->first->migration, c->second->migration);
+	if (c->first->kind != LENS_TABLE || c->second->kind != LENS_TABLE) {
+		problem_set(c->p, "0A000",
+			    "migration \"%s\" cannot be read through "
+			    "migration \"%s\": both must be of kind table",
+			    c->first->migration, c->second->migration);
+		return false;
+	}
 	*ret = arena_alloc(c->a, sizeof(**ret));
 	**ret = *c->first;
 	*ret_key =

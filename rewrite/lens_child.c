@@ -1,5 +1,6 @@
 #include "rewrite/lens_child.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -489,16 +490,18 @@ static const char *own_ref(const struct compile *c, unsigned number,
 static bool compile_all(struct compile *c, unsigned number,
 			struct lens_child *ret)
 {
-	size_t n = c->relation->n_columns;
+	const struct relation *child = c->relation;
+	size_t n = child != NULL ? child->n_columns : 0;
 	unsigned *parent = arena_alloc(c->a, c->in->n_key * sizeof(*parent));
 	struct child_moved *moved =
 	    arena_alloc(c->a, c->in->n_columns * sizeof(*moved));
 	struct child_pick *pick =
 	    arena_alloc(c->a, (c->in->n_pick + 1) * sizeof(*pick));
 
+	assert(child != NULL);
 	c->columns = arena_alloc(c->a, n * sizeof(*c->columns));
 	for (size_t i = 0; i < n; i++)
-		c->columns[i].column = &c->relation->columns[i];
+		c->columns[i].column = &child->columns[i];
 	*ret = (struct lens_child){.has_when = c->in->when != NULL};
 	if (!map_parents(c, parent) || !map_columns(c) ||
 	    !map_moved(c, moved) || !map_pick(c, pick, &ret->n_pick) ||

@@ -582,7 +582,8 @@ static void look_at_operator(struct lookup *k, const A_Expr *e)
 	size_t at = tokens_find(st->tokens, (uint32_t)e->location);
 	struct column_found c;
 
-	if (list_length(e->name) != 1 || strcmp(strVal(linitial(e->name)), "="))
+	if (list_length(e->name) != 1 ||
+	    strcmp(strVal(linitial(e->name)), "=") != 0)
 		return;
 	if (e->kind == AEXPR_IN) {
 		if (IsA(e->rexpr, List) && lookup_find(k, e->lexpr, &c))
