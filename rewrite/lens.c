@@ -377,8 +377,8 @@ static bool map_plain(const struct compile *c, unsigned line, unsigned old,
 			    c->old->columns[old].name);
 	if (!type_same(c->old->columns[old].type, c->new->columns[new].type))
 		cast_both_ways(c, old, new, bijective);
-	else if (in_place(c) &&
-		 strcmp(c->old->columns[old].name, c->new->columns[new].name))
+	else if (in_place(c) && strcmp(c->old->columns[old].name,
+				       c->new->columns[new].name) != 0)
 		cast_both_ways(c, old, new, true);
 	else
 		tie(c, old, new);
@@ -747,20 +747,21 @@ static void name_objects(struct lens *l, struct arena *a)
 static void fill_lens(struct lens *l, const struct compile *c, unsigned number,
 		      const struct lens_key *key)
 {
-	*l = (struct lens){.migration = c->spec->name,
-			   .husk = c->spec->husk == HUSK_KEEP,
-			   .number = number,
-			   .depth = 1,
-			   .kind = c->in->kind,
-			   .old = c->old,
-			   .new = c->new,
-			   .child = l->child,
-			   .n_old = c->old->n_columns,
-			   .olds = c->olds,
-			   .n_new = c->new->n_columns,
-			   .news = c->news,
-			   .n_key = c->in->n_key,
-			   .key = key};
+	*l = (struct lens){
+	    .migration = c->spec->name,
+	    .husk = c->spec->husk == HUSK_KEEP && c->spec->ddl == DDL_GENERATED,
+	    .number = number,
+	    .depth = 1,
+	    .kind = c->in->kind,
+	    .old = c->old,
+	    .new = c->new,
+	    .child = l->child,
+	    .n_old = c->old->n_columns,
+	    .olds = c->olds,
+	    .n_new = c->new->n_columns,
+	    .news = c->news,
+	    .n_key = c->in->n_key,
+	    .key = key};
 	name_objects(l, c->a);
 }
 

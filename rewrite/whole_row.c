@@ -116,8 +116,11 @@ static bool is_field(const struct column_use *use)
 
 static bool has_row_type(const struct statement *st, unsigned name)
 {
-	return statement_lens(st, name)->kind != LENS_COLUMNS &&
-	       statement_migration(st, name)->phase < PHASE_CONTRACTED;
+	const struct lens *l = statement_lens(st, name);
+
+	if (statement_migration(st, name)->phase < PHASE_CONTRACTED)
+		return l->kind != LENS_COLUMNS;
+	return l->kind == LENS_TABLE && l->husk;
 }
 
 static bool is_aggregated(const struct column_use *use)
