@@ -177,7 +177,7 @@ def by_flush(wire, sql):
     wire.raw(harness.parse(sql) + harness.bind() + harness.execute() +
              harness.FLUSH)
     wire.until('2')
-    time.sleep(2)
+    time.sleep(3)
     wire.raw(harness.SYNC)
     return wire.until('Z')
 
@@ -206,7 +206,10 @@ def written_among(postgres, proxy, write, other_does, **options):
         other.execute("SET deadlock_timeout = '30s'")
         other.execute('UPDATE invoices SET amount_cents = amount_cents '
                       'WHERE id = 9')
-        wire = harness.Wire(proxy.port, dbname='sessions', **options)
+        # A backend looks for a deadlock once: not before the other waits.
+        settings = options.get('options', '') + ' -c deadlock_timeout=2s'
+        wire = harness.Wire(proxy.port, dbname='sessions',
+                            **{**options, 'options': settings})
         writer = threading.Thread(target=lambda: got.extend(write(wire)))
         writer.start()
         harness.wait_for('the write waits for the new row', lambda:
