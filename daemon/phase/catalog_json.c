@@ -101,6 +101,8 @@ static void columns_read(const json_t *o, struct arena *a, struct relation *r)
 	r->columns = all;
 }
 
+/* A constraint or an index that is dropped while the catalog is read may still
+ * be listed, but the server has no definition of it any more: it is gone. */
 static void constraints_read(const json_t *o, struct arena *a,
 			     struct relation *r)
 {
@@ -108,9 +110,11 @@ static void constraints_read(const json_t *o, struct arena *a,
 	size_t n = json_array_size(list);
 	struct constraint *all = arena_alloc(a, (n + 1) * sizeof(*all));
 
-	for (size_t i = 0; i < n; i++)
-		constraint_read(json_array_get(list, i), a, &all[i]);
-	r->n_constraints = n;
+	for (size_t i = 0; i < n; i++) {
+		constraint_read(json_array_get(list, i), a,
+				&all[r->n_constraints]);
+		r->n_constraints += all[r->n_constraints].definition != NULL;
+	}
 	r->constraints = all;
 }
 
@@ -120,9 +124,10 @@ static void indexes_read(const json_t *o, struct arena *a, struct relation *r)
 	size_t n = json_array_size(list);
 	struct index *all = arena_alloc(a, (n + 1) * sizeof(*all));
 
-	for (size_t i = 0; i < n; i++)
-		index_read(json_array_get(list, i), a, &all[i]);
-	r->n_indexes = n;
+	for (size_t i = 0; i < n; i++) {
+		index_read(json_array_get(list, i), a, &all[r->n_indexes]);
+		r->n_indexes += all[r->n_indexes].definition != NULL;
+	}
 	r->indexes = all;
 }
 
