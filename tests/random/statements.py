@@ -142,7 +142,7 @@ class Generator(Queries):
             least = 1 + max(map(names.index, table.needed), default=0)
             columns = names[:least + c.draw(len(names) - least + 1)]
             listed = ''
-        if c.chance(3):
+        if c.chance(3) and len(table.needed) < 2:
             listed, source = '', ' DEFAULT VALUES'
         elif c.chance(30):
             source = self.insert_select(table, columns)
@@ -160,7 +160,9 @@ class Generator(Queries):
         self.outer, self.visible, self.merged = [], set(), set()
         text, source = self.base_table(alias_percent=100, suffix=False)
         if 'id' not in source.columns:
-            return ' DEFAULT VALUES'
+            values = ', '.join(self.assigned(table.written[n], [])
+                               for n in columns)
+            return f' VALUES ({values})'
         values = ', '.join(self.assigned(table.written[n], [source])
                            for n in columns)
         return (f' SELECT {values} FROM {text}'
