@@ -10,3 +10,17 @@ const struct column *relation_find_column(const struct relation *r,
 			return &r->columns[i];
 	return NULL;
 }
+
+const struct constraint *relation_find_unique(const struct relation *r,
+					      const char *name)
+{
+	for (size_t i = 0; i < r->n_constraints; i++) {
+		const struct constraint *c = &r->constraints[i];
+
+		if (strcmp(c->name, name) == 0 &&
+		    (c->kind == CONSTRAINT_PRIMARY ||
+		     c->kind == CONSTRAINT_UNIQUE))
+			return c;
+	}
+	return NULL;
+}

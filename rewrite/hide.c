@@ -3,9 +3,11 @@
  * each shape sees its own, in reads by a derived table and in writes by a view
  * that PostgreSQL updates by itself (L_old, L_new):
  *
- *   FROM invoices         FROM (SELECT id, is_taxable FROM invoices) AS
- * invoices UPDATE invoices       UPDATE L_old AS invoices COPY invoices TO COPY
- * invoices (id, is_taxable) TO
+ *   FROM bills        FROM (SELECT id, is_taxable FROM bills) AS bills
+ *
+ *   UPDATE bills      UPDATE L_old AS bills
+ *
+ *   COPY bills TO     COPY bills (id, is_taxable) TO
  *
  * What the other model's columns become, a trigger on the table says
  * (ddl_columns.c); a write is synced as far as its epoch is checked.
@@ -96,34 +98,28 @@ static bool hide_constraint(struct statement *st, const struct ref *target)
 	    IsA(insert, InsertStmt) && insert->onConflictClause != NULL
 		? insert->onConflictClause->infer
 		: NULL;
+	const struct constraint *c;
+	struct sqltext t;
 	size_t at;
 
 	if (infer == NULL || infer->conname == NULL)
 		return true;
+	c = relation_find_unique(r, infer->conname);
+	if (c == NULL)
+		return statement_refuse(
+		    st, target->name, "ON CONSTRAINT with this name",
+		    "The write runs on a view that hides the other model's "
+		    "columns.",
+		    "Name the columns of a unique constraint.");
 	at = tokens_find(st->tokens, (uint32_t)infer->location);
 	while (at < st->end && !token_is(st->tokens, at, "constraint"))
 		at++;
-	for (size_t i = 0; i < r->n_constraints; i++) {
-		const struct constraint *c = &r->constraints[i];
-		struct sqltext t;
-
-		if (strcmp(c->name, infer->conname) != 0 ||
-		    (c->kind != CONSTRAINT_PRIMARY &&
-		     c->kind != CONSTRAINT_UNIQUE))
-			continue;
-		sqltext_begin(&t, st->a);
-		for (size_t k = 0; k < c->n_columns; k++)
-			sqltext_item(&t, ", ", "%s",
-				     quote_name(c->columns[k], st->a));
-		statement_replace(
-		    st, (struct span){at - 1, span_name_end(st, at + 1)},
-		    arena_fmt(st->a, "(%s)", t.s));
-		return true;
-	}
-	return statement_refuse(
-	    st, target->name, "ON CONSTRAINT with this name",
-	    "The write runs on a view that hides the other model's columns.",
-	    "Name the columns of a unique constraint.");
+	sqltext_begin(&t, st->a);
+	for (size_t k = 0; k < c->n_columns; k++)
+		sqltext_item(&t, ", ", "%s", quote_name(c->columns[k], st->a));
+	statement_replace(st, (struct span){at - 1, span_name_end(st, at + 1)},
+			  arena_fmt(st->a, "(%s)", t.s));
+	return true;
 }
 
 /* The view has no identity, whose next value this would be. */

@@ -331,26 +331,13 @@ static bool conflict_column(struct statement *st, const struct ref *target,
 	return true;
 }
 
-static const struct constraint *find_unique(const struct lens *l,
-					    const char *name)
-{
-	for (size_t i = 0; i < l->old->n_constraints; i++) {
-		const struct constraint *c = &l->old->constraints[i];
-
-		if (strcmp(c->name, name) == 0 &&
-		    (c->kind == CONSTRAINT_PRIMARY ||
-		     c->kind == CONSTRAINT_UNIQUE))
-			return c;
-	}
-	return NULL;
-}
-
 /* ON CONSTRAINT: the columns of the old relation's unique constraint. */
 static bool conflict_constraint(struct statement *st, const struct ref *target,
 				const InferClause *infer)
 {
 	const struct lens *l = statement_lens(st, target->name);
-	const struct constraint *c = find_unique(l, infer->conname);
+	const struct constraint *c =
+	    relation_find_unique(l->old, infer->conname);
 	size_t at = tokens_find(st->tokens, (uint32_t)infer->location);
 	struct sqltext t;
 
