@@ -617,15 +617,22 @@ static void find_matches(const struct compile *c)
 	}
 }
 
-static bool compile_columns(struct compile *c)
+/* Both sides' columns, mapped to nothing yet. */
+static void begin_columns(struct compile *c)
 {
 	c->olds = arena_alloc(c->a, c->old->n_columns * sizeof(*c->olds));
 	c->news = arena_alloc(c->a, c->new->n_columns * sizeof(*c->news));
 	c->has_way_back = arena_alloc(c->a, c->old->n_columns);
 	for (unsigned i = 0; i < c->old->n_columns; i++)
 		c->olds[i].column = &c->old->columns[i];
-	for (unsigned i = 0; i < c->new->n_columns; i++) {
+	for (unsigned i = 0; i < c->new->n_columns; i++)
 		c->news[i].column = &c->new->columns[i];
+}
+
+static bool compile_columns(struct compile *c)
+{
+	begin_columns(c);
+	for (unsigned i = 0; i < c->new->n_columns; i++) {
 		c->news[i].wanted =
 		    c->wanted == NULL ? c->news[i].column
 				      : relation_find_column(
@@ -774,16 +781,10 @@ static bool compile_child(struct compile *c, unsigned number, struct lens *ret)
 				&c->new, c->p))
 		return false;
 	ret->child = child;
-	c->olds = arena_alloc(c->a, c->old->n_columns * sizeof(*c->olds));
-	c->news = arena_alloc(c->a, c->new->n_columns * sizeof(*c->news));
-	c->has_way_back = arena_alloc(c->a, c->old->n_columns);
-	for (unsigned i = 0; i < c->old->n_columns; i++)
-		c->olds[i].column = &c->old->columns[i];
-	for (unsigned i = 0; i < c->new->n_columns; i++) {
-		c->news[i].column = &c->new->columns[i];
+	begin_columns(c);
+	for (unsigned i = 0; i < c->new->n_columns; i++)
 		tie(c, (unsigned)find_column(c->old, c->new->columns[i].name),
 		    i);
-	}
 	return true;
 }
 
