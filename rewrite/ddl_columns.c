@@ -84,14 +84,8 @@ static const char *view_grants(const struct lens *l, const char *view,
 
 static void add_view(struct ddl_build *b, const char *view, const char *columns)
 {
-	const char *body = arena_fmt(
-	    b->a,
-	    "BEGIN IF pg_catalog.current_setting('server_version_num')"
-	    "::pg_catalog.int4 >= 150000 THEN"
-	    " ALTER VIEW %s SET (security_invoker = true);"
-	    " GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO PUBLIC;"
-	    " ELSE %s END IF; END",
-	    view, view, view_grants(b->l, view, b->a));
+	const char *body =
+	    ddl_view_rights(view, view_grants(b->l, view, b->a), b->a);
 
 	ddl_add(b, DDL_NO_LOCK,
 		arena_fmt(b->a,

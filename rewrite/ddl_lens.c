@@ -181,8 +181,6 @@ static const char *lens_grants(const struct lens *l, struct arena *a)
 	return t.s;
 }
 
-/* From PostgreSQL 15 on the view checks the client's own rights on the new
- * relation, row security included. */
 /* Of a merge, the rows that have this half; the check option keeps an UPDATE
  * from taking its marker away. */
 static const char *half_rows(const struct lens *l, struct arena *a)
@@ -196,16 +194,25 @@ static const char *half_rows(const struct lens *l, struct arena *a)
 			 quote_name(l->new->columns[l->half->marker].name, a));
 }
 
-static void add_lens_of(struct ddl_build *b, const struct lens *l)
+/* From PostgreSQL 15 on the view checks the client's own rights on the new
+ * relation, row security included. */
+const char *ddl_view_rights(const char *view, const char *grants,
+			    struct arena *a)
 {
-	const char *body = arena_fmt(
-	    b->a,
+	return arena_fmt(
+	    a,
 	    "BEGIN IF pg_catalog.current_setting('server_version_num')"
 	    "::pg_catalog.int4 >= 150000 THEN"
 	    " ALTER VIEW %s SET (security_invoker = true);"
 	    " GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO PUBLIC;"
 	    " ELSE %s END IF; END",
-	    l->lens_ref, l->lens_ref, lens_grants(l, b->a));
+	    view, view, grants);
+}
+
+static void add_lens_of(struct ddl_build *b, const struct lens *l)
+{
+	const char *body =
+	    ddl_view_rights(l->lens_ref, lens_grants(l, b->a), b->a);
 
 	ddl_add(
 	    b, DDL_NO_LOCK,

@@ -46,6 +46,10 @@ void ddl_make_husk(struct ddl_build *b);
 void ddl_place_husk(struct ddl_build *b);
 
 /* ddl_lens.c: what is pgtandem's own. */
+/* Body of a DO: the view checks the client's own rights, or, on servers before
+ * PostgreSQL 15, has `grants` (SQL). */
+const char *ddl_view_rights(const char *view, const char *grants,
+			    struct arena *a);
 void ddl_create_objects(struct ddl_build *b);
 /* ddl_copy.c: the views of COPY FROM. */
 void ddl_create_copies(struct ddl_build *b);
