@@ -1,0 +1,235 @@
+"""Runs the statements of a script on two sides and says what differs."""
+
+import collections
+import dataclasses
+import pathlib
+import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'random'))
+
+import compare  # noqa: E402
+from compare import harness  # noqa: E402
+
+SAVEPOINT = 'corpus_savepoint'
+CONTROL = ('begin', 'start', 'commit', 'end', 'rollback', 'abort', 'prepare',
+           'savepoint', 'release', 'set')
+
+# Whose rows are not compared, and why: they are not the same on two databases
+# of one model either, or they are about the catalog, where both models show.
+INCOMPARABLE = [(why, re.compile(words, re.I)) for why, words in (
+    ('random', r'\brandom\b|\btablesample\b.*(?!repeatable)|gen_random_uuid'),
+    ('time', r'\bnow\s*\(|current_time|current_date|clock_timestamp|'
+             r'statement_timestamp|localtime|transaction_timestamp|timeofday|'
+             r"'now'|'today'|'tomorrow'|'yesterday'"),
+    ('plan', r'\bexplain\b'),
+    ('transaction numbers', r'\bxmin\b|\bxmax\b|\btxid_|pg_current_xact|'
+                            r'pg_snapshot|pg_export_snapshot'),
+    ('catalog', r'\bpg_(?!catalog|temp|typeof|sleep|input|get_keywords|lsn)'
+                r'[a-z_]+|information_schema|\bregclass\b|\boid\b|'
+                r'obj_description|format_type|to_reg|relname|'
+                r'query_to_xml|schema_to_xml|database_to_xml'),
+    ('places of rows', r'\bctid\b|\btableoid\b|currtid'),
+)]
+WHOLE_TABLE_ROWS = re.compile(r'\blimit\b|\bfetch\b|\bmove\b|\bdistinct on\b',
+                              re.I)
+
+
+def why_incomparable(text):
+    for why, words in INCOMPARABLE:
+        if words.search(text):
+            return why
+    return None
+
+
+def top_level(text):
+    """The text outside parentheses and quotes."""
+    text = re.sub(r"'(?:[^']|'')*'|--[^\n]*", ' ', text)
+    before = None
+    while before != text:
+        before, text = text, re.sub(r'\([^()]*\)', ' ', text)
+    return text.lower()
+
+
+def refusal(messages):
+    """What pgtandem refused and why, without names."""
+    for kind, what in messages:
+        if kind == 'E' and what['C'] == '0A000' and 'pgtandem' in what['M']:
+            m = re.match(r'pgtandem: (.*) on relation .* in phase \w+$',
+                         what['M'])
+            return re.sub(r'"[^"]*"', '"..."', f'{m.group(1)} '
+                          f'({what.get("D")})' if m else what['M'])
+    return None
+
+
+class Talker(compare.Side):
+    """A session that also answers COPY FROM STDIN, and keeps its status."""
+
+    def __init__(self, port, postgres, database):
+        self.port = port
+        super().__init__(port, postgres, database)
+        self.status = 'I'
+
+    def again(self, user='postgres'):
+        self.wire.close()
+        self.wire = harness.Wire(self.port, user=user, dbname=self.database)
+        self.status = 'I'
+
+    def type_name(self, oid):
+        """Types made in a transaction are not seen from outside it."""
+        name = super().type_name(oid)
+        return 'unseen' if name == oid and oid >= compare.FIRST_USER_OID \
+            else name
+
+    def read(self, kind, body):
+        if kind == 'N':
+            fields = harness.error_fields(body)
+            return kind, (fields['C'], fields['M'])
+        return super().read(kind, body)
+
+    def send(self, text, data=b''):
+        """One simple query; everything that came back."""
+        self.wire.send('Q', text.encode(errors='surrogateescape') + b'\0')
+        got = []
+        while True:
+            kind, body = self.wire.read()
+            if kind == 'G':
+                for piece in (data, b''):
+                    self.wire.send('d' if piece else 'c', piece)
+                    data = b''
+            if kind not in 'SA':
+                got.append(self.read(kind, body))
+            if kind == 'Z':
+                self.status = body.decode()
+                return got
+
+
+@dataclasses.dataclass
+class Finding:
+    place: str
+    text: str
+    pair: tuple
+    kind: str
+
+    def __str__(self):
+        one, other = self.pair
+        return (f'{self.place}: {self.kind}\n    {self.text}\n'
+                f'    direct:  {one}\n    through: {other}')
+
+
+class Body:
+    """One script on both sides of a pair."""
+
+    def __init__(self, name, direct, through, variables):
+        self.name, self.direct, self.through = name, direct, through
+        self.variables = variables
+        self.counts = collections.Counter()
+        self.refused, self.findings = collections.Counter(), []
+        self.samples = {}
+
+    def both(self, text):
+        return [side.send(text) for side in (self.direct, self.through)]
+
+    def run(self, items):
+        for i, item in enumerate(items):
+            if not item.text:
+                self.psql(item.command)
+            elif self.variables.active():
+                self.one(i, item)
+
+    def psql(self, command):
+        if re.match(r'\\(c|connect)\b', command) and self.variables.active():
+            words = command.split() + ['-', '-']
+            user = words[2] if words[2] != '-' else 'postgres'
+            for side in self.direct, self.through:
+                side.again(user)
+            return
+        self.variables.run(command)
+
+    def one(self, i, item):
+        text = self.variables.fill(item.text)
+        if item.command.startswith(r'\gdesc'):
+            return
+        words = item.words()
+        saved = self.through.status == 'T' and words[0] not in CONTROL
+        if saved:
+            self.both(f'SAVEPOINT {SAVEPOINT}')
+        self.counts['statements'] += 1
+        through = self.through.send(text, item.data)
+        why = refusal(through)
+        if why:
+            self.step_over(text, why, saved)
+            return
+        direct = self.direct.send(text, item.data)
+        self.compare(f'{self.name}, statement {i}', text, direct, through)
+        self.settle(saved)
+        if item.command.startswith(r'\gset'):
+            self.keep(item.command, direct)
+
+    def step_over(self, text, why, saved):
+        """Nothing of a refused statement is done on the other side."""
+        self.counts['refused'] += 1
+        self.refused[why] += 1
+        self.samples.setdefault(why, []).append(' '.join(text.split()))
+        if saved:
+            self.both(f'ROLLBACK TO {SAVEPOINT}')
+            self.both(f'RELEASE {SAVEPOINT}')
+        elif self.through.status == 'E':
+            self.direct.send('SELECT the other side has failed')
+
+    def settle(self, saved):
+        if self.direct.status != self.through.status:
+            self.both('ROLLBACK')
+        elif saved and self.direct.status == 'T':
+            self.both(f'RELEASE {SAVEPOINT}')
+
+    def keep(self, command, direct):
+        """\\gset: the columns of a row become variables."""
+        prefix = command[5:].strip()
+        columns = [m for k, m in direct if k == 'T']
+        rows = [m for k, m in direct if k == 'D']
+        if not columns or len(rows) != 1:
+            return
+        at = 2
+        for name, *_ in columns[0]:
+            size = int.from_bytes(rows[0][at:at + 4], 'big', signed=True)
+            at += 4
+            self.variables.values[prefix + name] = \
+                rows[0][at:at + max(size, 0)].decode()
+            at += max(size, 0)
+
+    def compare(self, place, text, direct, through):
+        ordered = 'order by' in top_level(text)
+        why = why_incomparable(text)
+        if why:
+            direct, through = ([m for m in side if m[0] not in 'DdN']
+                               for side in (direct, through))
+        elif not ordered:
+            direct, through = map(compare.in_any_order, (direct, through))
+        pair = compare.difference(direct, through)
+        if not pair:
+            self.counts[f'rows not compared ({why})' if why else 'equal'] += 1
+            return
+        kind = self.kind_of(text, ordered, direct, through)
+        self.counts[kind] += 1
+        self.findings.append(Finding(place, text, pair, kind))
+
+    def kind_of(self, text, ordered, direct, through):
+        """Some differences may be the server's own choice: how ties are
+        ordered, and which rows a limit leaves."""
+        same = [compare.in_any_order(side) for side in (direct, through)]
+        if ordered and not compare.difference(*same):
+            return 'order of ties?'
+        if WHOLE_TABLE_ROWS.search(text):
+            less = [[m[0] if m[0] == 'D' else m for m in side]
+                    for side in (direct, through)]
+            if not compare.difference(*less):
+                return 'which rows of a limit?'
+        return 'different'
+
+    def contents(self, tables):
+        """What the tables hold in the end."""
+        for table in tables:
+            text = f'SELECT * FROM {table.sql}'
+            self.counts['statements'] += 1
+            self.compare(f'{self.name}, at the end', text, *self.both(text))

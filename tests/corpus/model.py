@@ -1,0 +1,160 @@
+"""A migration for tables that others have made."""
+
+import dataclasses
+import itertools
+import json
+import re
+
+MOST_LENSES = 30
+KEY = 'corpus_key'  # what a table without a key gets
+
+# type: the new type, forward and reverse (of `c`), one-to-one?
+CONVERSIONS = {
+    'smallint': ('integer', '{c}::integer', '{c}::smallint', True),
+    'integer': ('bigint', '{c}::bigint', '{c}::integer', True),
+    'bigint': ('numeric', '{c}::numeric', '{c}::bigint', True),
+    'numeric': ('text', '{c}::text', '{c}::numeric', False),
+    'real': ('double precision', '{c}::double precision', '{c}::real', False),
+    'boolean': ('integer', '{c}::integer', '{c}::boolean', True),
+    'text': ('text', "'x' || {c}", 'substr({c}, 2)', True),
+    'character varying': ('text', "'x' || {c}", 'substr({c}, 2)', True),
+    'name': ('text', "'x' || {c}::text", 'substr({c}, 2)::name', True),
+    'date': ('timestamp', '{c}::timestamp', '{c}::date', True),
+    'json': ('text', '{c}::text', '{c}::json', False),
+    'jsonb': ('text', '{c}::text', '{c}::jsonb', False),
+}
+TABLES = r'''
+SELECT c.oid::regclass::text, n.nspname, c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence = 'p'
+  AND n.nspname !~ '^pg_|^information_schema$'
+  AND NOT EXISTS (SELECT FROM pg_inherits i
+                  WHERE c.oid IN (i.inhrelid, i.inhparent))
+ORDER BY 1'''
+COLUMNS = r'''
+SELECT attname::text, format_type(atttypid, NULL),
+       attgenerated <> '' OR attidentity <> ''
+FROM pg_attribute
+WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum'''
+KEYS = r'''
+SELECT array_agg(a.attname::text ORDER BY k.n), i.indexrelid::regclass::text
+FROM pg_index i, unnest(i.indkey[0:i.indnkeyatts - 1])
+         WITH ORDINALITY AS k(attnum, n), pg_attribute a
+WHERE i.indrelid = '{table}'::regclass AND i.indisunique
+  AND i.indimmediate AND i.indisvalid
+  AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND a.attrelid = i.indrelid AND a.attnum = k.attnum
+GROUP BY i.indexrelid, i.indisprimary
+HAVING bool_and(a.attnotnull)
+ORDER BY i.indisprimary DESC LIMIT 1'''
+
+
+def quoted(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
+def in_yaml(name):
+    return json.dumps(name if re.fullmatch(r'[A-Za-z_]\w*', name)
+                      else quoted(name))
+
+
+@dataclasses.dataclass
+class Table:
+    sql: str       # as a regclass is shown
+    schema: str
+    name: str
+    key: list
+    index: str     # of the key
+    columns: list  # name, type, computed?
+
+    def in_order(self):
+        """The rows in the order that a walk of the key copies them in."""
+        name = self.index.rsplit('.', 1)[-1]
+        return (f'CLUSTER {self.sql} USING {name};'
+                f'ALTER TABLE {self.sql} SET WITHOUT CLUSTER')
+
+    def entry(self, i, name, kind, convert):
+        """What becomes of a column: every third stays as it is."""
+        new = f'{name}_neu'
+        if convert and i % 3 and kind in CONVERSIONS:
+            to, forward, reverse, one_to_one = CONVERSIONS[kind]
+            return (f'{{old: {in_yaml(name)}, '
+                    f'new: {{name: {in_yaml(new)}, type: {to}}}, '
+                    f'forward: {json.dumps(forward.format(c=quoted(name)))}, '
+                    f'reverse: {json.dumps(reverse.format(c=quoted(new)))}' +
+                    (', bijective: true}' if one_to_one else '}'))
+        return f'{{old: {in_yaml(name)}, new: {in_yaml(new)}}}'
+
+    def lens(self, kind):
+        convert = kind != 'rename'
+        entries = [self.entry(i, name, of, convert) for i, (name, of, computed)
+                   in enumerate(self.columns)
+                   if name not in self.key and not computed and
+                   (i % 3 if convert else i % 2 == 0)]
+        where = in_yaml(self.schema)[1:-1] + '.'
+        place = ['kind: columns', f'table: "{where}{in_yaml(self.name)[1:]}'] \
+            if kind == 'columns' else \
+            ['kind: table', f'old: "{where}{in_yaml(self.name)[1:]}',
+             f'new: "{where}{in_yaml(self.name + "_neu")[1:]}']
+        lines = place + [f'key: [{", ".join(map(in_yaml, self.key))}]']
+        if entries:
+            lines += ['columns:', *(f'  - {e}' for e in entries)]
+        return '  - ' + '\n    '.join(lines) + '\n' \
+            if entries or kind != 'columns' else ''
+
+
+class Model:
+    """The tables of one database, as they are on both sides."""
+
+    def __init__(self, execute):
+        self.execute = execute
+
+    def tables(self, mentioned):
+        """Those whose name `mentioned` says yes to, each with a key."""
+        found = []
+        for sql, schema, name in self.execute(TABLES):
+            if mentioned(name):
+                key = self.execute(KEYS.format(table=quote(sql)))
+                key, index = key[0] if key else (None, None)
+                columns = self.execute(COLUMNS.format(table=quote(sql)))
+                found.append(Table(sql, schema, name, key, index,
+                                   columns))
+        return found
+
+    def give_key(self, table):
+        """DDL that gives a table a key: columns that are one as it is filled
+        now, or one more column."""
+        filled = self.execute(f'SELECT count(*) FROM {table.sql}')[0][0]
+        names = [n for n, _, _ in table.columns] if filled > 1 else []
+        for width in (1, 2):
+            for some in itertools.combinations(names[:6], width):
+                if self.is_key(table, some, filled):
+                    return f'ADD PRIMARY KEY ({", ".join(map(quoted, some))})'
+        return f'ADD COLUMN {KEY} bigserial PRIMARY KEY'
+
+    def is_key(self, table, names, rows):
+        row = ', '.join(map(quoted, names))
+        try:
+            return self.execute(
+                f'SELECT count(*) FROM (SELECT DISTINCT {row} FROM '
+                f'{table.sql} WHERE ROW({row}) IS NOT NULL) AS t'
+            )[0][0] == rows
+        except Exception:
+            return False  # a type that has no "="
+
+
+def quote(text):
+    return text.replace("'", "''")
+
+
+def specs(database, tables, kind):
+    """Texts of the migrations, by their names."""
+    lenses = [text for text in (t.lens(kind) for t in tables) if text]
+    texts = {}
+    for at in range(0, len(lenses), MOST_LENSES):
+        name = f'{database}_{at // MOST_LENSES}'
+        texts[name] = (f'migration: {name}\ndatabase: {database}\n'
+                       'quiet_for: 1h\nlossy: accept\ntriggers: ignore\n'
+                       'lenses:\n' + ''.join(lenses[at:at + MOST_LENSES]))
+    return texts

@@ -1,0 +1,22 @@
+"""The runner for SQL of others (tests/corpus/run) on a script of our own."""
+
+import pathlib
+import re
+import subprocess
+
+CORPUS = pathlib.Path(__file__).parents[1] / 'corpus'
+
+
+def test_a_script_of_psql_gives_what_it_gives_direct():
+    done = subprocess.run(
+        ['/usr/bin/python3', CORPUS / 'run', CORPUS / 'example.sql',
+         '--phase', 'write_new', '--phase', 'contracted'],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        timeout=240)
+    said = done.stdout
+    assert done.returncode == 0, said
+    assert 'orders ADD PRIMARY KEY ("article")' in said, said
+    assert '5 statements before, 23 to run' in said, said
+    assert re.findall(r'\d+ s: (.*)', said) == [
+        '38 statements, 34 equal, 2 refused, '
+        '2 rows not compared (time)'], said
