@@ -426,8 +426,9 @@ void ddl_child_drop_functions(struct ddl_build *b)
 	struct sqltext t;
 
 	sqltext_begin(&t, b->a);
-	sqltext_put(&t, "%s, %s, %s, %s", l->lock_old_ref, l->child->stash_ref,
-		    l->child->put_ref, l->child->drop_ref);
+	sqltext_put(&t, "%s, %s, %s, %s, %s", l->lock_old_ref,
+		    l->child->stash_ref, l->child->put_ref, l->child->free_ref,
+		    l->child->drop_ref);
 	for (size_t i = 0; i < l->child->n_moved; i++) {
 		const struct child_moved *m = &l->child->moved[i];
 

@@ -49,19 +49,27 @@ static const char *arguments(size_t first, size_t n, struct arena *a)
 	return t.s;
 }
 
+static void add_function_that(struct ddl_build *b, const char *changes,
+			      const char *ref, const char *types,
+			      const char *returns, const char *body)
+{
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(b->a,
+		      "CREATE OR REPLACE FUNCTION %s(%s) RETURNS %s"
+		      " LANGUAGE plpgsql %s SET search_path = %s%s"
+		      " AS $pgtandem$\n#variable_conflict use_column\n"
+		      "%s\n$pgtandem$",
+		      ref, types, returns, changes,
+		      mapping_search_path(b->l, b->a), ddl_pins(b->l), body),
+	    "create function %s", ref);
+}
+
 static void add_function(struct ddl_build *b, const char *ref,
 			 const char *types, const char *returns,
 			 const char *body)
 {
-	ddl_add(b, DDL_NO_LOCK,
-		arena_fmt(b->a,
-			  "CREATE OR REPLACE FUNCTION %s(%s) RETURNS %s"
-			  " LANGUAGE plpgsql VOLATILE SET search_path = %s%s"
-			  " AS $pgtandem$\n#variable_conflict use_column\n"
-			  "%s\n$pgtandem$",
-			  ref, types, returns, mapping_search_path(b->l, b->a),
-			  ddl_pins(b->l), body),
-		"create function %s", ref);
+	add_function_that(b, "VOLATILE", ref, types, returns, body);
 }
 
 static void put_not_null(const struct lens *l, size_t i, size_t argument,
@@ -165,6 +173,13 @@ static const char *new_values(const struct lens *l, struct arena *a)
 			 l->old_ref, keys.s);
 }
 
+static const char *former_key(const struct lens *l, size_t i, struct arena *a)
+{
+	return arena_fmt(a, "pg_catalog.current_setting(%s)::%s",
+			 key_setting(l, i, a),
+			 l->old->columns[l->key[i].old_index].type);
+}
+
 /* The row's key has become another, or was made another by a trigger of the
  * database: the child's rows go along.  A row that is new has none. */
 static const char *follow_key(const struct lens *l, struct arena *a)
@@ -176,10 +191,7 @@ static const char *follow_key(const struct lens *l, struct arena *a)
 	sqltext_begin(&was, a);
 	for (size_t i = 0; i < l->n_key; i++) {
 		const char *parent = child_parent(l, i, a);
-		const char *value =
-		    arena_fmt(a, "pg_catalog.current_setting(%s)::%s",
-			      key_setting(l, i, a),
-			      l->old->columns[l->key[i].old_index].type);
+		const char *value = former_key(l, i, a);
 
 		sqltext_item(&differ, " OR ", "$%zu <> %s", i + 3, value);
 		sqltext_item(&set, ", ", "%s = $%zu", parent, i + 3);
@@ -236,6 +248,39 @@ static void add_put(struct ddl_build *b)
 		      l->to_old_ref, arguments(3, l->n_key, b->a)));
 }
 
+/* (to_old, key...): STABLE, so that it sees what the statement saw when it
+ * began. */
+static void add_free(struct ddl_build *b)
+{
+	const struct lens *l = b->l;
+	struct sqltext differ, is;
+
+	sqltext_begin(&differ, b->a);
+	sqltext_begin(&is, b->a);
+	for (size_t i = 0; i < l->n_key; i++) {
+		sqltext_item(&differ, " OR ", "$%zu <> %s", i + 2,
+			     former_key(l, i, b->a));
+		sqltext_item(
+		    &is, " AND ", "e.%s = $%zu",
+		    quote_name(l->old->columns[l->key[i].old_index].name, b->a),
+		    i + 2);
+	}
+	add_function_that(
+	    b, "STABLE", l->child->free_ref,
+	    arena_fmt(b->a, "pg_catalog.bool, %s", ddl_key_types(l, b->a)),
+	    "pg_catalog.bool",
+	    arena_fmt(b->a,
+		      "BEGIN\nIF (%s) AND EXISTS (SELECT FROM %s AS e WHERE"
+		      " %s) THEN\n\tRAISE EXCEPTION USING ERRCODE = '0A000',"
+		      " MESSAGE = 'pgtandem: an UPDATE that gives one row the"
+		      " key that another had is not supported', DETAIL = 'The"
+		      " child table''s foreign key follows at the end of the"
+		      " statement, and could not tell the rows apart.',"
+		      " HINT = 'Change the keys one by one.';\nEND IF;\n"
+		      "RETURN $1;\nEND",
+		      differ.s, l->old_ref, is.s));
+}
+
 /* (epoch, key...) */
 static void add_drop(struct ddl_build *b)
 {
@@ -262,5 +307,6 @@ void ddl_child_create_writes(struct ddl_build *b)
 	add_stash(b);
 	add_given(b);
 	add_put(b);
+	add_free(b);
 	add_drop(b);
 }

@@ -521,6 +521,7 @@ static bool compile_all(struct compile *c, unsigned number,
 	ret->cascades = has_cascades(c);
 	ret->stash_ref = own_ref(c, number, "stash");
 	ret->put_ref = own_ref(c, number, "put");
+	ret->free_ref = own_ref(c, number, "free");
 	ret->drop_ref = own_ref(c, number, "drop");
 	ret->set_new_ref = own_ref(c, number, "set_new");
 	ret->set_old_ref = own_ref(c, number, "set_old");

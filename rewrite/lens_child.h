@@ -20,6 +20,9 @@
  *   L_given_<n> function (): what is stashed, which EXCLUDED means.
  *   L_put       function (epoch, to_old, key...): computed before what else
  *               RETURNING has, gives the picked row what was stashed.
+ *   L_free      function (to_old, key...) returns to_old: refuses a changed key
+ *               that another row had when the statement began, since the
+ *               foreign key would take this row's child rows for that one's.
  *   L_drop      function (epoch, key...): deletes the key's rows, where no
  *               foreign key does that.
  *   L_set_new   function (key...): the walker's sync of one key, after which
@@ -74,7 +77,7 @@ struct lens_child {
 	bool single;   /* a unique key: at most one row of each parent */
 	bool cascades; /* a foreign key deletes and moves rows with their
 			* parent's */
-	const char *stash_ref, *put_ref, *drop_ref;
+	const char *stash_ref, *put_ref, *free_ref, *drop_ref;
 	const char *set_new_ref, *set_old_ref, *give_new_ref;
 };
 

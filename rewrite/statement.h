@@ -202,6 +202,10 @@ const char *old_required(const struct lens *l, unsigned old, const char *value,
 /* What DEFAULT means for an old column: its default's text, or NULL. */
 const char *old_default(const struct lens *l, unsigned old, struct arena *a);
 
+/* write_child.c: refuses a row deleted, or its key changed, beside another
+ * that gets its key. */
+bool child_check_writes(struct statement *st);
+
 /*
  * write_half.c: INSERT into one half of a merge's row.  The client's ON
  * CONFLICT clause goes, and the one that fills a row's half stands instead.

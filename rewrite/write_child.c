@@ -140,16 +140,26 @@ void child_excluded(struct statement *st, const struct ref *target, size_t from,
 	}
 }
 
+static bool moves_key(const struct lens *l, const Node *write)
+{
+	return IsA(write, UpdateStmt) &&
+	       child_sets_key(l, ((const UpdateStmt *)write)->targetList);
+}
+
 static const char *put_call(const struct statement *st,
 			    const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
+	const char *key = keys(l, quote_name(ref_alias(target), st->a), st->a);
+	const char *to_old = target->action == ACT_LENS_SYNC ? "true" : "false";
 
+	if (l->child->cascades && moves_key(l, st->node))
+		to_old = arena_fmt(st->a, "%s(%s, %s)", l->child->free_ref,
+				   to_old, key);
 	return arena_fmt(
 	    st->a, "%s(%llu, %s, %s)", l->child->put_ref,
 	    (unsigned long long)statement_migration(st, target->name)->epoch,
-	    target->action == ACT_LENS_SYNC ? "true" : "false",
-	    keys(l, quote_name(ref_alias(target), st->a), st->a));
+	    to_old, key);
 }
 
 static const char *drop_call(const struct statement *st,
@@ -161,6 +171,55 @@ static const char *drop_call(const struct statement *st,
 	    st->a, "%s(%llu, %s)", l->child->drop_ref,
 	    (unsigned long long)statement_migration(st, target->name)->epoch,
 	    keys(l, quote_name(ref_alias(target), st->a), st->a));
+}
+
+/* Does the client say which key its rows get? */
+static bool takes_key(const struct lens *l, const Node *write)
+{
+	const InsertStmt *insert = (const InsertStmt *)write;
+
+	if (!IsA(write, InsertStmt))
+		return moves_key(l, write);
+	return insert->cols == NIL || child_sets_key(l, insert->cols);
+}
+
+static const struct ref *takes_key_beside(const struct statement *st,
+					  const struct ref *target)
+{
+	for (size_t i = 0; i < st->found.n_refs; i++) {
+		const struct ref *other = st->found.refs[i];
+
+		if (other->is_target && other != target &&
+		    statement_lens(st, other->name) ==
+			statement_lens(st, target->name) &&
+		    takes_key(statement_lens(st, other->name), other->write))
+			return other;
+	}
+	return NULL;
+}
+
+bool child_check_writes(struct statement *st)
+{
+	for (size_t i = 0; i < st->found.n_refs; i++) {
+		const struct ref *target = st->found.refs[i];
+		const struct lens *l = statement_lens(st, target->name);
+
+		if (!target->is_target || target->action == ACT_PASS ||
+		    l->child == NULL || !l->child->cascades)
+			continue;
+		if ((IsA(target->write, DeleteStmt) ||
+		     moves_key(l, target->write)) &&
+		    takes_key_beside(st, target) != NULL)
+			return statement_refuse(
+			    st, target->name,
+			    "a write that gives a key to a row beside one "
+			    "that takes it from another",
+			    "The child table's foreign key follows at the end "
+			    "of the statement, and could not tell the rows "
+			    "apart.",
+			    "Use two statements.");
+	}
+	return true;
 }
 
 bool child_finish(struct statement *st, const struct ref *target)

@@ -12,7 +12,7 @@
  *	-- note: anything
  *	-- case: a sentence
  *	the client's text
- *	-- differs: [phase: ]why	(rarely) not as on the old model alone
+ *	-- differs: [phases: ]why	(rarely) not as on the old model alone
  *	-- becomes: cut 1 silent	or just "-- becomes:"
  *	what is sent; {NAME} as the schema file defines it
  *	-- passes:			(instead) sent as it is
