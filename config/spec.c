@@ -417,6 +417,11 @@ static bool check_merge_lens(const struct schema_reader *r,
 	if (spec_name_is(&l->old, &l->old2))
 		return schema_fail(r, node_get(lens, "old"),
 				   "names one table twice; expected two");
+	if (l->n_key2 > 0 && l->n_key2 != l->n_key)
+		return schema_fail(r, node_get(lens, "old"),
+				   "the second table's key has %zu columns; "
+				   "expected %zu, as under key",
+				   l->n_key2, l->n_key);
 	if (spec_name_is(&l->old, &l->new) || spec_name_is(&l->old2, &l->new))
 		return schema_fail(r, node_get(lens, "new"),
 				   "is one of the old tables; expected "
@@ -498,13 +503,26 @@ static bool check_twice(const struct schema_reader *r, const struct node *n,
 	return true;
 }
 
-static void split_merge(struct spec_lens *first, struct spec_lens *second)
+static const struct spec_key *second_key(const struct spec_lens *first,
+					 struct arena *a)
+{
+	struct spec_key *key = arena_alloc(a, first->n_key * sizeof(*key));
+
+	for (size_t i = 0; i < first->n_key; i++)
+		key[i] = (struct spec_key){first->key2[i], first->key[i].new};
+	return key;
+}
+
+static void split_merge(struct spec_lens *first, struct spec_lens *second,
+			struct arena *a)
 {
 	*second = *first;
 	first->half = 1;
 	second->half = 2;
 	second->old = first->old2;
 	second->old2 = first->old;
+	if (first->n_key2 > 0)
+		second->key = second_key(first, a);
 }
 
 /* The second old table of a merge. */
@@ -542,7 +560,7 @@ static bool read_lenses(struct schema_reader *r, const struct field *f,
 		at++;
 		if (lenses[at - 1].kind != LENS_MERGE)
 			continue;
-		split_merge(&lenses[at - 1], &lenses[at]);
+		split_merge(&lenses[at - 1], &lenses[at], r->arena);
 		if (!check_old_taken(r, n, lenses, at))
 			return false;
 		at++;

@@ -71,6 +71,8 @@ struct spec_lens {
 	struct spec_name new;  /* columns: as old */
 	size_t n_key;
 	const struct spec_key *key;
+	size_t n_key2; /* merge: what the second table calls it; 0: the same */
+	const char *const *key2;
 	size_t n_columns;
 	const struct spec_column *columns;
 	/* What follows is a child lens's. */

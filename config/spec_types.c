@@ -188,8 +188,19 @@ static bool read_relation(struct schema_reader *r, const struct field *f,
 
 static const char *accepts_two_relations(const struct field *f, struct arena *a)
 {
-	return "a list of two tables' names";
+	return "a list of two tables' names, the second one's or {table, key} "
+	       "where its key has other names";
 }
+
+/* The second table of two, where it does not call its key as the lens does. */
+static const struct field second_table_fields[] = {
+    {"table", &spec_type_relation, AT(struct spec_lens, old2), .required = true,
+     .what = "the second old table"},
+    {"key", &spec_type_names, AT_LIST(struct spec_lens, key2, char *),
+     .required = true,
+     .what = "its names of the key's columns, in their order"},
+    {0},
+};
 
 static bool read_two_relations(struct schema_reader *r, const struct field *f,
 			       const struct node *n, void *base)
@@ -199,8 +210,12 @@ static bool read_two_relations(struct schema_reader *r, const struct field *f,
 	if (n->kind != NODE_LIST || n->n != 2)
 		return schema_fail_expected(r, n,
 					    accepts_two_relations(f, NULL));
-	return get_relation(r, n->first, &lens->old) &&
-	       get_relation(r, n->first->next, &lens->old2);
+	if (!get_relation(r, n->first, &lens->old))
+		return false;
+	if (n->first->next->kind == NODE_MAP)
+		return schema_read(r, second_table_fields, n->first->next,
+				   lens);
+	return get_relation(r, n->first->next, &lens->old2);
 }
 
 /* One or several */

@@ -18,29 +18,14 @@
 #include <string.h>
 
 #include "rewrite/lens_child.h"
+#include "rewrite/lens_compile.h"
 #include "rewrite/match.h"
 #include "rewrite/sqltext.h"
 #include "rewrite/template.h"
 
-enum { NOWHERE = -1 };
-
-struct compile {
-	const struct spec *spec;
-	const struct spec_lens *in;
-	const struct relation *old;
-	const struct relation *new;
-	const struct known_names *known; /* NULL: any name will do */
-	struct arena *a;
-	struct problem *p;
-	struct lens_old *olds;
-	struct lens_new *news;
-	bool *has_way_back;	       /* per old column */
-	const struct relation *wanted; /* in place: what derive_new made */
-};
-
 /* Problems of a specification name its place in the file. */
-__attribute__((format(printf, 3, 4))) static bool
-fail(const struct compile *c, unsigned line, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) bool
+lens_fail(const struct lens_compile *c, unsigned line, const char *fmt, ...)
 {
 	char message[400];
 	va_list args;
@@ -53,22 +38,22 @@ fail(const struct compile *c, unsigned line, const char *fmt, ...)
 }
 
 /* The same for a problem that was found further down. */
-static bool fail_again(const struct compile *c, unsigned line)
+static bool fail_again(const struct lens_compile *c, unsigned line)
 {
 	struct problem inner = *c->p;
 
-	fail(c, line, "%s", inner.message);
+	lens_fail(c, line, "%s", inner.message);
 	problem_detail(c->p, "%s", inner.detail);
 	return false;
 }
 
 /* Both models are one table, so that no column only gets another name. */
-static bool in_place(const struct compile *c)
+static bool in_place(const struct lens_compile *c)
 {
 	return c->in->kind == LENS_COLUMNS;
 }
 
-static int find_column(const struct relation *r, const char *name)
+int lens_find_column(const struct relation *r, const char *name)
 {
 	const struct column *column = relation_find_column(r, name);
 
@@ -76,7 +61,7 @@ static int find_column(const struct relation *r, const char *name)
 }
 
 /* The entry that makes this new column, or NULL. */
-static const struct spec_column *entry_of_new(const struct compile *c,
+static const struct spec_column *entry_of_new(const struct lens_compile *c,
 					      const char *name)
 {
 	for (size_t i = 0; i < c->in->n_columns; i++)
@@ -94,7 +79,7 @@ static bool entry_uses(const struct spec_column *e, const char *old)
 }
 
 /* The new name of an old column that no entry speaks of; NULL if one does. */
-static const char *carried_name(const struct compile *c, const char *old)
+static const char *carried_name(const struct lens_compile *c, const char *old)
 {
 	for (size_t i = 0; i < c->in->n_columns; i++)
 		if (entry_uses(&c->in->columns[i], old))
@@ -116,31 +101,33 @@ static bool is_plain_entry(const struct spec_column *e)
 	return e->n_old == 1 && e->forward == NULL && !has_reverse(e);
 }
 
-static bool check_entry(const struct compile *c, const struct spec_column *e)
+static bool check_entry(const struct lens_compile *c,
+			const struct spec_column *e)
 {
 	for (size_t i = 0; i < e->n_old; i++)
-		if (find_column(c->old, e->old[i]) == NOWHERE)
-			return fail(c, e->line,
-				    "column \"%s\" does not exist in %s.%s",
-				    e->old[i], c->old->schema, c->old->name);
+		if (lens_find_column(c->old, e->old[i]) == NOWHERE)
+			return lens_fail(
+			    c, e->line, "column \"%s\" does not exist in %s.%s",
+			    e->old[i], c->old->schema, c->old->name);
 	if (entry_of_new(c, e->new_name) != e)
-		return fail(c, e->line, "column \"%s\" is made twice",
-			    e->new_name);
+		return lens_fail(c, e->line, "column \"%s\" is made twice",
+				 e->new_name);
 	if (e->forward == NULL && e->n_old > 1)
-		return fail(c, e->line,
-			    "column \"%s\" is made of several: "
-			    "forward is needed",
-			    e->new_name);
+		return lens_fail(c, e->line,
+				 "column \"%s\" is made of several: "
+				 "forward is needed",
+				 e->new_name);
 	if (e->bijective && e->n_old > 1)
-		return fail(c, e->line,
-			    "column \"%s\" is made of several: it "
-			    "cannot be bijective",
-			    e->new_name);
+		return lens_fail(c, e->line,
+				 "column \"%s\" is made of several: it "
+				 "cannot be bijective",
+				 e->new_name);
 	if (e->order == ORDER_PRESERVING && !e->bijective)
-		return fail(c, e->line,
-			    "column \"%s\": order: preserving is for what is "
-			    "bijective",
-			    e->new_name);
+		return lens_fail(
+		    c, e->line,
+		    "column \"%s\": order: preserving is for what is "
+		    "bijective",
+		    e->new_name);
 	if (e->new_type != NULL && !type_check(e->new_type, c->p))
 		return fail_again(c, e->line);
 	return true;
@@ -151,7 +138,7 @@ static bool check_entry(const struct compile *c, const struct spec_column *e)
 /* The default of a converted column: the old columns' defaults, mapped; in
  * parentheses, since DEFAULT takes no operator in words bare.  Without any
  * default on the old side there is none on the new. */
-static const char *map_default(const struct compile *c,
+static const char *map_default(const struct lens_compile *c,
 			       const struct template *forward)
 {
 	const char **values =
@@ -171,7 +158,7 @@ static const char *map_default(const struct compile *c,
 	return arena_fmt(c->a, "(%s)", template_join(forward, values, c->a));
 }
 
-static bool derive_converted(const struct compile *c,
+static bool derive_converted(const struct lens_compile *c,
 			     const struct spec_column *e, struct column *new)
 {
 	const struct column *old = relation_find_column(c->old, e->old[0]);
@@ -208,7 +195,7 @@ static bool derive_converted(const struct compile *c,
 
 /* A new column that only has another name.  While both relations live, they
  * draw from one sequence; so an identity becomes a default. */
-static void carry(const struct compile *c, const struct column *old,
+static void carry(const struct lens_compile *c, const struct column *old,
 		  const char *name, struct column *new)
 {
 	*new = *old;
@@ -220,8 +207,8 @@ static void carry(const struct compile *c, const struct column *old,
 				      quote_text(old->sequence, c->a));
 }
 
-static bool derive_entry(const struct compile *c, const struct spec_column *e,
-			 struct column *new)
+static bool derive_entry(const struct lens_compile *c,
+			 const struct spec_column *e, struct column *new)
 {
 	const struct column *old = relation_find_column(c->old, e->old[0]);
 
@@ -238,7 +225,7 @@ static bool derive_entry(const struct compile *c, const struct spec_column *e,
 
 /* The new name of an old column that is carried, with an entry or without;
  * NULL if it is not. */
-static const char *renamed(const struct compile *c, const char *old)
+static const char *renamed(const struct lens_compile *c, const char *old)
 {
 	const char *name = carried_name(c, old);
 
@@ -255,7 +242,7 @@ static const char *renamed(const struct compile *c, const char *old)
 
 /* A carried generated column is generated from the same columns' new names;
  * that needs them all to be carried. */
-static bool derive_generated(const struct compile *c, struct column *new)
+static bool derive_generated(const struct lens_compile *c, struct column *new)
 {
 	const char **names;
 	struct template t;
@@ -271,11 +258,12 @@ static bool derive_generated(const struct compile *c, struct column *new)
 		const char *to = renamed(c, from);
 
 		if (to == NULL)
-			return fail(c, c->in->line,
-				    "generated column \"%s\" "
-				    "is computed from \"%s\", which is "
-				    "converted: give it an entry of its own",
-				    new->name, from);
+			return lens_fail(
+			    c, c->in->line,
+			    "generated column \"%s\" "
+			    "is computed from \"%s\", which is "
+			    "converted: give it an entry of its own",
+			    new->name, from);
 		names[i] = quote_name(to, c->a);
 	}
 	new->default_expr = template_join(&t, names, c->a);
@@ -283,7 +271,7 @@ static bool derive_generated(const struct compile *c, struct column *new)
 }
 
 /* An added column stands behind those that were there. */
-static bool derive_added(const struct compile *c, struct column *columns,
+static bool derive_added(const struct lens_compile *c, struct column *columns,
 			 size_t *n)
 {
 	for (size_t i = 0; i < c->in->n_columns; i++)
@@ -293,7 +281,7 @@ static bool derive_added(const struct compile *c, struct column *columns,
 }
 
 /* The new columns that stand where old column `at` stood. */
-static bool derive_at(const struct compile *c, const struct column *at,
+static bool derive_at(const struct lens_compile *c, const struct column *at,
 		      struct column *columns, size_t *n)
 {
 	const char *name = carried_name(c, at->name);
@@ -316,7 +304,7 @@ static bool derive_at(const struct compile *c, const struct column *at,
 	return true;
 }
 
-static bool derive_new(struct compile *c)
+bool lens_derive_new(struct lens_compile *c)
 {
 	size_t most = c->old->n_columns + c->in->n_columns, n = 0;
 	struct column *columns = arena_alloc(c->a, most * sizeof(*columns));
@@ -339,10 +327,11 @@ static bool derive_new(struct compile *c)
 				 .columns = columns};
 	for (size_t i = 0; i < n; i++) {
 		columns[i].attnum = (int16_t)(i + 1);
-		if (find_column(new, columns[i].name) != (int)i)
-			return fail(c, c->in->line,
-				    "column \"%s\" of %s.%s is made twice",
-				    columns[i].name, new->schema, new->name);
+		if (lens_find_column(new, columns[i].name) != (int)i)
+			return lens_fail(c, c->in->line,
+					 "column \"%s\" of %s.%s is made twice",
+					 columns[i].name, new->schema,
+					 new->name);
 	}
 	c->new = new;
 	return true;
@@ -350,7 +339,7 @@ static bool derive_new(struct compile *c)
 
 /* 2. The mappings. */
 
-static void tie(const struct compile *c, unsigned old, unsigned new)
+static void tie(const struct lens_compile *c, unsigned old, unsigned new)
 {
 	c->news[new].carried = c->news[new].bijective = true;
 	c->news[new].old_index = old;
@@ -360,8 +349,8 @@ static void tie(const struct compile *c, unsigned old, unsigned new)
 }
 
 /* A plain column whose types differ: an explicit cast both ways. */
-static void cast_both_ways(const struct compile *c, unsigned old, unsigned new,
-			   bool bijective)
+static void cast_both_ways(const struct lens_compile *c, unsigned old,
+			   unsigned new, bool bijective)
 {
 	template_of_column(old, c->a, &c->news[new].forward);
 	template_of_column(new, c->a, &c->olds[old].reverse);
@@ -369,12 +358,12 @@ static void cast_both_ways(const struct compile *c, unsigned old, unsigned new,
 	c->has_way_back[old] = true;
 }
 
-static bool map_plain(const struct compile *c, unsigned line, unsigned old,
+static bool map_plain(const struct lens_compile *c, unsigned line, unsigned old,
 		      unsigned new, bool bijective)
 {
 	if (c->has_way_back[old])
-		return fail(c, line, "column \"%s\" has two ways back",
-			    c->old->columns[old].name);
+		return lens_fail(c, line, "column \"%s\" has two ways back",
+				 c->old->columns[old].name);
 	if (!type_same(c->old->columns[old].type, c->new->columns[new].type))
 		cast_both_ways(c, old, new, bijective);
 	else if (in_place(c) && strcmp(c->old->columns[old].name,
@@ -393,38 +382,39 @@ static bool names_only(const struct template *t, unsigned column)
 	return t->n > 0;
 }
 
-static bool map_reverse(const struct compile *c, const struct spec_column *e,
-			size_t i, unsigned new)
+static bool map_reverse(const struct lens_compile *c,
+			const struct spec_column *e, size_t i, unsigned new)
 {
-	unsigned old = (unsigned)find_column(c->old, e->old[i]);
+	unsigned old = (unsigned)lens_find_column(c->old, e->old[i]);
 	struct lens_old *o = &c->olds[old];
 
 	if (c->has_way_back[old])
-		return fail(c, e->line, "column \"%s\" has two ways back",
-			    e->old[i]);
+		return lens_fail(c, e->line, "column \"%s\" has two ways back",
+				 e->old[i]);
 	if (!template_parse(e->reverse[i], c->new->columns, c->new->n_columns,
 			    c->known, c->a, &o->reverse, c->p))
 		return fail_again(c, e->line);
 	if (e->bijective && !names_only(&o->reverse, new))
-		return fail(c, e->line,
-			    "a bijective reverse names the new "
-			    "column and no other");
+		return lens_fail(c, e->line,
+				 "a bijective reverse names the new "
+				 "column and no other");
 	o->bijective = e->bijective;
 	c->has_way_back[old] = true;
 	return true;
 }
 
-static bool map_entry(const struct compile *c, const struct spec_column *e,
+static bool map_entry(const struct lens_compile *c, const struct spec_column *e,
 		      unsigned new)
 {
-	unsigned old = (unsigned)find_column(c->old, e->old[0]);
+	unsigned old = (unsigned)lens_find_column(c->old, e->old[0]);
 	struct lens_new *n = &c->news[new];
 
 	if (e->new_type != NULL &&
 	    !type_same(e->new_type, c->new->columns[new].type))
-		return fail(c, e->line, "column \"%s\" of %s.%s is %s, not %s",
-			    e->new_name, c->new->schema, c->new->name,
-			    c->new->columns[new].type, e->new_type);
+		return lens_fail(c, e->line,
+				 "column \"%s\" of %s.%s is %s, not %s",
+				 e->new_name, c->new->schema, c->new->name,
+				 c->new->columns[new].type, e->new_type);
 	if (is_plain_entry(e))
 		return map_plain(c, e->line, old, new, e->bijective);
 	if (e->forward == NULL)
@@ -433,9 +423,9 @@ static bool map_entry(const struct compile *c, const struct spec_column *e,
 				 c->known, c->a, &n->forward, c->p))
 		return fail_again(c, e->line);
 	if (e->bijective && !names_only(&n->forward, old))
-		return fail(c, e->line,
-			    "a bijective forward names the old "
-			    "column and no other");
+		return lens_fail(c, e->line,
+				 "a bijective forward names the old "
+				 "column and no other");
 	n->bijective = e->bijective;
 	for (size_t i = 0; has_reverse(e) && i < e->n_old; i++)
 		if (e->reverse[i] != NULL && !map_reverse(c, e, i, new))
@@ -443,7 +433,7 @@ static bool map_entry(const struct compile *c, const struct spec_column *e,
 	return true;
 }
 
-static int carried_from(const struct compile *c, const char *new)
+static int carried_from(const struct lens_compile *c, const char *new)
 {
 	for (size_t i = 0; i < c->old->n_columns; i++) {
 		const char *name = carried_name(c, c->old->columns[i].name);
@@ -454,7 +444,7 @@ static int carried_from(const struct compile *c, const char *new)
 	return NOWHERE;
 }
 
-static bool map_new(const struct compile *c, unsigned new)
+static bool map_new(const struct lens_compile *c, unsigned new)
 {
 	const struct column *column = &c->new->columns[new];
 	const struct spec_column *e = entry_of_new(c, column->name);
@@ -471,52 +461,52 @@ static bool map_new(const struct compile *c, unsigned new)
 
 /* 3. The checks. */
 
-static bool check_entries_exist(const struct compile *c)
+bool lens_check_entries(const struct lens_compile *c)
 {
 	for (size_t i = 0; i < c->in->n_columns; i++) {
 		const struct spec_column *e = &c->in->columns[i];
 
-		if (find_column(c->new, e->new_name) == NOWHERE)
-			return fail(c, e->line,
-				    "column \"%s\" does not exist in %s.%s",
-				    e->new_name, c->new->schema, c->new->name);
+		if (lens_find_column(c->new, e->new_name) == NOWHERE)
+			return lens_fail(
+			    c, e->line, "column \"%s\" does not exist in %s.%s",
+			    e->new_name, c->new->schema, c->new->name);
 	}
 	return true;
 }
 
-static bool check_old(const struct compile *c, unsigned old)
+static bool check_old(const struct lens_compile *c, unsigned old)
 {
 	const struct column *column = &c->old->columns[old];
 
 	for (size_t i = 0; i < c->in->n_columns; i++)
 		if (!c->has_way_back[old] &&
 		    entry_uses(&c->in->columns[i], column->name))
-			return fail(c, c->in->columns[i].line,
-				    "column \"%s\" "
-				    "has no way back: reverse is needed",
-				    column->name);
+			return lens_fail(c, c->in->columns[i].line,
+					 "column \"%s\" "
+					 "has no way back: reverse is needed",
+					 column->name);
 	if (!c->has_way_back[old])
-		return fail(c, c->in->line,
-			    "column \"%s\" has no place in %s.%s", column->name,
-			    c->new->schema, c->new->name);
+		return lens_fail(c, c->in->line,
+				 "column \"%s\" has no place in %s.%s",
+				 column->name, c->new->schema, c->new->name);
 	return true;
 }
 
-static bool check_extra(const struct compile *c, unsigned new)
+static bool check_extra(const struct lens_compile *c, unsigned new)
 {
 	const struct column *column = &c->new->columns[new];
 
 	if (!c->news[new].extra || !column->not_null ||
 	    column->default_expr != NULL || column->identity)
 		return true;
-	return fail(c, c->in->line,
-		    "column \"%s\" of %s.%s is not in the "
-		    "lens: it needs a default, or to be nullable",
-		    column->name, c->new->schema, c->new->name);
+	return lens_fail(c, c->in->line,
+			 "column \"%s\" of %s.%s is not in the "
+			 "lens: it needs a default, or to be nullable",
+			 column->name, c->new->schema, c->new->name);
 }
 
 /* Do these columns, in any order, make the key? */
-static bool is_key(const struct compile *c, size_t n,
+static bool is_key(const struct lens_compile *c, size_t n,
 		   const char *const *columns)
 {
 	size_t found = 0;
@@ -527,7 +517,7 @@ static bool is_key(const struct compile *c, size_t n,
 	return n == c->in->n_key && found == n;
 }
 
-static bool has_unique_key(const struct compile *c)
+static bool has_unique_key(const struct lens_compile *c)
 {
 	for (size_t i = 0; i < c->old->n_constraints; i++) {
 		const struct constraint *k = &c->old->constraints[i];
@@ -547,52 +537,55 @@ static bool has_unique_key(const struct compile *c)
 	return false;
 }
 
-static bool compile_key(const struct compile *c, struct lens_key *key)
+bool lens_compile_key(const struct lens_compile *c, struct lens_key *key)
 {
 	for (size_t i = 0; i < c->in->n_key; i++) {
 		const struct spec_key *k = &c->in->key[i];
-		int old = find_column(c->old, k->old);
+		int old = lens_find_column(c->old, k->old);
 
 		if (old == NOWHERE)
-			return fail(c, c->in->line,
-				    "key column \"%s\" does "
-				    "not exist in %s.%s",
-				    k->old, c->old->schema, c->old->name);
-		if (!c->olds[old].carried ||
-		    find_column(c->new, k->new) != (int)c->olds[old].new_index)
-			return fail(c, c->in->line,
-				    "key column \"%s\" must "
-				    "be carried to \"%s\" with the same type",
-				    k->old, k->new);
+			return lens_fail(c, c->in->line,
+					 "key column \"%s\" does "
+					 "not exist in %s.%s",
+					 k->old, c->old->schema, c->old->name);
+		if (!c->olds[old].carried || lens_find_column(c->new, k->new) !=
+						 (int)c->olds[old].new_index)
+			return lens_fail(
+			    c, c->in->line,
+			    "key column \"%s\" must "
+			    "be carried to \"%s\" with the same type",
+			    k->old, k->new);
 		if (!c->old->columns[old].not_null)
-			return fail(c, c->in->line,
-				    "key column \"%s\" may be NULL in %s.%s",
-				    k->old, c->old->schema, c->old->name);
+			return lens_fail(
+			    c, c->in->line,
+			    "key column \"%s\" may be NULL in %s.%s", k->old,
+			    c->old->schema, c->old->name);
 		key[i].old_index = (unsigned)old;
 		key[i].new_index = c->olds[old].new_index;
 	}
 	if (!has_unique_key(c))
-		return fail(c, c->in->line,
-			    "%s.%s has no primary key or "
-			    "unique index on exactly the key's columns",
-			    c->old->schema, c->old->name);
+		return lens_fail(c, c->in->line,
+				 "%s.%s has no primary key or "
+				 "unique index on exactly the key's columns",
+				 c->old->schema, c->old->name);
 	return true;
 }
 
-static bool check_input(const struct compile *c)
+bool lens_check_input(const struct lens_compile *c)
 {
 	if (!in_place(c) && strcmp(c->in->old.schema, c->in->new.schema) == 0 &&
 	    strcmp(c->in->old.name, c->in->new.name) == 0)
-		return fail(c, c->in->line, "old and new are one relation");
+		return lens_fail(c, c->in->line,
+				 "old and new are one relation");
 	if (c->in->n_key == 0)
-		return fail(c, c->in->line, "a lens needs a key");
+		return lens_fail(c, c->in->line, "a lens needs a key");
 	for (size_t i = 0; i < c->in->n_columns; i++)
 		if (!check_entry(c, &c->in->columns[i]))
 			return false;
 	return true;
 }
 
-static bool sorts_alike(const struct compile *c, const char *new)
+static bool sorts_alike(const struct lens_compile *c, const char *new)
 {
 	const struct spec_column *e = entry_of_new(c, new);
 
@@ -600,7 +593,7 @@ static bool sorts_alike(const struct compile *c, const char *new)
 }
 
 /* Which new columns can be looked up by the old one's value. */
-static void find_matches(const struct compile *c)
+static void find_matches(const struct lens_compile *c)
 {
 	for (unsigned i = 0; i < c->new->n_columns; i++) {
 		struct lens_new *n = &c->news[i];
@@ -618,7 +611,7 @@ static void find_matches(const struct compile *c)
 }
 
 /* Both sides' columns, mapped to nothing yet. */
-static void begin_columns(struct compile *c)
+static void begin_columns(struct lens_compile *c)
 {
 	c->olds = arena_alloc(c->a, c->old->n_columns * sizeof(*c->olds));
 	c->news = arena_alloc(c->a, c->new->n_columns * sizeof(*c->news));
@@ -629,7 +622,7 @@ static void begin_columns(struct compile *c)
 		c->news[i].column = &c->new->columns[i];
 }
 
-static bool compile_columns(struct compile *c)
+bool lens_compile_columns(struct lens_compile *c)
 {
 	begin_columns(c);
 	for (unsigned i = 0; i < c->new->n_columns; i++) {
@@ -652,15 +645,16 @@ static bool compile_columns(struct compile *c)
 
 /* 4. Both models in one table. */
 
-static bool has_added(const struct compile *c, const struct relation *live)
+static bool has_added(const struct lens_compile *c, const struct relation *live)
 {
 	for (size_t i = 0; i < c->in->n_columns; i++)
-		if (find_column(live, c->in->columns[i].new_name) != NOWHERE)
+		if (lens_find_column(live, c->in->columns[i].new_name) !=
+		    NOWHERE)
 			return true;
 	return false;
 }
 
-static bool is_replaced(const struct compile *c, const char *column)
+static bool is_replaced(const struct lens_compile *c, const char *column)
 {
 	for (size_t i = 0; i < c->in->n_columns; i++)
 		if (entry_uses(&c->in->columns[i], column))
@@ -669,7 +663,7 @@ static bool is_replaced(const struct compile *c, const char *column)
 }
 
 /* The table as it stands, without the columns that will go. */
-static const struct relation *without_old(const struct compile *c,
+static const struct relation *without_old(const struct lens_compile *c,
 					  const struct relation *live)
 {
 	struct relation *new = arena_alloc(c->a, sizeof(*new));
@@ -685,31 +679,33 @@ static const struct relation *without_old(const struct compile *c,
 	return new;
 }
 
-static bool check_in_place(const struct compile *c)
+static bool check_in_place(const struct lens_compile *c)
 {
 	for (size_t i = 0; i < c->old->n_columns; i++) {
 		const struct column *o = &c->old->columns[i];
 
 		if (is_replaced(c, o->name) && (o->generated || o->identity))
-			return fail(c, c->in->line,
-				    "column \"%s\" is %s: it cannot be "
-				    "replaced in its own table",
-				    o->name,
-				    o->generated ? "generated" : "an identity");
+			return lens_fail(
+			    c, c->in->line,
+			    "column \"%s\" is %s: it cannot be "
+			    "replaced in its own table",
+			    o->name,
+			    o->generated ? "generated" : "an identity");
 	}
 	if (!has_added(c, c->old))
 		return true;
-	return fail(c, c->in->line,
-		    "a new column is in %s.%s already, before the phase "
-		    "expanded adds it",
-		    c->old->schema, c->old->name);
+	return lens_fail(c, c->in->line,
+			 "a new column is in %s.%s already, before the phase "
+			 "expanded adds it",
+			 c->old->schema, c->old->name);
 }
 
 /* `live` is the table once the old model's description is a stored one.  What
  * the new columns are to be is worked out in any case. */
-static bool compile_in_place(struct compile *c, const struct relation *live)
+static bool compile_in_place(struct lens_compile *c,
+			     const struct relation *live)
 {
-	if (!check_in_place(c) || !derive_new(c))
+	if (!check_in_place(c) || !lens_derive_new(c))
 		return false;
 	c->wanted = c->new;
 	if (live != NULL && has_added(c, live))
@@ -719,7 +715,7 @@ static bool compile_in_place(struct compile *c, const struct relation *live)
 
 /* Before the specification's own statements have run, what they make is not
  * known. */
-static const struct known_names *known_names(const struct compile *c,
+static const struct known_names *known_names(const struct lens_compile *c,
 					     const struct relation *new)
 {
 	bool made = new != NULL && (!in_place(c) || has_added(c, new));
@@ -730,8 +726,8 @@ static const struct known_names *known_names(const struct compile *c,
 }
 
 /* An object of the lens in schema pgtandem, qualified. */
-static const char *own_ref(const struct lens *l, const char *what,
-			   struct arena *a)
+const char *lens_own_ref(const struct lens *l, const char *what,
+			 struct arena *a)
 {
 	return quote_qualified(
 	    "pgtandem", arena_fmt(a, "%s_%u_%s", l->migration, l->number, what),
@@ -742,17 +738,17 @@ static void name_objects(struct lens *l, struct arena *a)
 {
 	l->old_ref = quote_qualified(l->old->schema, l->old->name, a);
 	l->new_ref = quote_qualified(l->new->schema, l->new->name, a);
-	l->shape_ref = own_ref(l, "shape", a);
-	l->lens_ref = own_ref(l, "lens", a);
-	l->to_new_ref = own_ref(l, "to_new", a);
-	l->to_old_ref = own_ref(l, "to_old", a);
-	l->lock_old_ref = own_ref(l, "lock_old", a);
-	l->old_view_ref = own_ref(l, "old", a);
-	l->new_view_ref = own_ref(l, "new", a);
+	l->shape_ref = lens_own_ref(l, "shape", a);
+	l->lens_ref = lens_own_ref(l, "lens", a);
+	l->to_new_ref = lens_own_ref(l, "to_new", a);
+	l->to_old_ref = lens_own_ref(l, "to_old", a);
+	l->lock_old_ref = lens_own_ref(l, "lock_old", a);
+	l->old_view_ref = lens_own_ref(l, "old", a);
+	l->new_view_ref = lens_own_ref(l, "new", a);
 }
 
-static void fill_lens(struct lens *l, const struct compile *c, unsigned number,
-		      const struct lens_key *key)
+void lens_fill(struct lens *l, const struct lens_compile *c, unsigned number,
+	       const struct lens_key *key)
 {
 	*l = (struct lens){
 	    .migration = c->spec->name,
@@ -773,7 +769,8 @@ static void fill_lens(struct lens *l, const struct compile *c, unsigned number,
 }
 
 /* The old relation is the new one too, without the columns that move. */
-static bool compile_child(struct compile *c, unsigned number, struct lens *ret)
+static bool compile_child(struct lens_compile *c, unsigned number,
+			  struct lens *ret)
 {
 	const struct lens_child *child;
 
@@ -783,7 +780,8 @@ static bool compile_child(struct compile *c, unsigned number, struct lens *ret)
 	ret->child = child;
 	begin_columns(c);
 	for (unsigned i = 0; i < c->new->n_columns; i++)
-		tie(c, (unsigned)find_column(c->old, c->new->columns[i].name),
+		tie(c,
+		    (unsigned)lens_find_column(c->old, c->new->columns[i].name),
 		    i);
 	return true;
 }
@@ -793,273 +791,28 @@ bool lens_compile(const struct spec *spec, unsigned number,
 		  struct arena *a, const struct lens **ret, struct problem *p)
 {
 	const struct spec_lens *in = &spec->lenses[number - 1];
-	struct compile c = {
+	struct lens_compile c = {
 	    .spec = spec, .in = in, .old = old, .new = new, .a = a, .p = p};
 	struct lens_key *key = arena_alloc(a, (in->n_key + 1) * sizeof(*key));
 	struct lens *l = arena_alloc(a, sizeof(*l));
 
 	assert(in->kind != LENS_MERGE);
 	if (in->kind == LENS_CHILD) {
-		if (!compile_child(&c, number, l) || !compile_key(&c, key))
+		if (!compile_child(&c, number, l) || !lens_compile_key(&c, key))
 			return false;
-		fill_lens(l, &c, number, key);
+		lens_fill(l, &c, number, key);
 		*ret = l;
 		return true;
 	}
 	c.known = known_names(&c, new);
-	if (!check_input(&c) ||
+	if (!lens_check_input(&c) ||
 	    (in_place(&c) ? !compile_in_place(&c, new)
-			  : new == NULL && !derive_new(&c)) ||
-	    !check_entries_exist(&c) || !compile_columns(&c) ||
-	    !compile_key(&c, key))
+			  : new == NULL && !lens_derive_new(&c)) ||
+	    !lens_check_entries(&c) || !lens_compile_columns(&c) ||
+	    !lens_compile_key(&c, key))
 		return false;
-	fill_lens(l, &c, number, key);
+	lens_fill(l, &c, number, key);
 	*ret = l;
-	return true;
-}
-
-/* 4. A merge: two old relations, each with its half of the new one. */
-
-static bool is_from(const struct spec_name *from, const struct relation *r)
-{
-	return from->name == NULL || (strcmp(from->schema, r->schema) == 0 &&
-				      strcmp(from->name, r->name) == 0);
-}
-
-/* Leaves a half with the entries that are its own. */
-static bool take_entries(struct compile *c, const struct relation *other)
-{
-	const struct spec_lens *all = c->in;
-	struct spec_lens *own = arena_alloc(c->a, sizeof(*own));
-	struct spec_column *columns =
-	    arena_alloc(c->a, (all->n_columns + 1) * sizeof(*columns));
-
-	*own = *all;
-	own->n_columns = 0;
-	own->columns = columns;
-	for (size_t i = 0; i < all->n_columns; i++) {
-		const struct spec_column *e = &all->columns[i];
-		bool here = find_column(c->old, e->old[0]) != NOWHERE;
-		bool there = find_column(other, e->old[0]) != NOWHERE;
-
-		if (e->from.name == NULL && here && there)
-			return fail(c, e->line,
-				    "both %s.%s and %s.%s have a column "
-				    "\"%s\": say which with from",
-				    c->old->schema, c->old->name, other->schema,
-				    other->name, e->old[0]);
-		if (e->from.name == NULL ? here || !there
-					 : is_from(&e->from, c->old))
-			columns[own->n_columns++] = *e;
-	}
-	c->in = own;
-	return true;
-}
-
-static bool is_key_of_new(const struct compile *c, const char *name)
-{
-	for (size_t i = 0; i < c->in->n_key; i++)
-		if (strcmp(c->in->key[i].new, name) == 0)
-			return true;
-	return false;
-}
-
-/* A half may be missing: its columns are NULL then, whatever their defaults.
- */
-static void join_half(const struct compile *c, bool with_key,
-		      struct column *columns, size_t *n)
-{
-	for (size_t i = 0; i < c->new->n_columns; i++) {
-		bool key = is_key_of_new(c, c->new->columns[i].name);
-		struct column *to = &columns[*n];
-
-		if (key && !with_key)
-			continue;
-		*to = c->new->columns[i];
-		to->attnum = (int16_t)(++*n);
-		if (key)
-			continue;
-		to->not_null = false;
-		if (!to->generated)
-			to->default_expr = NULL;
-		to->identity = 0;
-	}
-}
-
-/* The new relation has the first one's columns, then the second's. */
-static bool join_new(struct compile half[2])
-{
-	const struct compile *c = &half[0];
-	struct relation *new = arena_alloc(c->a, sizeof(*new));
-	struct column *columns = arena_alloc(
-	    c->a, (half[0].new->n_columns + half[1].new->n_columns) *
-		      sizeof(*columns));
-	size_t n = 0;
-
-	join_half(&half[0], true, columns, &n);
-	join_half(&half[1], false, columns, &n);
-	*new = *half[0].new;
-	new->n_columns = n;
-	new->columns = columns;
-	for (size_t i = 0; i < n; i++)
-		if (find_column(new, columns[i].name) != (int)i)
-			return fail(c, c->in->line,
-				    "both old tables make a column \"%s\" of "
-				    "%s.%s: rename one (old, new, from)",
-				    columns[i].name, new->schema, new->name);
-	half[0].new = half[1].new = new;
-	return true;
-}
-
-/* A column of N that tells whether there is a row of this half. */
-static bool find_marker(const struct compile *c, const struct lens *l,
-			unsigned *ret)
-{
-	for (unsigned i = 0; i < l->n_old; i++) {
-		const struct column *old = l->olds[i].column, *new;
-
-		if (!l->olds[i].carried || !old->not_null || old->generated)
-			continue;
-		new = &l->new->columns[l->olds[i].new_index];
-		if (is_key_of_new(c, new->name) || new->default_expr != NULL ||
-		    new->identity)
-			continue;
-		*ret = l->olds[i].new_index;
-		return true;
-	}
-	fail(c, c->in->line,
-	     "%s.%s has no column that tells whether its row is there",
-	     l->old->schema, l->old->name);
-	problem_detail(c->p, "It takes a column that is NOT NULL, not of the "
-			     "key, not converted, and without a default in "
-			     "the new table.");
-	problem_hint(c->p, "Add one to the old table, or make one NOT NULL.");
-	return false;
-}
-
-static bool check_halves(const struct compile *c, const struct lens *first,
-			 const struct lens *second)
-{
-	for (unsigned i = 0; i < first->n_new; i++) {
-		const char *name = first->new->columns[i].name;
-
-		if (first->news[i].extra || second->news[i].extra ||
-		    is_key_of_new(c, name))
-			continue;
-		return fail(c, c->in->line,
-			    "column \"%s\" of %s.%s is made of both old "
-			    "tables",
-			    name, first->new->schema, first->new->name);
-	}
-	for (size_t i = 0; i < first->n_key; i++)
-		if (first->key[i].new_index != second->key[i].new_index ||
-		    second->old->columns[second->key[i].old_index].identity)
-			return fail(c, c->in->line,
-				    "the key of %s.%s must be that of %s.%s, "
-				    "and no identity",
-				    second->old->schema, second->old->name,
-				    first->old->schema, first->old->name);
-	return true;
-}
-
-/* Which columns of the joined relation the half alone would have NOT NULL;
- * none where the relation is there already. */
-static const bool *required(const struct relation *alone,
-			    const struct relation *joined, struct arena *a)
-{
-	bool *all = arena_alloc(a, joined->n_columns + 1);
-
-	for (size_t i = 0; i < joined->n_columns; i++) {
-		const struct column *c =
-		    relation_find_column(alone, joined->columns[i].name);
-
-		all[i] = alone != joined && c != NULL && c->not_null &&
-			 !joined->columns[i].not_null;
-	}
-	return all;
-}
-
-const char *lens_half_check(const struct lens *l, unsigned new_index,
-			    struct arena *a)
-{
-	return arena_fmt(a, "%.40s_%u_given", l->new->columns[new_index].name,
-			 l->number);
-}
-
-static void tie_halves(struct lens *l[2], const unsigned marker[2],
-		       const struct relation *const alone[2], struct arena *a)
-{
-	for (int i = 0; i < 2; i++) {
-		struct lens_half *h = arena_alloc(a, sizeof(*h));
-
-		*h = (struct lens_half){
-		    .marker = marker[i],
-		    .other_marker = marker[1 - i],
-		    .other = l[1 - i],
-		    .second = i == 1,
-		    .required = required(alone[i], l[i]->new, a),
-		    .rows_ref = arena_fmt(
-			a, "(SELECT * FROM %s WHERE %s IS NOT NULL)",
-			l[i]->new_ref,
-			quote_name(l[i]->new->columns[marker[i]].name, a)),
-		    .fill_ref = own_ref(l[i], "fill", a),
-		    .cut_ref = own_ref(l[i], "cut", a),
-		    .claim_ref = own_ref(l[i], "claim", a),
-		};
-		l[i]->half = h;
-	}
-}
-
-/* Both sides are known. */
-static bool compile_half(struct compile *c, unsigned number, struct lens **ret)
-{
-	struct lens_key *key =
-	    arena_alloc(c->a, (c->in->n_key + 1) * sizeof(*key));
-	struct lens *l = arena_alloc(c->a, sizeof(*l));
-
-	if (!check_entries_exist(c) || !compile_columns(c) ||
-	    !compile_key(c, key))
-		return false;
-	fill_lens(l, c, number, key);
-	*ret = l;
-	return true;
-}
-
-bool lens_compile_merge(const struct spec *spec, unsigned number,
-			const struct relation *const old[2],
-			const struct relation *new, struct arena *a,
-			const struct lens *ret[2], struct problem *p)
-{
-	struct compile c[2];
-	struct lens *l[2];
-	unsigned marker[2];
-	const struct relation *alone[2];
-
-	for (int i = 0; i < 2; i++) {
-		c[i] = (struct compile){
-		    .spec = spec,
-		    .in = &spec->lenses[number - 1 + (unsigned)i],
-		    .old = old[i],
-		    .new = new,
-		    .a = a,
-		    .p = p};
-		if (!take_entries(&c[i], old[1 - i]) || !check_input(&c[i]) ||
-		    (new == NULL && !derive_new(&c[i])))
-			return false;
-	}
-	alone[0] = c[0].new;
-	alone[1] = c[1].new;
-	if (new == NULL && !join_new(c))
-		return false;
-	for (int i = 0; i < 2; i++)
-		if (!compile_half(&c[i], number + (unsigned)i, &l[i]) ||
-		    !find_marker(&c[i], l[i], &marker[i]))
-			return false;
-	if (!check_halves(&c[0], l[0], l[1]))
-		return false;
-	tie_halves(l, marker, alone, a);
-	ret[0] = l[0];
-	ret[1] = l[1];
 	return true;
 }
 

@@ -295,7 +295,17 @@ static const struct {
 	  "8: lenses[1]: maps a table that the lens in line 4 maps" },
 	{ HEAD
 	  "  - {kind: merge, old: a, new: c, key: id}\n",
-	  "4: lenses[0].old: \"a\" is not a list of two tables' names" },
+	  "4: lenses[0].old: \"a\" is not a list of two tables' names, the "
+	  "second one's or {table, key} where its key has other names" },
+	{ HEAD
+	  "  - {kind: merge, old: [a, {table: b, key: [x, y]}], new: c, "
+	  "key: id}\n",
+	  "4: lenses[0].old: the second table's key has 2 columns; expected 1, "
+	  "as under key" },
+	{ HEAD
+	  "  - {kind: merge, old: [a, {table: b}], new: c, key: id}\n",
+	  "4: lenses[0].old[1]: key \"key\" is missing; expected a column's "
+	  "name, or a list of them" },
 	{ HEAD
 	  "  - {kind: merge, old: [a, a], new: c, key: id}\n",
 	  "4: lenses[0].old: names one table twice; expected two" },
@@ -626,6 +636,25 @@ static void a_merge_lens_has_two_old_tables(void **state)
 	arena_free(&a);
 }
 
+static void a_merge_may_call_its_second_key_otherwise(void **state)
+{
+	const struct spec_lens *l;
+	struct arena a;
+
+	arena_init(&a);
+	l = parse(&a, HEAD "  - kind: merge\n"
+			   "    old: [a, {table: b, key: [a_id, day]}]\n"
+			   "    new: c\n    key: [{id: cid}, day]\n")
+		->lenses;
+	assert_string_equal(l[0].key[0].old, "id");
+	assert_string_equal(l[0].key[0].new, "cid");
+	assert_string_equal(l[1].key[0].old, "a_id");
+	assert_string_equal(l[1].key[0].new, "cid");
+	assert_string_equal(l[1].key[1].old, "day");
+	assert_string_equal(l[1].old.name, "b");
+	arena_free(&a);
+}
+
 static void the_hash_is_fnv_1a_of_the_text(void **state)
 {
 	const struct spec *s, *other;
@@ -786,6 +815,7 @@ int main(void)
 	    cmocka_unit_test(a_columns_lens_is_in_one_table),
 	    cmocka_unit_test(a_child_lens_has_parent_when_and_pick),
 	    cmocka_unit_test(a_merge_lens_has_two_old_tables),
+	    cmocka_unit_test(a_merge_may_call_its_second_key_otherwise),
 	    cmocka_unit_test(the_hash_is_fnv_1a_of_the_text),
 	    cmocka_unit_test(a_huge_file_is_refused),
 	    cmocka_unit_test(a_million_brackets_or_keys_are_refused),
