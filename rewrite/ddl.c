@@ -96,6 +96,7 @@ static const struct part columns_parts[] = {
 	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, OURS,  ddl_columns_hide},
 	{PHASE_PLANNED,    PHASE_EXPANDED,   AFTER,  MODEL, ddl_columns_add},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_objects},
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_copies},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_forget_walk},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_keep_old},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_trigger},
@@ -105,10 +106,12 @@ static const struct part columns_parts[] = {
 	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  AFTER,  MODEL, ddl_columns_defaults},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   BEFORE, OURS,  ddl_columns_drop_trigger},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   BEFORE, MODEL, ddl_columns_relax},
+	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  OURS,  ddl_drop_synced_copies},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, BEFORE, OURS,  ddl_columns_lens_alone},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, BEFORE, MODEL, ddl_columns_drop_old},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  OURS,  ddl_columns_unhide_new},
 
+	{PHASE_EXPANDED,   PHASE_PLANNED,    BEFORE, OURS,  ddl_drop_copies},
 	{PHASE_EXPANDED,   PHASE_PLANNED,    BEFORE, OURS,  ddl_columns_drop_views},
 	{PHASE_EXPANDED,   PHASE_PLANNED,    BEFORE, MODEL, ddl_columns_drop_new},
 	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  OURS,  ddl_columns_unhide_old},
@@ -119,6 +122,7 @@ static const struct part columns_parts[] = {
 	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   BEFORE, OURS,  ddl_columns_keep_window},
 	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  OURS,  ddl_columns_keep_old},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_forget_walk},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_columns_copies},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_columns_keep_new},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_columns_trigger},
 };

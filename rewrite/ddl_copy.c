@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "rewrite/ddl_part.h"
+#include "rewrite/mapping.h"
 #include "rewrite/sqltext.h"
 
 /* The rows of one of these views, on their way. */
@@ -28,6 +29,7 @@ struct copy {
 	const char *sync;	/* function, or NULL */
 	const char *const *key; /* names in `into`, quoted */
 	struct sqltext columns, values;
+	struct sqltext first; /* statements before the row is written */
 };
 
 static const char *copied_rows(const struct copy *c)
@@ -88,14 +90,14 @@ static void add_copy(struct ddl_build *b, const struct copy *c)
 		    " LANGUAGE plpgsql AS $pgtandem$\n"
 		    "#variable_conflict use_column\n"
 		    "DECLARE\n\tv_synced pg_catalog.text;\n"
-		    "BEGIN\n\tINSERT INTO %s AS i (%s)"
+		    "BEGIN\n%s\tINSERT INTO %s AS i (%s)"
 		    " OVERRIDING SYSTEM VALUE VALUES (%s)%s;\n"
 		    "\tRETURN NEW;\nEND\n$pgtandem$;\n"
 		    "CREATE TRIGGER copy_row INSTEAD OF INSERT ON %s"
 		    " FOR EACH ROW EXECUTE FUNCTION %s();\n"
 		    "GRANT SELECT, INSERT ON %s TO PUBLIC",
-		    c->name, c->into, c->columns.s, c->values.s, copied_rows(c),
-		    c->name, c->name, c->name);
+		    c->name, c->first.s, c->into, c->columns.s, c->values.s,
+		    copied_rows(c), c->name, c->name, c->name);
 	ddl_add(b, DDL_NO_LOCK, t.s, "create view %s", c->name);
 }
 
@@ -122,6 +124,7 @@ static void begin(struct copy *c, const struct ddl_build *b, const char *what,
 	};
 	sqltext_begin(&c->columns, b->a);
 	sqltext_begin(&c->values, b->a);
+	sqltext_begin(&c->first, b->a);
 }
 
 /* Into the relation whose shape it has. */
@@ -146,6 +149,41 @@ static void add_straight(struct ddl_build *b, const char *what, bool of_new)
 	add_copy(b, &c);
 }
 
+/* Old columns that are not stored, or will not be, are asked for here. */
+static void put_required(struct copy *c)
+{
+	struct arena *a = c->b->a;
+
+	for (unsigned i = 0; i < c->b->l->n_old; i++) {
+		const char *name;
+
+		if (!old_is_required(c->b->l, i))
+			continue;
+		name = arena_fmt(a, "NEW.%s",
+				 quote_name(c->b->l->olds[i].column->name, a));
+		sqltext_put(&c->first, "\t%s := %s;\n", name,
+			    old_required(c->b->l, i, name, a));
+	}
+}
+
+/* Where one table is both models and old is kept, it has the client's own old
+ * values. */
+static void put_old_values(struct copy *c)
+{
+	const struct lens *l = c->b->l;
+	struct arena *a = c->b->a;
+
+	for (size_t i = 0; l->kind == LENS_COLUMNS && i < l->n_old; i++) {
+		const char *name = l->olds[i].column->name;
+
+		if (l->olds[i].carried)
+			continue;
+		sqltext_item(&c->columns, ", ", "%s",
+			     quote_name(arena_fmt(a, "old.%s", name), a));
+		sqltext_item(&c->values, ", ", "NEW.%s", quote_name(name, a));
+	}
+}
+
 /* Through the lens, as an INSERT of all columns. */
 static void add_through(struct ddl_build *b, const char *what, const char *sync)
 {
@@ -164,6 +202,9 @@ static void add_through(struct ddl_build *b, const char *what, const char *sync)
 		sqltext_item(&c.values, ", ", "%s",
 			     lens_forward(l, i, "NEW.", b->a));
 	}
+	put_required(&c);
+	if (sync != NULL)
+		put_old_values(&c);
 	add_copy(b, &c);
 }
 
@@ -172,6 +213,12 @@ void ddl_create_copies(struct ddl_build *b)
 	if (b->l->kind != LENS_TABLE)
 		return;
 	add_straight(b, "old", false);
+	add_through(b, "both", b->l->to_old_ref);
+	add_through(b, "lens", NULL);
+}
+
+void ddl_columns_copies(struct ddl_build *b)
+{
 	add_through(b, "both", b->l->to_old_ref);
 	add_through(b, "lens", NULL);
 }

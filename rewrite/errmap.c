@@ -477,37 +477,20 @@ static void map_foreign(const struct lens *l, struct error_names *e,
 	e->detail = map_words(l, e, e->detail, a);
 }
 
-/* The start of the line that holds `at`. */
-static const char *line_start(const char *text, const char *at)
-{
-	while (at > text && at[-1] != '\n')
-		at--;
-	return at;
-}
-
-/*
- * COPY inovices_typo_1_copy_old, line 2: ... is COPY inovices, line 2: ...; and
- * what our trigger adds above it for an error in its INSERT is left out.
- */
+/* COPY inovices_typo_1_copy_old, line 2: ... is COPY inovices, line 2: ... */
 static const char *map_context(const struct lens *l, const char *text,
 			       struct arena *a)
 {
 	const char *prefix =
 	    arena_fmt(a, "COPY %s", generated_name(l, "copy_", a));
-	const char *copy = text, *rest, *own;
+	const char *copy = text, *rest;
 
 	while ((copy = strstr(copy, prefix)) != NULL && copy > text &&
 	       copy[-1] != '\n')
 		copy++;
 	if (copy == NULL || (rest = strchr(copy, ',')) == NULL)
 		return text;
-	own = strstr(text, arena_fmt(a, "PL/pgSQL function pgtandem.%s",
-				     generated_name(l, "copy_", a)));
-	if (own == NULL || own > copy)
-		own = copy;
-	else if (own > text)
-		own = line_start(text, own - 1);
-	return arena_fmt(a, "%.*sCOPY %s%s", (int)(own - text), text,
+	return arena_fmt(a, "%.*sCOPY %s%s", (int)(copy - text), text,
 			 l->old->name, rest);
 }
 

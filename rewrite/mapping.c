@@ -326,3 +326,18 @@ const char *mapping_search_path(const struct lens *l, struct arena *a)
 	return arena_fmt(a, "pg_catalog, %s, pg_temp",
 			 quote_name(l->old->schema, a));
 }
+
+bool old_is_required(const struct lens *l, unsigned old)
+{
+	return l->kind == LENS_COLUMNS && !l->olds[old].carried &&
+	       l->olds[old].column->not_null;
+}
+
+const char *old_required(const struct lens *l, unsigned old, const char *value,
+			 struct arena *a)
+{
+	return arena_fmt(a, "pgtandem.required(%s, %s, %s, %s)", value,
+			 quote_text(l->old->schema, a),
+			 quote_text(l->old->name, a),
+			 quote_text(l->olds[old].column->name, a));
+}

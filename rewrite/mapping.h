@@ -93,6 +93,11 @@ const char *mapping_cut_half(const struct mapping *m);
 const char *mapping_differ_one(const struct column *c, const char *left,
 			       const char *right, struct arena *a);
 
+/* Must an old column's NOT NULL be looked after, since its new column may have
+ * a value for NULL?  Then what stands around its value. */
+bool old_is_required(const struct lens *l, unsigned old);
+const char *old_required(const struct lens *l, unsigned old, const char *value,
+			 struct arena *a);
 /* The search_path under which mapping expressions are resolved: pg_catalog,
  * and the old relation's schema if anything is converted. */
 const char *mapping_search_path(const struct lens *l, struct arena *a);

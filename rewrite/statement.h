@@ -194,11 +194,6 @@ bool lens_only_renames(const struct lens *l);
 int lens_find_old(const struct lens *l, const char *name);
 /* write_check.c */
 bool type_is_number(const TypeName *type);
-/* Must an old column's NOT NULL be looked after, since its new column may have
- * a value for NULL?  Then what stands around its value. */
-bool old_is_required(const struct lens *l, unsigned old);
-const char *old_required(const struct lens *l, unsigned old, const char *value,
-			 struct arena *a);
 /* What DEFAULT means for an old column: its default's text, or NULL. */
 const char *old_default(const struct lens *l, unsigned old, struct arena *a);
 

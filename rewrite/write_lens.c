@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "rewrite/mapping.h"
 #include "rewrite/sqltext.h"
 #include "rewrite/write_child.h"
 
@@ -33,21 +34,6 @@ int lens_find_old(const struct lens *l, const char *name)
 		if (strcmp(l->olds[i].column->name, name) == 0)
 			return (int)i;
 	return -1;
-}
-
-bool old_is_required(const struct lens *l, unsigned old)
-{
-	return l->kind == LENS_COLUMNS && !l->olds[old].carried &&
-	       l->olds[old].column->not_null;
-}
-
-const char *old_required(const struct lens *l, unsigned old, const char *value,
-			 struct arena *a)
-{
-	return arena_fmt(a, "pgtandem.required(%s, %s, %s, %s)", value,
-			 quote_text(l->old->schema, a),
-			 quote_text(l->old->name, a),
-			 quote_text(l->olds[old].column->name, a));
 }
 
 const char *old_default(const struct lens *l, unsigned old, struct arena *a)

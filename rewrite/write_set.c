@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rewrite/mapping.h"
 #include "rewrite/sqltext.h"
 #include "rewrite/lens_child.h"
 #include "rewrite/template.h"

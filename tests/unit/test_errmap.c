@@ -178,6 +178,8 @@ static const struct error_case cases[] = {
 	 {.message = "m"}},
 	{{.message = "m", .context = "PL/pgSQL function f() line 1 at RAISE\nSQL statement \"INSERT\"\nPL/pgSQL function pgtandem.typo_1_to_new(bigint,integer) line 14 at SQL statement\nPL/pgSQL function g() line 2"},
 	 {.message = "m", .context = "PL/pgSQL function f() line 1 at RAISE\nPL/pgSQL function g() line 2"}},
+	{{.message = "m", .context = "SQL statement \"INSERT\nINTO x\"\nPL/pgSQL function pgtandem.typo_1_copy_old() line 5 at SQL statement\nCOPY typo_1_copy_old, line 2: \"7\""},
+	 {.message = "m", .context = "COPY inovices, line 2: \"7\""}},
 	{{.message = "m", .context = "PL/pgSQL function f() line 1 at RAISE"},
 	 {.message = "m", .context = "PL/pgSQL function f() line 1 at RAISE"}},
 	{{.message = "relation \"other\" says \"invoice_id", .table = "other",
