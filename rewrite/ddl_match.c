@@ -18,21 +18,20 @@ static void add_other(struct ddl_build *b, unsigned new)
 	const struct match_type *type = b->l->news[new].match;
 	const char *ref = match_ref(b->l, "other", new, b->a);
 
-	ddl_add(
-	    b, DDL_NO_LOCK,
-	    arena_fmt(b->a,
-		      "CREATE OR REPLACE FUNCTION %s(anyelement)"
-		      " RETURNS pg_catalog.bool LANGUAGE plpgsql IMMUTABLE"
-		      " AS $pgtandem$\nBEGIN\n"
-		      "\tRETURN pg_catalog.pg_typeof($1)"
-		      " OPERATOR(pg_catalog.<>) ALL"
-		      " ('%s'::pg_catalog.regtype[])%s;\n"
-		      "END\n$pgtandem$",
-		      ref, type->others,
-		      type->is_text ? " OR pg_catalog.pg_collation_for($1)"
-				      " OPERATOR(pg_catalog.<>) '\"default\"'"
-				    : ""),
-	    "create function %s", ref);
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a,
+			  "CREATE OR REPLACE FUNCTION %s(anyelement)"
+			  " RETURNS pg_catalog.bool LANGUAGE plpgsql IMMUTABLE"
+			  " AS $pgtandem$\nBEGIN\n"
+			  "\tRETURN pg_catalog.pg_typeof($1)"
+			  " OPERATOR(pg_catalog.<>) ALL"
+			  " ('%s'::pg_catalog.regtype[])%s;\n"
+			  "END\n$pgtandem$",
+			  ref, type->others,
+			  type->is_text ? " OR pg_catalog.pg_collation_for($1)"
+					  " IS DISTINCT FROM '\"default\"'"
+					: ""),
+		"create function %s", ref);
 }
 
 /* forward(X), or NULL where there is none.  What is not an error of the data
@@ -55,6 +54,7 @@ static void add_forward(struct ddl_build *b, unsigned new)
 			  "\tv := CAST($1 AS %s);\n"
 			  "\tRETURN CAST((%s) AS %s);\n"
 			  "EXCEPTION WHEN data_exception OR"
+			  " feature_not_supported OR"
 			  " integrity_constraint_violation OR"
 			  " raise_exception THEN\n"
 			  "\tRETURN NULL;\nEND\n$pgtandem$",

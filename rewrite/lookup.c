@@ -461,6 +461,16 @@ static bool all_untyped(const List *list)
 	return true;
 }
 
+static bool all_typed(const List *list)
+{
+	ListCell *cell;
+
+	foreach (cell, list)
+		if (is_untyped(lfirst(cell)))
+			return false;
+	return true;
+}
+
 const char *lookup_column(const struct lookup *k, const struct column_found *c)
 {
 	const char *name = lens_of(k, c->ref)->news[c->new].column->name;
@@ -526,7 +536,7 @@ static void add_any(struct lookup *k, const struct column_found *c,
 		add_call(k, c, at, "match_any", x, "", "");
 }
 
-/* column IN (X, Y) */
+/* column IN (X, Y): the column's type has a say in what they are read as. */
 static void add_in(struct lookup *k, const struct column_found *c,
 		   const List *values, size_t at)
 {
@@ -541,7 +551,12 @@ static void add_in(struct lookup *k, const struct column_found *c,
 		add_call(k, c, at, "match_any", x, "CAST(ARRAY[",
 			 arena_fmt(st->a, "] AS %s[])", type->literal));
 	else
-		add_call(k, c, at, "match_any", x, "ARRAY[", "]");
+		add_call(k, c, at, "match_any", x,
+			 all_typed(values)
+			     ? "ARRAY["
+			     : arena_fmt(st->a, "ARRAY[CAST(NULL AS %s), ",
+					 type->literal),
+			 "]");
 }
 
 /* Two columns that the same lens converts in the same way. */
