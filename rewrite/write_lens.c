@@ -473,22 +473,44 @@ static void put_old_values(const struct statement *st, const struct ref *target,
 	}
 }
 
+/* Which of several NOT NULL columns is named goes by their order, and those
+ * that stay are the table's own to check. */
+static const char *unless(const struct sqltext *missed, const char *value,
+			  const char *required, struct arena *a)
+{
+	return missed->len == 0
+		   ? required
+		   : arena_fmt(a, "CASE WHEN %s THEN %s ELSE %s END", missed->s,
+			       value, required);
+}
+
+static bool is_checked_by_table(const struct lens_old *old)
+{
+	return old->carried && old->column->not_null &&
+	       old->column->generated == 0;
+}
+
 /* The client's row, as r. */
 static const char *client_row(const struct statement *st, const struct lens *l)
 {
 	bool required = false;
-	struct sqltext t;
+	struct sqltext t, missed;
 
 	sqltext_begin(&t, st->a);
+	sqltext_begin(&missed, st->a);
 	for (unsigned i = 0; i < l->n_old; i++) {
 		const char *name = quote_name(l->olds[i].column->name, st->a);
 		const char *value = arena_fmt(st->a, "r.%s", name);
 
+		if (is_checked_by_table(&l->olds[i]))
+			sqltext_item(&missed, " OR ", "%s IS NULL", value);
 		if (old_is_required(l, i)) {
 			required = true;
-			value =
-			    arena_fmt(st->a, "%s AS %s",
-				      old_required(l, i, value, st->a), name);
+			value = arena_fmt(
+			    st->a, "%s AS %s",
+			    unless(&missed, value,
+				   old_required(l, i, value, st->a), st->a),
+			    name);
 		}
 		sqltext_item(&t, ", ", "%s", value);
 	}

@@ -333,6 +333,29 @@ static const struct cutting_type *cutting_type(const struct column *c,
 	return NULL;
 }
 
+static bool is_null(const struct set *s, const struct assignment *a)
+{
+	const Node *value = a->target->val;
+
+	return (IsA(value, A_Const) && ((const A_Const *)value)->isnull) ||
+	       (set_is_default(s, a) &&
+		s->l->olds[a->old].column->default_expr == NULL);
+}
+
+/* A NOT NULL column must be looked at here, unless one before it is violated:
+ * that is the one that is named. */
+static bool must_require(const struct set *s, unsigned old)
+{
+	if (!old_is_required(s->l, old))
+		return false;
+	for (size_t i = 0; i < s->n; i++)
+		if (s->v[i].old >= 0 && s->v[i].old < (int)old &&
+		    s->l->olds[s->v[i].old].column->not_null &&
+		    is_null(s, &s->v[i]))
+			return false;
+	return true;
+}
+
 static const char *cast_before(const struct set *s, unsigned old)
 {
 	const struct cutting_type *type;
@@ -365,7 +388,7 @@ static void cast_around(const struct set *s, unsigned old,
 	const char *open = cast_before(s, old), *close = cast_behind(s, old);
 	char *text, *cut;
 
-	if (old_is_required(s->l, old)) {
+	if (must_require(s, old)) {
 		text = arena_str(
 		    s->st->a, old_required(s->l, old,
 					   arena_fmt(s->st->a, "%s%s%s", open,
