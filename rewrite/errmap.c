@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "rewrite/ddl_names.h"
+#include "rewrite/lens_child.h"
 #include "rewrite/sqltext.h"
 
 /* The byte of a character, counted from 1, in UTF-8. */
@@ -306,6 +307,57 @@ static bool is_unchanged(const struct lens *l, const struct index *new)
 	return false;
 }
 
+/* "Failing row contains (1, x, a, b)." without the last values, if they can be
+ * told apart: values are not quoted. */
+static const char *cut_row(const char *row, size_t keep, size_t drop,
+			   struct arena *a)
+{
+	const char *at = strchr(row, '('), *cut = NULL;
+	size_t n = 1;
+
+	for (; at != NULL && (at = strstr(at, ", ")) != NULL; at++, n++)
+		if (n == keep)
+			cut = at;
+	if (n != keep + drop || cut == NULL || row[strlen(row) - 1] != '.')
+		return NULL;
+	return arena_fmt(a, "%.*s).", (int)(cut - row), row);
+}
+
+/* A table that is both models shows the new columns behind the old ones. */
+static const char *row_of_both(const struct lens *l, const char *row,
+			       struct arena *a)
+{
+	size_t added = 0;
+
+	for (size_t i = 0; i < l->n_new; i++)
+		added += !l->news[i].carried;
+	return cut_row(row, l->n_old, added, a);
+}
+
+/* A row that is refused, if the old relation's would be shown like that; else
+ * NULL, as its values cannot be converted here. */
+static const char *map_row(const struct lens *l, enum phase phase,
+			   const char *row, struct arena *a)
+{
+	if (same_row(l))
+		return row;
+	if (l->kind == LENS_CHILD && phase < PHASE_WRITE_NEW)
+		return row;
+	if (l->kind == LENS_COLUMNS && phase < PHASE_WRITE_NEW)
+		return row_of_both(l, row, a);
+	return NULL;
+}
+
+/* Is the whole row shown for something that the client's model has, too? */
+static bool is_about_row(const struct lens *l, const struct error_names *e)
+{
+	if (strcmp(e->sqlstate, "23502") == 0)
+		return true;
+	return strcmp(e->sqlstate, "23514") == 0 && e->constraint != NULL &&
+	       (find_constraint(l->new, e->constraint) != NULL ||
+		find_constraint(l->old, e->constraint) != NULL);
+}
+
 /* Does the detail show values that the client's model does not have?  Where
  * the constraint is the new model's alone, they are what there is to say. */
 static bool shows_new_values(const struct lens *l, const struct error_names *e)
@@ -313,13 +365,9 @@ static bool shows_new_values(const struct lens *l, const struct error_names *e)
 	const struct constraint *c;
 	const struct index *x;
 
-	if (strcmp(e->sqlstate, "23502") == 0)
-		return !same_row(l);
 	if (e->constraint == NULL)
 		return false;
 	c = find_constraint(l->new, e->constraint);
-	if (strcmp(e->sqlstate, "23514") == 0)
-		return c != NULL && !same_row(l);
 	if (c != NULL)
 		return !are_carried(l, c->columns, c->n_columns);
 	x = find_index(l->new, e->constraint);
@@ -445,12 +493,14 @@ static bool quotes_names(const char *sqlstate)
 	return false;
 }
 
-static void map_texts(const struct lens *l, struct error_names *e,
-		      const char *table, struct arena *a)
+static void map_texts(const struct lens *l, enum phase phase,
+		      struct error_names *e, const char *table, struct arena *a)
 {
 	if (!quotes_names(e->sqlstate))
 		return;
-	if (table != NULL && e->detail != NULL && shows_new_values(l, e))
+	if (table != NULL && e->detail != NULL && is_about_row(l, e))
+		e->detail = map_row(l, phase, e->detail, a);
+	else if (table != NULL && e->detail != NULL && shows_new_values(l, e))
 		e->detail = NULL;
 	if (e->detail != NULL)
 		e->detail = map_keys(l, map_words(l, e, e->detail, a), a);
@@ -494,8 +544,8 @@ static const char *map_context(const struct lens *l, const char *text,
 			 l->old->name, rest);
 }
 
-static void map_error(const struct lens *l, struct error_names *e,
-		      struct arena *a)
+static void map_error(const struct lens *l, enum phase phase,
+		      struct error_names *e, struct arena *a)
 {
 	const char *table = e->table ? map_relation(l, e->table, a) : NULL;
 	const char *column = e->column ? map_column(l, e->column) : NULL;
@@ -508,7 +558,7 @@ static void map_error(const struct lens *l, struct error_names *e,
 		map_foreign(l, e, a);
 		return;
 	}
-	map_texts(l, e, table, a);
+	map_texts(l, phase, e, table, a);
 	if (constraint != NULL)
 		e->constraint = constraint;
 	if (table == NULL)
@@ -636,10 +686,13 @@ static bool map_half(const struct plan *plan, const struct lens *l,
 }
 
 static void map_old(const struct plan *plan, const struct lens *l,
-		    struct error_names *e, struct arena *a)
+		    enum phase phase, struct error_names *e, struct arena *a)
 {
+	if (phase == PHASE_PLANNED ||
+	    (l->child != NULL && child_map_error(l, e, a)))
+		return;
 	if (l->half == NULL || !map_half(plan, l, e, a))
-		map_error(l, e, a);
+		map_error(l, phase, e, a);
 }
 
 void plan_map_error(const struct plan *plan, const struct ruleset *rules,
@@ -650,7 +703,7 @@ void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 
 		if (n->shape == SHAPE_OLD &&
 		    (plan->old_shape >> n->migration & 1))
-			map_old(plan, n->through, e, a);
+			map_old(plan, n->through, n->rule->phase, e, a);
 		else if (n->shared && (plan->migrations >> n->migration & 1))
 			e->message = map_view(n->through, e->message, a);
 	}

@@ -582,6 +582,29 @@ static bool take_overriding(struct statement *st, const struct ref *target,
 	return true;
 }
 
+/* How many columns a query surely has; -1 where a star stands for some. */
+static int query_width(const SelectStmt *query)
+{
+	ListCell *cell;
+
+	while (query->larg != NULL)
+		query = query->larg;
+	if (query->valuesLists != NIL)
+		return list_length(linitial(query->valuesLists));
+	foreach (cell, query->targetList) {
+		const Node *value = lfirst_node(ResTarget, cell)->val;
+		const List *fields =
+		    IsA(value, ColumnRef) ? ((const ColumnRef *)value)->fields
+		    : IsA(value, A_Indirection)
+			? ((const A_Indirection *)value)->indirection
+			: NIL;
+
+		if (fields != NIL && IsA(llast(fields), A_Star))
+			return -1;
+	}
+	return list_length(query->targetList);
+}
+
 /* Does the client give a value for this column, other than DEFAULT? */
 static bool gives_value(const InsertStmt *insert, const struct column *c,
 			size_t position)
@@ -597,8 +620,11 @@ static bool gives_value(const InsertStmt *insert, const struct column *c,
 	foreach (cell, insert->cols)
 		if (strcmp(lfirst_node(ResTarget, cell)->name, c->name) == 0)
 			at = foreach_current_index(cell);
-	if (at < 0 || source->valuesLists == NIL)
-		return at >= 0;
+	if (at < 0)
+		return false;
+	if (source->valuesLists == NIL)
+		return insert->cols != NIL || query_width(source) < 0 ||
+		       at < query_width(source);
 	foreach (cell, source->valuesLists) {
 		const List *row = lfirst(cell);
 
@@ -607,6 +633,14 @@ static bool gives_value(const InsertStmt *insert, const struct column *c,
 			return true;
 	}
 	return false;
+}
+
+/* Is it unknown which columns the client gives? */
+static bool hides_columns(const InsertStmt *insert)
+{
+	const SelectStmt *source = (const SelectStmt *)insert->selectStmt;
+
+	return source != NULL && insert->cols == NIL && query_width(source) < 0;
 }
 
 /* L_shape has no identity columns; what they refuse is refused here. */
@@ -624,6 +658,11 @@ static bool check_identity(struct statement *st, const struct ref *target,
 		     insert->override == OVERRIDING_SYSTEM_VALUE) ||
 		    !gives_value(insert, c, i))
 			continue;
+		if (hides_columns(insert))
+			return refuse_clause(st, target,
+					     "INSERT of * where a column is "
+					     "always generated",
+					     "Name the columns.");
 		problem_set(p, "428C9",
 			    "cannot insert a non-DEFAULT value "
 			    "into column \"%s\"",

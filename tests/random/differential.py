@@ -6,10 +6,8 @@ import time
 
 import statements
 from choices import Choices, shrink
-from compare import Difference, Pair, harness
+from compare import PHASES, Difference, Pair, harness
 
-PHASES = ('planned', 'expanded', 'dual_write', 'read_new', 'write_new',
-          'new_only', 'contracted')
 LOOK_EVERY = 10     # scripts, at the tables' contents
 START_OVER = 120    # scripts, from the first rows
 

@@ -15,6 +15,8 @@ class Table:
     moving: bool = True
     sequence: bool = True  # is its id a serial?
     together: tuple = ()   # columns that are written all or none
+    kind: str = 'table'    # of the lens
+    converted: tuple = ()
 
 
 @dataclasses.dataclass
@@ -93,7 +95,8 @@ lenses:
                'phone': 'phone', 'note': 'note', 'created_at': 'time'},
               needed=('customr', 'amount'),
               unique=(('id',), ('customr', 'phone')),
-              constraints=('inovices_pkey', 'inovices_customr_phone_key')),
+              constraints=('inovices_pkey', 'inovices_customr_phone_key'),
+              converted=('amount', 'phone')),
         Table('payments',
               {'id': 'int', 'inovice': 'int', 'amount': 'int'},
               {'id': 'key', 'inovice': 'amount', 'amount': 'amount'},
@@ -159,7 +162,8 @@ expand: |
               needed=('number', 'is_taxable'),
               unique=(('id',), ('number',)),
               constraints=('invoices_pkey', 'invoices_number_key'),
-              together=('is_taxable', 'is_tax_inclusive')),
+              together=('is_taxable', 'is_tax_inclusive'), kind='columns',
+              converted=('is_taxable', 'is_tax_inclusive')),
         Table('payments',
               {'id': 'int', 'invoice': 'int', 'amount': 'int'},
               {'id': 'key', 'invoice': 'amount', 'amount': 'amount'},
@@ -210,7 +214,8 @@ lenses:
               {'id': 'key', 'name': 'note', 'store_id': 'store',
                'salary': 'amount'},
               needed=('name',), unique=(('id',),),
-              constraints=('employees_pkey',)),
+              constraints=('employees_pkey',), kind='child',
+              converted=('store_id',)),
         Table('stores', {'id': 'int', 'city': 'text'}, {}, moving=False,
               sequence=False),
     ])

@@ -66,6 +66,7 @@ class Generator(Queries):
             'inclusive': [(1, lambda: self.flag(self.state, 1))],
             'store': [
                 (8, lambda: str(1 + c.draw(12))), (2, lambda: 'NULL'),
+                (1, lambda: '99'),
                 (2, lambda: f"1 + abs({self.expression('int', scope, depth)}) % 12")],
             'time': [
                 (6, lambda: self.literal('time')),
@@ -134,13 +135,12 @@ class Generator(Queries):
         text, target = self.target_table(table)
         columns = self.some_columns(table, table.needed)
         if c.chance(5):
-            # Only one: which of several is missed first depends on the model.
-            columns = [n for n in columns if n not in table.needed[:1]]
+            missed = table.needed[:1 + c.draw(2)]
+            columns = [n for n in columns if n not in missed]
         listed = f' ({", ".join(self.column_name(n) for n in columns)})'
         if not columns or c.chance(8):
             names = list(table.written)
-            least = 1 + max(map(names.index, table.needed), default=0)
-            columns = names[:least + c.draw(len(names) - least + 1)]
+            columns = names[:1 + c.draw(len(names))]
             listed = ''
         if c.chance(3) and len(table.needed) < 2:
             listed, source = '', ' DEFAULT VALUES'

@@ -1,3 +1,4 @@
+#include "rewrite/lens_child.h"
 #include "rewrite/rewrite.h"
 
 #include <setjmp.h>
@@ -85,10 +86,12 @@ static const struct lens lens = {
 };
 static const struct lens *const lenses[] = {&lens};
 static const struct rule_migration migration = {
+    .phase = PHASE_WRITE_NEW,
     .n_lenses = 1,
     .lenses = lenses,
 };
-static const struct rule_name name = {.shape = SHAPE_OLD, .through = &lens};
+static const struct rule_name name = {
+    .shape = SHAPE_OLD, .rule = &migration, .through = &lens};
 static const struct ruleset rules = {
     .n_migrations = 1,
     .migrations = &migration,
@@ -220,6 +223,93 @@ static void errors_speak_of_the_old_model(void **state)
 	arena_free(&a);
 }
 
+static void a_row_of_both_models_is_cut(void **state)
+{
+	static const struct {
+		enum phase phase;
+		const char *in, *out;
+	} rows[] = {
+	    {PHASE_PLANNED, "Failing row contains (1, a, 2).",
+	     "Failing row contains (1, a, 2)."},
+	    {PHASE_EXPANDED, "Failing row contains (1, a, 2, null).",
+	     "Failing row contains (1, a, 2)."},
+	    {PHASE_READ_NEW, "Failing row contains (1, a, 2, 200).",
+	     "Failing row contains (1, a, 2)."},
+	    {PHASE_READ_NEW, "Failing row contains (1, a, b, 2, 200).", NULL},
+	    {PHASE_READ_NEW, "Failing row contains (1, 2).", NULL},
+	    {PHASE_WRITE_NEW, "Failing row contains (1, a, 2, 200).", NULL},
+	};
+	struct plan plan = {.kind = PLAN_EDIT, .old_shape = 1};
+	struct rule_migration at = migration;
+	struct lens both = lens;
+	const struct rule_name own = {
+	    .shape = SHAPE_OLD, .rule = &at, .through = &both};
+	const struct ruleset of_both = {.n_names = 1, .names = &own};
+	struct arena a;
+
+	arena_init(&a);
+	both.kind = LENS_COLUMNS;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct error_names e = {.sqlstate = "23502",
+					.table = "invoices",
+					.detail = rows[i].in};
+
+		at.phase = rows[i].phase;
+		plan_map_error(&plan, &of_both, &e, &a);
+		check_text(e.detail, rows[i].out);
+	}
+	arena_free(&a);
+}
+
+/* The column customr has become the rows of a table. */
+static void errors_of_a_child_are_those_of_the_column(void **state)
+{
+	static const char *const names[] = {"name"}, *const old[] = {"customr"};
+	const struct constraint own = {
+	    .name = "child_fk", .kind = 'f', .n_columns = 1, .columns = names};
+	const struct constraint works = {
+	    .name = "works_at", .kind = 'f', .n_columns = 1, .columns = old};
+	const struct relation rows = {
+	    .name = "rows", .n_constraints = 1, .constraints = &own};
+	const struct relation before = {.schema = "public",
+					.name = "inovices",
+					.n_constraints = 1,
+					.constraints = &works};
+	const struct column column = {.name = "name"};
+	const struct child_column columns = {
+	    .column = &column, .plain = true, .old_index = 1};
+	const struct lens_child child = {
+	    .relation = &rows, .n_columns = 1, .columns = &columns};
+	struct plan plan = {.kind = PLAN_EDIT, .old_shape = 1};
+	struct lens moved = lens;
+	const struct rule_name name_of = {
+	    .shape = SHAPE_OLD, .rule = &migration, .through = &moved};
+	const struct ruleset of_child = {.n_names = 1, .names = &name_of};
+	struct error_names e = {
+	    .sqlstate = "23503",
+	    .message = "insert or update on table \"rows\" violates foreign "
+		       "key constraint \"child_fk\"",
+	    .detail = "Key (name)=(x) is not present in table \"names\".",
+	    .schema = "shop",
+	    .table = "rows",
+	    .constraint = "child_fk"};
+	struct arena a;
+
+	arena_init(&a);
+	moved.kind = LENS_CHILD;
+	moved.child = &child;
+	moved.old = &before;
+	plan_map_error(&plan, &of_child, &e, &a);
+	check_text(e.message, "insert or update on table \"inovices\" violates "
+			      "foreign key constraint \"works_at\"");
+	check_text(e.detail,
+		   "Key (customr)=(x) is not present in table \"names\".");
+	check_text(e.schema, "public");
+	check_text(e.table, "inovices");
+	check_text(e.constraint, "works_at");
+	arena_free(&a);
+}
+
 static void errors_of_the_new_shape_stay(void **state)
 {
 	struct plan plan = {.kind = PLAN_EDIT};
@@ -291,6 +381,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(errors_speak_of_the_old_model),
+	    cmocka_unit_test(a_row_of_both_models_is_cut),
+	    cmocka_unit_test(errors_of_a_child_are_those_of_the_column),
 	    cmocka_unit_test(errors_of_the_new_shape_stay),
 	    cmocka_unit_test(positions_count_characters),
 	    cmocka_unit_test(
