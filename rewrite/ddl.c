@@ -69,9 +69,11 @@ static const struct part child_parts[] = {
 	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, OURS,  ddl_create_copy_old},
 	/* again, by what the table turned out to be */
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_child_create_objects},
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_create_lens_copies},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_forget_walk},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_child_create_triggers},
 	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  BEFORE, MODEL, ddl_child_relax},
+	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_copy_new},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  OURS,  ddl_child_drop_triggers},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  OURS,  ddl_drop_synced_copies},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  MODEL, ddl_child_drop_foreign_keys},
@@ -89,6 +91,9 @@ static const struct part child_parts[] = {
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_forget_walk},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_child_create_triggers},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_copy_old},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_lens_copies},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_copy_new},
+	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  OURS,  ddl_drop_copy_new},
 	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  MODEL, ddl_child_restore},
 };
 
@@ -96,7 +101,7 @@ static const struct part columns_parts[] = {
 	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, OURS,  ddl_columns_hide},
 	{PHASE_PLANNED,    PHASE_EXPANDED,   AFTER,  MODEL, ddl_columns_add},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_objects},
-	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_copies},
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_create_lens_copies},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_forget_walk},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_keep_old},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_trigger},
@@ -122,7 +127,7 @@ static const struct part columns_parts[] = {
 	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   BEFORE, OURS,  ddl_columns_keep_window},
 	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  OURS,  ddl_columns_keep_old},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_forget_walk},
-	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_columns_copies},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_lens_copies},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_columns_keep_new},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_columns_trigger},
 };

@@ -12,13 +12,16 @@
  *   L_copy_old   old shape, into old, synced to new     (dual_write, read_new)
  *   L_copy_both  old shape, into new, synced to old     (write_new)
  *   L_copy_lens  old shape, into new                    (from new_only on)
- *   L_copy_new   new shape, into new, synced to old     (write_new)
+ *   L_copy_new   new shape, into new, synced to old     (write_new); of a child
+ *                lens, into the child table
  */
 #include <string.h>
 
 #include "rewrite/ddl_part.h"
 #include "rewrite/mapping.h"
 #include "rewrite/sqltext.h"
+#include "rewrite/lens_child.h"
+#include "rewrite/write_child.h"
 
 /* The rows of one of these views, on their way. */
 struct copy {
@@ -26,7 +29,7 @@ struct copy {
 	const struct relation *shape;
 	const char *name;	/* of the view and its function, quoted */
 	const char *into;	/* qualified */
-	const char *sync;	/* function, or NULL */
+	const char *sync;	/* "function(NULL", before the key; or NULL */
 	const char *const *key; /* names in `into`, quoted */
 	struct sqltext columns, values;
 	struct sqltext first; /* statements before the row is written */
@@ -42,8 +45,8 @@ static const char *copied_rows(const struct copy *c)
 	sqltext_begin(&keys, c->b->a);
 	for (size_t i = 0; i < l->n_key; i++)
 		sqltext_put(&keys, ", i.%s", c->key[i]);
-	return arena_fmt(c->b->a, " RETURNING %s(NULL%s) INTO v_synced",
-			 c->sync, keys.s);
+	return arena_fmt(c->b->a, " RETURNING %s%s) INTO v_synced", c->sync,
+			 keys.s);
 }
 
 static void put_view(struct sqltext *t, const struct copy *c)
@@ -127,6 +130,24 @@ static void begin(struct copy *c, const struct ddl_build *b, const char *what,
 	sqltext_begin(&c->first, b->a);
 }
 
+static const char *call(const char *function, struct arena *a)
+{
+	return arena_fmt(a, "%s(NULL", function);
+}
+
+static void put_straight(struct copy *c)
+{
+	for (size_t i = 0; i < c->shape->n_columns; i++) {
+		const struct column *k = &c->shape->columns[i];
+		const char *name = quote_name(k->name, c->b->a);
+
+		if (k->generated != 0)
+			continue;
+		sqltext_item(&c->columns, ", ", "%s", name);
+		sqltext_item(&c->values, ", ", "NEW.%s", name);
+	}
+}
+
 /* Into the relation whose shape it has. */
 static void add_straight(struct ddl_build *b, const char *what, bool of_new)
 {
@@ -135,17 +156,26 @@ static void add_straight(struct ddl_build *b, const char *what, bool of_new)
 
 	begin(&c, b, what, of_new ? l->new : l->old);
 	c.into = of_new ? l->new_ref : l->old_ref;
-	c.sync = of_new ? l->to_old_ref : l->to_new_ref;
+	c.sync = call(of_new ? l->to_old_ref : l->to_new_ref, b->a);
 	c.key = key_names(b, of_new);
-	for (size_t i = 0; i < c.shape->n_columns; i++) {
-		const struct column *k = &c.shape->columns[i];
-		const char *name = quote_name(k->name, b->a);
+	put_straight(&c);
+	add_copy(b, &c);
+}
 
-		if (k->generated != 0)
-			continue;
-		sqltext_item(&c.columns, ", ", "%s", name);
-		sqltext_item(&c.values, ", ", "NEW.%s", name);
-	}
+/* The child table's own rows. */
+static void add_children(struct ddl_build *b)
+{
+	const struct lens *l = b->l;
+	const char **names = arena_alloc(b->a, l->n_key * sizeof(*names));
+	struct copy c;
+
+	begin(&c, b, "new", l->child->relation);
+	c.into = l->child->ref;
+	c.sync = call(l->to_old_ref, b->a);
+	for (size_t i = 0; i < l->n_key; i++)
+		names[i] = child_parent(l, i, b->a);
+	c.key = names;
+	put_straight(&c);
 	add_copy(b, &c);
 }
 
@@ -173,10 +203,11 @@ static void put_old_values(struct copy *c)
 	const struct lens *l = c->b->l;
 	struct arena *a = c->b->a;
 
-	for (size_t i = 0; l->kind == LENS_COLUMNS && i < l->n_old; i++) {
+	for (size_t i = 0; i < l->n_old; i++) {
 		const char *name = l->olds[i].column->name;
 
-		if (l->olds[i].carried)
+		if (l->olds[i].carried ||
+		    (l->kind != LENS_COLUMNS && l->child == NULL))
 			continue;
 		sqltext_item(&c->columns, ", ", "%s",
 			     quote_name(arena_fmt(a, "old.%s", name), a));
@@ -188,19 +219,27 @@ static void put_old_values(struct copy *c)
 static void add_through(struct ddl_build *b, const char *what, const char *sync)
 {
 	const struct lens *l = b->l;
+	int stash = l->child != NULL ? child_stash_column(l, NIL) : -1;
 	struct copy c;
 
 	begin(&c, b, what, l->old);
 	c.into = l->lens_ref;
-	c.sync = sync;
+	c.sync = sync != NULL ? call(sync, b->a) : NULL;
+	if (l->child != NULL)
+		c.sync =
+		    arena_fmt(b->a, "%s, %s", call(l->child->put_ref, b->a),
+			      sync != NULL ? "true" : "false");
 	c.key = key_names(b, false);
 	for (unsigned i = 0; i < l->n_new; i++) {
 		if (l->news[i].extra || l->news[i].column->generated != 0)
 			continue;
 		sqltext_item(&c.columns, ", ", "%s",
 			     lens_view_column(l, i, b->a));
-		sqltext_item(&c.values, ", ", "%s",
-			     lens_forward(l, i, "NEW.", b->a));
+		sqltext_item(
+		    &c.values, ", ", "%s",
+		    stash >= 0 && l->news[i].old_index == (unsigned)stash
+			? child_insert_stash(l, "NEW", stash, b->a)
+			: lens_forward(l, i, "NEW.", b->a));
 	}
 	put_required(&c);
 	if (sync != NULL)
@@ -217,7 +256,7 @@ void ddl_create_copies(struct ddl_build *b)
 	add_through(b, "lens", NULL);
 }
 
-void ddl_columns_copies(struct ddl_build *b)
+void ddl_create_lens_copies(struct ddl_build *b)
 {
 	add_through(b, "both", b->l->to_old_ref);
 	add_through(b, "lens", NULL);
@@ -232,7 +271,9 @@ void ddl_create_copy_old(struct ddl_build *b)
 /* By then the relation is there, with its defaults. */
 void ddl_create_copy_new(struct ddl_build *b)
 {
-	if (b->l->kind == LENS_TABLE)
+	if (b->l->child != NULL)
+		add_children(b);
+	else if (b->l->kind == LENS_TABLE)
 		add_straight(b, "new", true);
 }
 

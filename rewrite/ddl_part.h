@@ -53,7 +53,7 @@ const char *ddl_view_rights(const char *view, const char *grants,
 void ddl_create_objects(struct ddl_build *b);
 /* ddl_copy.c: the views of COPY FROM. */
 void ddl_create_copies(struct ddl_build *b);
-void ddl_columns_copies(struct ddl_build *b);
+void ddl_create_lens_copies(struct ddl_build *b); /* those into new alone */
 void ddl_create_copy_old(struct ddl_build *b);
 void ddl_create_copy_new(struct ddl_build *b);
 void ddl_drop_copy_new(struct ddl_build *b);

@@ -247,8 +247,10 @@ static bool copy_in_check(struct statement *st, const CopyStmt *copy,
 {
 	const struct rule_name *n = statement_name(st, name);
 	const struct lens *l = statement_lens(st, name);
-	const struct relation *r =
-	    statement_shape(st, name) == SHAPE_OLD ? l->old : l->new;
+	const struct relation *r = statement_shape(st, name) == SHAPE_OLD
+				       ? l->old
+				   : l->child != NULL ? l->child->relation
+						      : l->new;
 	ListCell *cell;
 
 	if (n->decider != n->migration)

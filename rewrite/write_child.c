@@ -100,8 +100,8 @@ void child_stash_frame(const struct lens *l, const char *alias, int column,
 	ret->close = arena_fmt(a, "%s)", after.s);
 }
 
-const char *child_insert_stash(const struct lens *l, int column,
-			       struct arena *a)
+const char *child_insert_stash(const struct lens *l, const char *row,
+			       int column, struct arena *a)
 {
 	const char **values =
 	    arena_alloc(a, l->child->n_moved * sizeof(*values));
@@ -109,10 +109,10 @@ const char *child_insert_stash(const struct lens *l, int column,
 
 	for (size_t i = 0; i < l->child->n_moved; i++)
 		values[i] = arena_fmt(
-		    a, "r.%s",
+		    a, "%s.%s", row,
 		    quote_name(
 			l->olds[l->child->moved[i].old_index].column->name, a));
-	child_stash_frame(l, "r", column, 'i', values, a, &frame);
+	child_stash_frame(l, row, column, 'i', values, a, &frame);
 	return arena_fmt(a, "%s%s", frame.open, frame.close);
 }
 

@@ -1,6 +1,6 @@
 /*
- * What write_lens.c and write_set.c ask about a child lens; known to them
- * alone.
+ * What write_lens.c, write_set.c and ddl_copy.c ask about a child lens; known
+ * to them alone.
  */
 #ifndef REWRITE_WRITE_CHILD_H
 #define REWRITE_WRITE_CHILD_H
@@ -25,9 +25,9 @@ struct stash_frame {
 void child_stash_frame(const struct lens *l, const char *alias, int column,
 		       char how, const char *const *values, struct arena *a,
 		       struct stash_frame *ret);
-/* The same for a row r of L_shape. */
-const char *child_insert_stash(const struct lens *l, int column,
-			       struct arena *a);
+/* The same for a new row of the old shape, which is named `row`. */
+const char *child_insert_stash(const struct lens *l, const char *row,
+			       int column, struct arena *a);
 
 /* EXCLUDED.moved among the tokens of ON CONFLICT. */
 void child_excluded(struct statement *st, const struct ref *target, size_t from,

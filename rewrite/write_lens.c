@@ -542,7 +542,7 @@ static const char *row_insert(const struct statement *st,
 		sqltext_item(&names, ", ", "%s", lens_view_column(l, i, st->a));
 		sqltext_item(&values, ", ", "%s",
 			     stash >= 0 && n->old_index == (unsigned)stash
-				 ? child_insert_stash(l, stash, st->a)
+				 ? child_insert_stash(l, "r", stash, st->a)
 				 : lens_forward(l, i, "r.", st->a));
 	}
 	put_old_values(st, target, &names, &values);

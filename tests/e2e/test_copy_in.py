@@ -270,21 +270,60 @@ def test_a_cancelled_copy_leaves_nothing(postgres, start_proxy):
     assert proxy.verify('inovices_typo')['extra'] == 0
 
 
+# The same for a table of which a column becomes another table's rows.
+STAFF = [
+    ('COPY employees (name, store_id) FROM STDIN', [b'ann\t1\nbob\t\\N\n']),
+    ('COPY employees FROM STDIN', [b'2901\tc\t3\t5\n2902\td\t\\N\t6\n']),
+    ('COPY public.employees (store_id, name) FROM STDIN (FORMAT csv)',
+     [b'4,"e, f"\n,g\n']),
+    ('COPY employees (id, name, store_id) FROM STDIN (FORMAT binary)',
+     [HEADER, tuple_of(struct.pack('!i', 2903), b'bin', struct.pack('!i', 7)),
+      tuple_of(struct.pack('!i', 2904), b'ary', None), b'\xff\xff']),
+    ('COPY employees (name, store_id) FROM STDIN WHERE store_id > 5 AND '
+     "employees.name <> 'no'", [b'a\t5\nb\t6\nno\t7\nc\t8\n']),
+    ('COPY employees (name) FROM STDIN', [b'h\n']),
+    ('COPY employees (name, store_id) FROM STDIN', [b'h\t1\ni\tmany\n']),
+    ('COPY employees (name, store_id) FROM STDIN', [b'h\t1\n\\N\t1\n']),
+    ('COPY employees (id, name, store_id) FROM STDIN', [b'1\th\t1\n']),
+    ('COPY employees (name, store_id) FROM STDIN', [b'h\t1\n', None]),
+    ('COPY employees (name, shop_id) FROM STDIN', [b'h\t1\n']),
+]
+
+
 def test_copy_fills_the_child_table(postgres, start_proxy):
-    """While the old columns are written; through the lens it is refused."""
-    proxy = start_proxy(postgres, test_s0.make(postgres, 'copy_child'))
-    for n, phase in enumerate(test_s0.ALL[:-1]):
-        proxy.advance(test_s0.M, phase)
-        wire = harness.Wire(proxy.port, dbname='copy_child')
-        got = copy_once(wire, 'COPY employees (name, store_id) FROM STDIN',
-                        [b'ann\t1\nbob\t\\N\n'])
-        if phase in ('write_new', 'new_only'):
-            assert [b['C'] for k, b in got if k == 'E'] == ['0A000']
+    proxy = start_proxy(postgres, test_s0.make(postgres, 'copy_child', 60))
+    for move in (*test_s0.ALL[:5], 'back', *test_s0.ALL[4:]):
+        if move == 'back':
+            proxy.rollback(test_s0.M)
+            proxy.walked(test_s0.M)
         else:
-            assert ('C', b'COPY 2\0') in got, (phase, got)
-        if phase in ('dual_write', 'read_new'):
-            test_s0.clean(proxy)
+            proxy.advance(test_s0.M, move)
+        postgres.execute('DELETE FROM employees WHERE id > 60', 'copy_child')
+        test_s0.make(postgres, 'copy_staff', 60)
+        same_copies(postgres, proxy, ('copy_staff', 'copy_child'),
+                    'employees', STAFF)
+        same_models(proxy, test_s0.M, proxy.phase(test_s0.M))
+
+
+def test_copy_of_the_child_tables_own_rows(postgres, start_proxy):
+    proxy = start_proxy(postgres, test_s0.make(postgres, 'copy_rows', 30))
+    proxy.advance(test_s0.M, *test_s0.ALL[:4])
+    for n, phase in enumerate(test_s0.ALL[3:], 1):
+        if phase != 'write_new':
+            proxy.advance(test_s0.M, phase)
+        wire = harness.Wire(proxy.port, dbname='copy_rows',
+                            options='-c pgtandem.shape=new')
+        wire.query(f"INSERT INTO employees VALUES (100{n}, 'x', 4)")
+        got = copy_once(wire, 'COPY employeestores FROM STDIN',
+                        [b'100%d\t9\n100%d\t6\n' % (n, n)])
+        assert ('C', b'COPY 2\0') in got, got
+        got = copy_once(wire, 'COPY employees FROM STDIN',
+                        [b'200%d\tnew\t6\n' % n])
+        assert ('C', b'COPY 1\0') in got, got
         wire.close()
-    count = postgres.execute("SELECT count(*) FROM employees WHERE name IN"
-                             " ('ann', 'bob')", 'copy_child')
-    assert count == [(6,)]
+        with proxy.connect('copy_rows') as c:
+            assert c.execute(
+                'SELECT store_id FROM employees WHERE id IN (%s, %s)'
+                ' ORDER BY id', (1000 + n, 2000 + n)).fetchall() == [
+                    (6,), (None,)]
+        same_models(proxy, test_s0.M, proxy.phase(test_s0.M))
