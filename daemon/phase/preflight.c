@@ -326,7 +326,8 @@ static const char *going_array(struct job *j, const struct lens *l)
 	return arena_fmt(&j->arena, "{%s}", all);
 }
 
-/* Not what goes with the table by itself, nor what pgtandem made. */
+/* Not what goes with the table by itself, nor what pgtandem made.  Where the
+ * table goes, so does its row type. */
 static const char dependents_sql[] =
     "SELECT string_agg(DISTINCT what, ', ') FROM ("
     "SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS what"
@@ -350,7 +351,16 @@ static const char dependents_sql[] =
     " WHERE d.classid = 'pg_rewrite'::regclass"
     " AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1::oid" GOING
     " AND v.oid <> $1::oid"
-    " AND v.relnamespace::regnamespace::text <> 'pgtandem') x";
+    " AND v.relnamespace::regnamespace::text <> 'pgtandem'"
+    " UNION ALL "
+    "SELECT pg_describe_object(d.classid, d.objid, d.objsubid)"
+    " FROM pg_class c JOIN pg_type t ON t.oid = c.reltype"
+    " JOIN pg_depend d ON d.refobjid IN (t.oid, t.typarray)"
+    " WHERE c.oid = $1::oid AND $2::text[] = '{}' AND d.deptype = 'n'"
+    " AND d.refclassid = 'pg_type'::regclass"
+    " AND NOT (d.classid = 'pg_proc'::regclass AND EXISTS ("
+    "  SELECT FROM pg_proc f WHERE f.oid = d.objid"
+    "  AND f.pronamespace::regnamespace::text = 'pgtandem'))) x";
 
 bool preflight_dependents(struct job *j, const char **ret, struct problem *p)
 {

@@ -107,8 +107,8 @@ class Table:
 class Model:
     """The tables of one database, as they are on both sides."""
 
-    def __init__(self, execute):
-        self.execute = execute
+    def __init__(self, execute, add_keys):
+        self.execute, self.add_keys = execute, add_keys
 
     def tables(self, mentioned):
         """Those whose name `mentioned` says yes to, each with a key."""
@@ -126,7 +126,8 @@ class Model:
         """DDL that gives a table a key: columns that are one as it is filled
         now, or one more column."""
         filled = self.execute(f'SELECT count(*) FROM {table.sql}')[0][0]
-        names = [n for n, _, _ in table.columns] if filled > 1 else []
+        names = [n for n, _, _ in table.columns] if filled > 1 and \
+            not self.add_keys else []
         for width in (1, 2):
             for some in itertools.combinations(names[:6], width):
                 if self.is_key(table, some, filled):

@@ -137,9 +137,16 @@ def test_gates_refuse_with_the_reason(postgres, start_proxy):
     with proxy.connect('gates') as c:
         c.execute('SELECT 1 FROM inovices')
     refused('ADVANCE inovices_typo TO contracted', 'quiet')
-    postgres.execute('CREATE VIEW seen AS SELECT id FROM inovices', 'gates')
-    refused('ADVANCE inovices_typo TO contracted FORCE inovices_typo', 'seen')
-    postgres.execute('DROP VIEW seen', 'gates')
+    for kind, name, ddl in (
+            ('view', 'seen', 'CREATE VIEW seen AS SELECT id FROM inovices'),
+            ('function', 'total', 'CREATE FUNCTION total(inovices[]) '
+             "RETURNS integer LANGUAGE sql AS 'SELECT 1'"),
+            ('table', 'kept', 'CREATE TABLE kept (id integer, old inovices)')):
+        postgres.execute(ddl, 'gates')
+        refused('ADVANCE inovices_typo TO contracted FORCE inovices_typo',
+                name)
+        assert proxy.phase('inovices_typo') == 'new_only'
+        postgres.execute(f'DROP {kind} {name}', 'gates')
     proxy.advance('inovices_typo', 'contracted')
     refused('ROLLBACK inovices_typo', 'contracted')
 
