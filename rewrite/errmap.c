@@ -485,7 +485,8 @@ static const char *map_last_word(const struct lens *l, const char *text,
 /* Errors of the data quote values, and RAISE says what it likes. */
 static bool quotes_names(const char *sqlstate)
 {
-	static const char *const classes[] = {"0A", "23", "42", "44", "55"};
+	static const char *const classes[] = {"0A", "23", "24",
+					      "42", "44", "55"};
 
 	for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++)
 		if (strncmp(sqlstate, classes[i], 2) == 0)

@@ -130,6 +130,7 @@ DELETE FROM inovices WHERE id = 21 RETURNING id, amount, amount + 1
 INSERT INTO inovices (id, customr, amount) VALUES (950, 'ret', 1) RETURNING id, amount, customr AS c
 WITH w AS (SELECT id, amount FROM inovices WHERE id = 3) SELECT * FROM w
 SELECT * FROM (SELECT id, amount FROM inovices WHERE id = 3) s
+DECLARE c CURSOR FOR SELECT count(*) FROM inovices GROUP BY id; FETCH c; DELETE FROM inovices WHERE CURRENT OF c
 '''.strip().splitlines()
 
 # The place in the server's own source, and the severity's second field.
