@@ -28,7 +28,8 @@
 	X(USE_VIEW,      "the definition of a view") \
 	X(USE_CODE,      "a function body or DO block") \
 	X(USE_DDL,       "a change of the data definition") \
-	X(USE_GRANT,     "GRANT or REVOKE")
+	X(USE_GRANT,     "GRANT or REVOKE") \
+	X(USE_TEXT,      "a query in a text for a function")
 /* clang-format on */
 
 enum use {

@@ -218,8 +218,8 @@ bool statement_plan_query(struct statement *st)
 			       WALK_MAX_REFS, WALK_MAX_COLUMNS);
 		return false;
 	}
-	if (!refs_decide(st) || !row_type_check(st) || !columns_check(st) ||
-	    !child_check_writes(st))
+	if (!texts_check(st) || !refs_decide(st) || !row_type_check(st) ||
+	    !columns_check(st) || !child_check_writes(st))
 		return false;
 	lookup_add(st);
 	return refs_edit(st);

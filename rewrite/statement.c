@@ -129,6 +129,9 @@ static const struct {
 	[USE_CODE] = {
 		"What runs inside the server cannot be rewritten.",
 		"Send the statements by themselves, or name the new relation once the phase is write_new."},
+	[USE_TEXT] = {
+		"What runs inside the server cannot be rewritten, and the old relation is no longer current.",
+		"Send the query by itself, or name the new relation in it."},
 	[USE_DDL] = {
 		"The definition of a relation under migration must not change.",
 		"Wait until the migration has ended, or ROLLBACK it to planned."},

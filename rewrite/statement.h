@@ -125,6 +125,10 @@ bool whole_row(struct statement *st, const struct column_use *use);
 /* Refuses a cast to a row type that is no more. */
 bool row_type_check(struct statement *st);
 
+/* text.c: refuses statements that a function runs, as far as they stand in
+ * the client's own. */
+bool texts_check(struct statement *st);
+
 /* write_sync.c */
 enum sync_side { SYNC_TO_NEW, SYNC_TO_OLD };
 /* Appends the sync function, unless a trigger does its work. */

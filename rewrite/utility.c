@@ -36,7 +36,6 @@ static const struct {
 	{T_CheckPointStmt, USE_COUNT},
 	{T_LoadStmt, USE_COUNT},
 	{T_ConstraintsSetStmt, USE_COUNT},
-	{T_CallStmt, USE_COUNT},
 	{T_GrantRoleStmt, USE_COUNT},
 	{T_ReindexStmt, USE_TEND},
 	{T_ClusterStmt, USE_TEND},
@@ -430,10 +429,19 @@ static bool plan_mentions(struct statement *st, enum use use)
 	return true;
 }
 
+static bool plan_call(struct statement *st)
+{
+	walk_statement(st->req, (Node *)((const CallStmt *)st->node)->funccall,
+		       false, st->a, &st->found);
+	return texts_check(st);
+}
+
 bool utility_plan(struct statement *st)
 {
 	enum use use = utility_use(st->node);
 
+	if (IsA(st->node, CallStmt))
+		return plan_call(st);
 	if (IsA(st->node, CopyStmt))
 		return plan_copy(st);
 	if (utility_lists_relations(st->node))

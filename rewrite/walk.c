@@ -597,6 +597,39 @@ static void visit_cast(struct walk *w, const struct item *item)
 	w->found->type_of = (unsigned)name;
 }
 
+static void add_text(struct walk *w, const FuncCall *call, const char *text)
+{
+	struct text_use *use;
+
+	if (!ruleset_mentions(w->req->rules, text, strlen(text)))
+		return;
+	use = arena_alloc(w->a, sizeof(*use));
+	*use = (struct text_use){
+	    .call = call, .text = text, .next = w->found->texts};
+	w->found->texts = use;
+}
+
+static void visit_call(struct walk *w, const struct item *item)
+{
+	const FuncCall *call = (const FuncCall *)item->node;
+	ListCell *cell;
+
+	w->current = *item;
+	push_children(w, item->node);
+	foreach (cell, call->args) {
+		const Node *arg = lfirst(cell);
+
+		if (IsA(arg, NamedArgExpr))
+			arg = (const Node *)((const NamedArgExpr *)arg)->arg;
+		if (IsA(arg, TypeCast))
+			arg = ((const TypeCast *)arg)->arg;
+		if (IsA(arg, A_Const) && !((const A_Const *)arg)->isnull &&
+		    IsA(&((const A_Const *)arg)->val, String))
+			add_text(w, call,
+				 ((const A_Const *)arg)->val.sval.sval);
+	}
+}
+
 /* One element at a time, so that a million rows need no stack. */
 static void visit_list(struct walk *w, const struct item *item)
 {
@@ -620,7 +653,7 @@ static const visit_fn visitors[TAGS] = {
     [T_UpdateStmt] = visit_update, [T_DeleteStmt] = visit_delete,
     [T_MergeStmt] = visit_merge,   [T_ColumnRef] = visit_column,
     [T_TypeCast] = visit_cast,	   [T_MultiAssignRef] = visit_multi_assign,
-    [T_List] = visit_list,
+    [T_List] = visit_list,	   [T_FuncCall] = visit_call,
 };
 
 void walk_statement(const struct rewrite_request *req, Node *statement,

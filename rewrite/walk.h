@@ -74,6 +74,14 @@ struct scope_found {
 	const struct level *level;
 };
 
+/* A string that a function is given and that spells a name under migration:
+ * it may be a statement. */
+struct text_use {
+	const FuncCall *call;
+	const char *text;
+	const struct text_use *next;
+};
+
 struct found {
 	size_t n_refs;
 	struct ref *refs[WALK_MAX_REFS];
@@ -88,7 +96,8 @@ struct found {
 	const CommonTableExpr *read_in_vain;
 	bool has_type_of; /* a cast to the row type of a relation: */
 	unsigned type_of; /* the last one; index into rules->names */
-	bool over;	  /* one of the bounds was reached */
+	const struct text_use *texts;
+	bool over; /* one of the bounds was reached */
 };
 
 /* `nested`: the statement is not run by itself (COPY (...) TO), so that a
