@@ -592,6 +592,14 @@ static bool sorts_alike(const struct lens_compile *c, const char *new)
 	return e != NULL && e->order == ORDER_PRESERVING;
 }
 
+/* In a table that is both models: PostgreSQL sees through the cast. */
+static bool only_renames(const struct lens_old *o, const struct lens_new *n)
+{
+	return o->reverse.n == 1 && o->reverse.text[0][0] == '\0' &&
+	       o->reverse.text[1][0] == '\0' &&
+	       type_same(o->column->type, n->column->type);
+}
+
 /* Which new columns can be looked up by the old one's value. */
 static void find_matches(const struct lens_compile *c)
 {
@@ -599,11 +607,10 @@ static void find_matches(const struct lens_compile *c)
 		struct lens_new *n = &c->news[i];
 		const struct lens_old *o;
 
-		if (n->carried || n->extra || !n->bijective ||
-		    c->in->kind != LENS_TABLE)
+		if (n->carried || n->extra || !n->bijective)
 			continue;
 		o = &c->olds[n->forward.column[0]];
-		if (!o->carried && o->bijective)
+		if (!o->carried && o->bijective && !only_renames(o, n))
 			n->match = match_type_of(o->column, n->column, c->a);
 		n->ordered = n->match != NULL && n->forward.strict &&
 			     sorts_alike(c, n->column->name);

@@ -33,9 +33,8 @@ SPEC = '''
 migration: items
 database: {database}
 lenses:
-  - kind: table
-    old: public.items
-    new: public.things
+  - kind: {kind}
+    {tables}
     key: [id]
     columns:
       - old: amount
@@ -131,6 +130,11 @@ WRITES = [
     ("DELETE FROM items WHERE phone = '0777'", ()),
 ]
 
+KINDS = {
+    'table': ('old: public.items\n    new: public.things', 'things'),
+    'columns': ('table: public.items', 'items'),
+}
+
 PHASES = ('read_new', 'write_new', 'new_only', 'contracted')
 
 
@@ -177,25 +181,28 @@ def direct(postgres):
         return everything(c)
 
 
+@pytest.mark.parametrize('kind', KINDS)
 def test_the_new_columns_index_finds_what_the_old_one_did(
-        postgres, start_proxy, direct):
-    postgres.create_database('lookup', TABLE)
-    proxy = start_proxy(postgres,
-                        {'items.yaml': SPEC.format(database='lookup')})
+        postgres, start_proxy, direct, kind):
+    database = 'lookup_' + kind
+    tables, relation = KINDS[kind]
+    postgres.create_database(database, TABLE)
+    proxy = start_proxy(postgres, {'items.yaml': SPEC.format(
+        database=database, kind=kind, tables=tables)})
     for phase in shop.PHASES[1:]:
         proxy.advance('items', phase)
         if phase not in PHASES:
             continue
-        postgres.execute('VACUUM ANALYZE things', 'lookup')
-        with proxy.connect('lookup') as c:
+        postgres.execute(f'VACUUM ANALYZE {relation}', database)
+        with proxy.connect(database) as c:
             for got, expected in zip(everything(c), direct):
                 assert got == expected, phase
             for statement, params, indexed in LOOKUPS:
                 if not indexed:
                     continue
-                scans, plan = has_seq_scan(c, statement, params, 'things')
+                scans, plan = has_seq_scan(c, statement, params, relation)
                 assert not scans, (phase, statement, plan)
             if phase in ('new_only', 'contracted'):
                 for statement, params in WRITES:
-                    scans, plan = has_seq_scan(c, statement, params, 'things')
+                    scans, plan = has_seq_scan(c, statement, params, relation)
                     assert not scans, (phase, statement, plan)
