@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -733,8 +734,32 @@ const char *child_picked(const struct lens *l, const struct child_moved *m,
 	return arena_fmt(a, "CAST(%s AS %s)", call, type); /* its length */
 }
 
-static const char *derived_columns(const struct lens *l, bool functions,
-				   struct arena *a)
+static const char *subselect(const struct lens *l, const struct child_moved *m,
+			     struct arena *a)
+{
+	return arena_fmt(
+	    a, "(SELECT %s FROM %s AS c WHERE %s ORDER BY %s LIMIT 1)",
+	    child_reverse(l, m, "c.", a), l->child->ref,
+	    child_join(l, "c", "e", a), child_order(l, "c", a));
+}
+
+static const char *moved_value(const struct lens *l,
+			       const struct child_moved *m,
+			       enum child_access access, struct arena *a)
+{
+	switch (access) {
+	case CHILD_JOIN:
+		return child_reverse(l, m, "c.", a);
+	case CHILD_FUNCTIONS:
+		return child_picked(l, m, "e", a);
+	case CHILD_SUBSELECT:
+		return subselect(l, m, a);
+	}
+	abort();
+}
+
+static const char *derived_columns(const struct lens *l,
+				   enum child_access access, struct arena *a)
 {
 	struct sqltext t;
 
@@ -747,22 +772,20 @@ static const char *derived_columns(const struct lens *l, bool functions,
 			sqltext_item(&t, ", ", "e.%s", name);
 		else
 			sqltext_item(&t, ", ", "%s AS %s",
-				     functions ? child_picked(l, m, "e", a)
-					       : child_reverse(l, m, "c.", a),
-				     name);
+				     moved_value(l, m, access, a), name);
 	}
 	return t.s;
 }
 
 const char *child_derived(const struct lens *l, bool only, const char *sample,
-			  bool functions, struct arena *a)
+			  enum child_access access, struct arena *a)
 {
 	const struct lens_child *c = l->child;
 	const char *from = arena_fmt(a, "(SELECT %s FROM %s%s AS e%s",
-				     derived_columns(l, functions, a),
+				     derived_columns(l, access, a),
 				     only ? "ONLY " : "", l->old_ref, sample);
 
-	if (functions)
+	if (access != CHILD_JOIN)
 		return arena_fmt(a, "%s)", from);
 	if (c->single)
 		return arena_fmt(a, "%s LEFT JOIN %s AS c ON %s)", from, c->ref,

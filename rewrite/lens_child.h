@@ -129,10 +129,17 @@ const char *child_picked(const struct lens *l, const struct child_moved *m,
 const char *child_differ(const struct lens *l, const char *old,
 			 const char *child, struct arena *a);
 
-/* The old shape over the new model, as a FROM item without an alias.  With
- * `functions`, rows can be locked: see L_pick. */
+/* How the picked row is had beside its old row. */
+enum child_access {
+	CHILD_JOIN,
+	CHILD_FUNCTIONS, /* L_pick: rows can be locked */
+	CHILD_SUBSELECT, /* for a cursor of which WHERE CURRENT OF may ask: only
+			  * the old row is scanned */
+};
+
+/* The old shape over the new model, as a FROM item without an alias. */
 const char *child_derived(const struct lens *l, bool only, const char *sample,
-			  bool functions, struct arena *a);
+			  enum child_access access, struct arena *a);
 
 /* An error about the child table (rewrite/errmap.c), told as one about the old
  * relation where that has the constraint.  False: it is about another one. */

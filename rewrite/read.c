@@ -86,6 +86,25 @@ static const char *take_sample(struct statement *st,
 	return arena_fmt(st->a, " %s", statement_text(st, span));
 }
 
+/* What WHERE CURRENT OF can find of a cursor that locks nothing: a scan of this
+ * one table. */
+static bool is_scanned_alone(const struct statement *st, const struct ref *ref)
+{
+	const SelectStmt *select = (const SelectStmt *)st->node;
+
+	return st->cursor && IsA(select, SelectStmt) &&
+	       list_length(select->fromClause) == 1 &&
+	       linitial(select->fromClause) == ref->var;
+}
+
+static enum child_access child_access(const struct statement *st,
+				      const struct ref *ref)
+{
+	if (ref->use == USE_LOCK)
+		return CHILD_FUNCTIONS;
+	return is_scanned_alone(st, ref) ? CHILD_SUBSELECT : CHILD_JOIN;
+}
+
 bool read_through(struct statement *st, const struct ref *ref)
 {
 	struct span span = span_of_relation(st, ref->var);
@@ -98,7 +117,7 @@ bool read_through(struct statement *st, const struct ref *ref)
 		text = hide_derived(st, ref, sample);
 	else if (l->child != NULL)
 		text = child_derived(l, !ref->var->inh, sample,
-				     ref->use == USE_LOCK, st->a);
+				     child_access(st, ref), st->a);
 	else
 		text = read_derived(st, ref->name, ref->shown, !ref->var->inh,
 				    sample, lock);

@@ -192,7 +192,7 @@ static bool copy_through(struct statement *st, const CopyStmt *copy,
 	const struct lens *l = statement_lens(st, name);
 	const char *derived = arena_fmt(
 	    st->a, "%s AS %s",
-	    l->child != NULL ? child_derived(l, false, "", false, st->a)
+	    l->child != NULL ? child_derived(l, false, "", CHILD_JOIN, st->a)
 			     : read_derived(st, name, NULL, false, "", false),
 	    quote_name(copy->relation->relname, st->a));
 

@@ -173,6 +173,92 @@ static const char *drop_call(const struct statement *st,
 	    keys(l, quote_name(ref_alias(target), st->a), st->a));
 }
 
+static const struct child_moved *spells_moved(const struct statement *st,
+					      const struct lens *l, size_t at)
+{
+	const struct token *v = &st->tokens->v[at];
+
+	for (size_t k = 0; k < l->child->n_moved; k++) {
+		const struct child_moved *m = &l->child->moved[k];
+
+		if (token_spells(st->sql, v,
+				 l->olds[m->old_index].column->name))
+			return m;
+	}
+	return NULL;
+}
+
+static bool refuse_current(struct statement *st, const struct ref *target,
+			   const char *clause)
+{
+	return statement_refuse(st, target->name, clause,
+				"The write runs on the table itself, where "
+				"WHERE CURRENT OF finds the row, and the "
+				"column has moved to another.",
+				"Name the row by its key.");
+}
+
+bool child_pick_names(struct statement *st, const struct ref *target,
+		      struct span value, bool alone)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	const char *alias = quote_name(ref_alias(target), st->a);
+
+	for (size_t i = value.first; i < value.end; i++)
+		alone &= !token_is(st->tokens, i, "select");
+	for (size_t i = value.first; i < value.end; i++) {
+		const struct child_moved *m = spells_moved(st, l, i);
+		size_t first = i;
+
+		if (m == NULL)
+			continue;
+		if (!alone)
+			return refuse_current(st, target,
+					      "WHERE CURRENT OF beside such "
+					      "an expression");
+		if (i >= value.first + 2 &&
+		    token_is_punct(st->tokens, i - 1, '.'))
+			first = i - 2;
+		statement_replace(st, (struct span){first, i + 1},
+				  child_picked(l, m, alias, st->a));
+	}
+	return true;
+}
+
+/* RETURNING can show what stays alone. */
+static bool check_current(struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	size_t at = span_find_word(st, st->first, "returning");
+
+	for (; at < st->end; at++)
+		if (spells_moved(st, l, at) != NULL ||
+		    (st->tokens->v[at].kind == TOKEN_OPERATOR &&
+		     st->sql[st->tokens->v[at].from] == '*') ||
+		    (token_spells(st->sql, &st->tokens->v[at],
+				  ref_alias(target)) &&
+		     !token_is_punct(st->tokens, at + 1, '.')))
+			return refuse_current(st, target,
+					      "RETURNING of a column that has "
+					      "moved beside WHERE CURRENT OF");
+	return true;
+}
+
+bool child_write_current(struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	const char *alias = quote_name(ref_alias(target), st->a);
+
+	if (!check_current(st, target))
+		return false;
+	statement_replace(
+	    st, span_of_relation(st, target->var),
+	    target->var->alias != NULL
+		? l->old_ref
+		: arena_fmt(st->a, "%s AS %s", l->old_ref, alias));
+	return child_finish(st, target);
+}
+
 /* Does the client say which key its rows get? */
 static bool takes_key(const struct lens *l, const Node *write)
 {

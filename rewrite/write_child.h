@@ -29,6 +29,14 @@ void child_stash_frame(const struct lens *l, const char *alias, int column,
 const char *child_insert_stash(const struct lens *l, const char *row,
 			       int column, struct arena *a);
 
+/* Columns that have moved, in an expression over the table itself: the picked
+ * row's.  False, refused: `alone` does not hold, so that a name may be
+ * another's. */
+bool child_pick_names(struct statement *st, const struct ref *target,
+		      struct span value, bool alone);
+/* UPDATE or DELETE WHERE CURRENT OF. */
+bool child_write_current(struct statement *st, const struct ref *target);
+
 /* EXCLUDED.moved among the tokens of ON CONFLICT. */
 void child_excluded(struct statement *st, const struct ref *target, size_t from,
 		    size_t end);

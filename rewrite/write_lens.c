@@ -174,8 +174,7 @@ static bool write_rows(struct statement *st, const struct ref *target)
 {
 	if (write_is_current_of(st->node) &&
 	    statement_lens(st, target->name)->child != NULL)
-		return refuse_clause(st, target, "WHERE CURRENT OF",
-				     "Name the row by its key.");
+		return child_write_current(st, target);
 	if (write_is_current_of(st->node))
 		return half_check_current_of(st, target) &&
 		       direct_write(st, target);

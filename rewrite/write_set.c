@@ -505,53 +505,6 @@ static void inline_mapping(const struct set *s, const struct assignment *a,
 	    type_before_assignment(n->column->type, s->st->a));
 }
 
-/* Does any of the assignments [first, first + n) change the child's row? */
-static bool touches(const struct set *s, size_t first, size_t n)
-{
-	for (size_t i = first; i < first + n; i++)
-		if (s->v[i].n_feeds > 0)
-			return true;
-	return false;
-}
-
-/* A text per moved column: those of the assignments [first, first + n). */
-static const char **child_values(const struct set *s, size_t first, size_t n,
-				 const char *here)
-{
-	const struct lens *l = s->l;
-	const char **values =
-	    arena_alloc(s->st->a, l->child->n_moved * sizeof(*values));
-
-	for (size_t k = 0; k < l->child->n_moved; k++)
-		for (size_t i = first; i < first + n; i++)
-			if (s->v[i].old == (int)l->child->moved[k].old_index)
-				values[k] =
-				    here ? here
-					 : arena_fmt(s->st->a, "r.%s",
-						     old_name(s, &s->v[i]));
-	return values;
-}
-
-static void child_frame(const struct set *s, const struct assignment *a,
-			const char **ret_open, const char **ret_close)
-{
-	struct arena *arena = s->st->a;
-	struct stash_frame frame;
-
-	child_stash_frame(
-	    s->l, quote_name(ref_alias(s->target), arena), s->stash, 'u',
-	    child_values(s, (size_t)(a - s->v), 1, CHILD_HERE), arena, &frame);
-	*ret_open = arena_fmt(arena, "%s%s", frame.open,
-			      cast_open(s, (unsigned)a->old));
-	*ret_close = arena_fmt(arena, "%s%s", cast_close(s, (unsigned)a->old),
-			       frame.close);
-}
-
-static const char *stash_name(const struct set *s)
-{
-	return quote_name(s->l->olds[s->stash].column->name, s->st->a);
-}
-
 static void value_frame(const struct set *s, const struct assignment *a,
 			const char **ret_open, const char **ret_close)
 {
@@ -561,7 +514,9 @@ static void value_frame(const struct set *s, const struct assignment *a,
 	if (a->n_feeds == 0)
 		return;
 	if (s->l->child != NULL) {
-		child_frame(s, a, ret_open, ret_close);
+		set_child_frame(s, a, cast_open(s, (unsigned)a->old),
+				cast_close(s, (unsigned)a->old), ret_open,
+				ret_close);
 		return;
 	}
 	if (count_uses(&s->l->news[a->new].forward, (unsigned)a->old) == 1 &&
@@ -646,15 +601,8 @@ static void put_goals(const struct set *s, size_t first, size_t n,
 		sqltext_item(goals, ", ", "%s", name);
 		sqltext_item(mappings, ", ", "r.%s", name);
 	}
-	if (s->l->child != NULL && touches(s, first, n)) {
-		struct stash_frame frame;
-
-		child_stash_frame(
-		    s->l, quote_name(ref_alias(s->target), goals->a), s->stash,
-		    'u', child_values(s, first, n, NULL), goals->a, &frame);
-		sqltext_item(goals, ", ", "%s", stash_name(s));
-		sqltext_item(mappings, ", ", "%s%s", frame.open, frame.close);
-	}
+	if (s->l->child != NULL && set_touches_child(s, first, n))
+		set_child_goals(s, first, n, goals, mappings);
 	for (unsigned j = 0; j < s->l->n_new; j++) {
 		if (!is_fed(s, j, first, n))
 			continue;
@@ -700,8 +648,9 @@ static void edit_subselect(const struct set *s, const struct item *item)
 	    arena_fmt(arena, " AS \"pgtandem.s\"(%s) ON true) AS r)", names.s));
 }
 
-/* The whole list as one assignment of a row. */
-static void edit_group(const struct set *s, struct span list)
+/* Assignments [first, first + n), whose tokens `list` has, as one of a row. */
+static void edit_together(const struct set *s, size_t first, size_t n,
+			  struct span list)
 {
 	struct arena *arena = s->st->a;
 	struct sqltext goals, mappings, rest;
@@ -711,10 +660,10 @@ static void edit_group(const struct set *s, struct span list)
 	sqltext_begin(&goals, arena);
 	sqltext_begin(&mappings, arena);
 	sqltext_begin(&rest, arena);
-	put_goals(s, 0, s->n, &goals, &mappings, &rest);
+	put_goals(s, first, n, &goals, &mappings, &rest);
 	before = arena_fmt(arena, "(%s) = (SELECT %s FROM (SELECT ", goals.s,
 			   mappings.s);
-	for (size_t i = 0; i < s->n; i++) {
+	for (size_t i = first; i < first + n; i++) {
 		const struct assignment *a = &s->v[i];
 		unsigned old = (unsigned)a->old;
 
@@ -734,12 +683,23 @@ static void edit_group(const struct set *s, struct span list)
 		statement_insert_after(s->st, from - 1, before);
 }
 
+/* Where the old row keeps what has moved, it gets the value as well: once
+ * computed, it goes both ways. */
+static bool goes_both_ways(const struct set *s, const struct item *item)
+{
+	return s->l->child != NULL && s->target->action == ACT_LENS_SYNC &&
+	       set_touches_child(s, item->first_assignment, item->n);
+}
+
 static void edit_items(const struct set *s)
 {
 	for (size_t i = 0; i < s->n_items; i++) {
 		const struct item *item = &s->items[i];
 
-		if (item->n == 1 && !item->row && !item->subselect)
+		if (!item->subselect && goes_both_ways(s, item))
+			edit_together(s, item->first_assignment, item->n,
+				      item->all);
+		else if (item->n == 1 && !item->row && !item->subselect)
 			edit_single(s, item);
 		else if (item->row)
 			edit_row(s, item);
@@ -779,8 +739,9 @@ static bool is_closed(const struct set *s, const struct item *item)
 {
 	size_t first = item->first_assignment, end = first + item->n;
 
-	if (s->l->child != NULL && touches(s, first, item->n))
-		return !touches(s, 0, first) && !touches(s, end, s->n - end);
+	if (s->l->child != NULL && set_touches_child(s, first, item->n))
+		return !set_touches_child(s, 0, first) &&
+		       !set_touches_child(s, end, s->n - end);
 	for (unsigned j = 0; j < s->l->n_new; j++)
 		if (is_fed(s, j, first, item->n) &&
 		    (is_fed(s, j, 0, first) || is_fed(s, j, end, s->n - end)))
@@ -839,33 +800,6 @@ static bool find_columns(struct set *s, const List *targets)
 	return known;
 }
 
-/* An upsert that meets a row puts away what it would have inserted. */
-static bool begin_stash(struct set *s, const List *targets, struct span list)
-{
-	bool upsert = IsA(s->st->node, InsertStmt);
-	struct stash_frame frame;
-
-	s->stash = child_stash_column(s->l, targets);
-	if (!touches(s, 0, s->n) && !upsert && !child_sets_key(s->l, targets))
-		return true;
-	if (s->stash < 0)
-		return statement_refuse(
-		    s->st, s->target->name, "SET of every column",
-		    "Some have moved to the child table, whose row is written "
-		    "beside one that stays as it is.",
-		    "Use two UPDATE statements.");
-	s->st->stashed = true;
-	if (touches(s, 0, s->n))
-		return true;
-	child_stash_frame(s->l, quote_name(ref_alias(s->target), s->st->a),
-			  s->stash, 'u', child_values(s, 0, 0, NULL), s->st->a,
-			  &frame);
-	edit_insert(s->st->edits, s->st->tokens->v[list.first].from,
-		    arena_fmt(s->st->a, "%s = %s%s, ", stash_name(s),
-			      frame.open, frame.close));
-	return true;
-}
-
 bool write_set(struct statement *st, const struct ref *target,
 	       const List *targets, struct span list,
 	       const struct check_place *check)
@@ -873,20 +807,22 @@ bool write_set(struct statement *st, const struct ref *target,
 	struct set s = {
 	    .st = st, .target = target, .l = statement_lens(st, target->name)};
 
-	s.direct = write_is_current_of(st->node) && !lens_only_renames(s.l);
+	s.direct = write_is_current_of(st->node) && s.l->child == NULL &&
+		   !lens_only_renames(s.l);
 
 	if (list_length(targets) > MOST_ASSIGNMENTS)
 		return refuse(&s, "so long a SET list", "Shorten it.");
 	if (!find_columns(&s, targets))
 		return true; /* the server says so, as it always did */
 	if (!cut_items(&s, list) || !check_assignments(&s) ||
-	    (s.l->child != NULL && !begin_stash(&s, targets, list)))
+	    (s.l->child != NULL && !set_begin_stash(&s, targets, list)))
 		return false;
 	s.grouped = needs_group(&s);
-	if (!check_subselects(&s) || (s.direct && !check_direct(&s)))
+	if (!check_subselects(&s) || (s.direct && !check_direct(&s)) ||
+	    (s.l->child != NULL && !set_child_current(&s)))
 		return false;
 	if (s.grouped)
-		edit_group(&s, list);
+		edit_together(&s, 0, s.n, list);
 	else
 		edit_items(&s);
 	write_check(&s, check);

@@ -1,10 +1,11 @@
 /*
- * A SET list through the lens, cut into its assignments; known to write_set.c
+ * A SET list through the lens, cut into its assignments; known to write_set*.c
  * and write_check.c alone.
  */
 #ifndef REWRITE_WRITE_SET_H
 #define REWRITE_WRITE_SET_H
 
+#include "rewrite/sqltext.h"
 #include "rewrite/statement.h"
 
 struct assignment {
@@ -37,6 +38,24 @@ struct set {
 	struct item *items;
 	int stash; /* child lens: the column that carries the stash */
 };
+
+/*
+ * write_set_child.c, for a child lens.  Do any of the assignments
+ * [first, first + n) change the child's row?
+ */
+bool set_touches_child(const struct set *s, size_t first, size_t n);
+/* Finds the column that carries what is put away; where no assignment does,
+ * adds one. */
+bool set_begin_stash(struct set *s, const List *targets, struct span list);
+/* What stands around one value, cast, that is put away. */
+void set_child_frame(const struct set *s, const struct assignment *a,
+		     const char *cast_open, const char *cast_close,
+		     const char **ret_open, const char **ret_close);
+/* Further targets, and their values over r, of the assignments' row. */
+void set_child_goals(const struct set *s, size_t first, size_t n,
+		     struct sqltext *goals, struct sqltext *mappings);
+/* WHERE CURRENT OF: columns that have moved are looked up. */
+bool set_child_current(const struct set *s);
 
 /* Is the value the word DEFAULT? */
 bool set_is_default(const struct set *s, const struct assignment *a);

@@ -450,3 +450,37 @@ def test_an_action_that_no_child_can_take_is_refused(postgres, start_proxy):
         assert c.execute('SELECT store_id FROM employees WHERE id = 3'
                          ).fetchone() == (None,)
     clean(proxy)
+
+
+def test_a_users_trigger_fires_once(postgres, start_proxy):
+    """And sees the value that the column gets, as long as it is there."""
+    specs = make(postgres, 's0_fires', 10)
+    specs['many_stores.yaml'] = specs['many_stores.yaml'].replace(
+        'quiet_for: 1h', 'quiet_for: 1h\ntriggers: ignore')
+    postgres.execute('''
+CREATE TABLE fired (id int, store int, was int);
+CREATE FUNCTION note_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+INSERT INTO fired VALUES (NEW.id, NEW.store_id, OLD.store_id); RETURN NEW;
+END $$;
+CREATE TRIGGER note_it BEFORE UPDATE ON employees FOR EACH ROW
+EXECUTE FUNCTION note_it()''', 's0_fires')
+    proxy = start_proxy(postgres, specs)
+    for n, phase in enumerate(ALL[:4], 1):
+        proxy.advance(M, phase)
+        postgres.execute('TRUNCATE fired', 's0_fires')
+        with proxy.connect('s0_fires') as c:
+            for sql in ('UPDATE employees SET store_id = %s WHERE id = 3',
+                        'UPDATE employees SET (store_id, salary) = (%s, 7) '
+                        'WHERE id = 4 RETURNING *',
+                        'INSERT INTO employees (id, name, store_id) VALUES '
+                        "(5, 'x', %s) ON CONFLICT (id) DO UPDATE SET "
+                        'store_id = EXCLUDED.store_id'):
+                c.execute(sql, [n])
+        assert postgres.execute('SELECT * FROM fired', 's0_fires') == [
+            (i, n, n - 1 or i) for i in (3, 4, 5)], phase
+        clean_after(proxy, phase)
+
+
+def clean_after(proxy, phase):
+    if phase in ('dual_write', 'read_new', 'write_new'):
+        clean(proxy)
