@@ -82,6 +82,7 @@ struct relation {
 	const char *schema;
 	const char *name;
 	uint32_t oid;
+	uint32_t husk; /* oid of what contract has left of it; or 0 */
 	char kind; /* relkind: 'r', 'p', 'v', ... */
 	const char *owner;
 	const char *comment;

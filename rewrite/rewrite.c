@@ -21,6 +21,7 @@
 #include <pg_query/pg_query_internal.h>
 
 #include "rewrite/limits.h"
+#include "rewrite/origin.h"
 #include "rewrite/statement.h"
 
 struct text {
@@ -123,13 +124,6 @@ static bool ref_edit(struct statement *st, const struct ref *ref)
 	abort();
 }
 
-static bool is_replaced(const struct ref *ref)
-{
-	return ref->action == ACT_THROUGH || ref->action == ACT_HIDE ||
-	       ref->action == ACT_HIDE_SYNC || ref->action == ACT_LENS ||
-	       ref->action == ACT_LENS_SYNC;
-}
-
 /* alias.* of a write's RETURNING list is spelled out in write_returning.c. */
 static bool is_returned(const struct ref *target, const ColumnRef *node)
 {
@@ -182,7 +176,7 @@ static bool column_check(struct statement *st, const struct column_use *use)
 static bool columns_check(struct statement *st)
 {
 	for (size_t i = 0; i < st->found.n_columns; i++)
-		if (is_replaced(st->found.columns[i].ref) &&
+		if (ref_is_replaced(st->found.columns[i].ref) &&
 		    !column_check(st, &st->found.columns[i]))
 			return false;
 	return true;
@@ -222,6 +216,7 @@ bool statement_plan_query(struct statement *st)
 	    !columns_check(st) || !child_check_writes(st))
 		return false;
 	lookup_add(st);
+	origin_plan(st);
 	return refs_edit(st);
 }
 

@@ -55,11 +55,42 @@ enum plan_kind {
 	PLAN_REFUSE,   /* send nothing of it; plan->refusal says why */
 };
 
+/* Where a result column comes from: table and column are numbers that direct
+ * use would show; a table of 0 leaves what the server says. */
+struct plan_origin {
+	const char *name; /* as the result has it; NULL: any */
+	uint32_t table;
+	int16_t column;
+	bool many;   /* any number of columns that are not known */
+	bool unsure; /* only where the server names the new relation, or none */
+};
+
+/* The new relation's columns: number i is `table`'s columns[i], or 0. */
+struct plan_own {
+	uint32_t from, table;
+	size_t n;
+	const int16_t *columns;
+};
+
+struct plan_origins {
+	size_t n;
+	const struct plan_origin *columns;
+	size_t first_many, after_many; /* columns before the first that stands
+					* for many, and behind the last */
+	size_t n_own;
+	const struct plan_own *own;
+	/* What may be among the columns of one that stands for many, where the
+	 * server names no table. */
+	size_t n_among;
+	const struct plan_origin *among;
+};
+
 /* One statement of the text; statements are separated as the parser does. */
 struct plan_stmt {
 	uint8_t hidden; /* trailing result columns to cut */
 	bool silent;	/* the client asked for no rows: show none,
 			 * NoData on Describe, no row limit to the server */
+	const struct plan_origins *origins; /* of what is left; or NULL */
 };
 
 enum { PLAN_OURS = UINT32_MAX }; /* no byte of the client's text */

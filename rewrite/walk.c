@@ -144,6 +144,13 @@ int walk_match(const struct rewrite_request *req, const RangeVar *var)
 	return -1;
 }
 
+bool ref_is_replaced(const struct ref *ref)
+{
+	return ref->action == ACT_THROUGH || ref->action == ACT_HIDE ||
+	       ref->action == ACT_HIDE_SYNC || ref->action == ACT_LENS ||
+	       ref->action == ACT_LENS_SYNC;
+}
+
 const char *ref_alias(const struct ref *r)
 {
 	return r->var->alias != NULL ? r->var->alias->aliasname

@@ -109,6 +109,9 @@ void walk_statement(const struct rewrite_request *req, Node *statement,
  * at: a target is never one of its names. */
 int walk_match(const struct rewrite_request *req, const RangeVar *var);
 
+/* Does something else stand in its place? */
+bool ref_is_replaced(const struct ref *r);
+
 /* The name by which a query refers to it. */
 const char *ref_alias(const struct ref *r);
 

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 struct buf;
+struct plan_origins;
 struct planned;
 struct prepared;
 struct problem;
@@ -59,6 +60,8 @@ struct reply {
 	uint32_t at;		 /* REPLY_QUERY: statements completed so far */
 	uint64_t sent_ns;	 /* 0: not timed */
 	struct planned *planned; /* owned reference, or NULL */
+	const struct plan_origins *origins; /* of its rows, of a plan that
+					     * it holds; or NULL */
 	struct problem *refusal; /* owned: instead of the server's error */
 	struct buf *messages;	 /* owned: REPLY_EXECUTE, to send it again */
 	struct prepared *prepared;   /* owned reference, or NULL */

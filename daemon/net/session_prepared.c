@@ -423,6 +423,7 @@ void prepared_results(struct reply *r)
 	first = client_plan_first(step->planned);
 	r->hidden = first->hidden;
 	r->silent = first->silent;
+	r->origins = first->origins;
 }
 
 void prepared_left(struct session *s, struct reply *r)

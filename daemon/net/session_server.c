@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/net/origins.h"
 #include "daemon/net/session_prepared.h"
 #include "rewrite/cache.h"
 
@@ -221,6 +222,7 @@ void query_statement(struct reply *r)
 
 	r->hidden = own ? plan->stmts[r->at].hidden : 0;
 	r->silent = own && plan->stmts[r->at].silent;
+	r->origins = own ? plan->stmts[r->at].origins : NULL;
 	prepared_results(r);
 }
 
@@ -282,6 +284,20 @@ static enum handled server_cut(struct session *s, const struct frame *f,
 	return HANDLED;
 }
 
+/* Where the columns that the client sees come from, told where it lies. */
+static enum handled server_tell_origins(const struct frame *f, uint8_t *at,
+					const struct reply *head)
+{
+	uint16_t columns;
+	uint32_t end;
+
+	if (!msg_row_description_cut(f, head->hidden, &columns, &end))
+		return HANDLED_BAD;
+	origins_apply(head->origins, at + HEADER,
+		      (uint16_t)(columns - head->hidden));
+	return HANDLED;
+}
+
 /* A statement of the head is complete: what its tag says about others. */
 static void server_tag(struct session *s, const struct frame *f,
 		       struct reply *head)
@@ -320,7 +336,8 @@ static bool server_wants_whole(const struct reply *head, const struct frame *f)
 	case 'T':
 	case 'D':
 		return head != NULL &&
-		       (head->hidden > 0 || head->fate == FATE_PROBE);
+		       (head->hidden > 0 || head->fate == FATE_PROBE ||
+			(f->type == 'T' && head->origins != NULL));
 	default:
 		return false;
 	}
@@ -346,9 +363,11 @@ static bool server_shows_otherwise(struct session *s, struct reply *head,
 			put_no_data(s);
 		return true;
 	}
-	if (head->hidden > 0)
+	if (f->type == 'T' && head->origins != NULL)
+		*ret = server_tell_origins(f, at, head);
+	if (head->hidden > 0 && *ret == HANDLED)
 		*ret = server_cut(s, f, at, head->hidden);
-	return head->hidden > 0;
+	return head->hidden > 0 || *ret != HANDLED;
 }
 
 static void server_parameter(struct session *s, const struct frame *f)

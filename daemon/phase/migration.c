@@ -6,6 +6,7 @@
 
 #include "daemon/log.h"
 #include "daemon/phase/catalog_load.h"
+#include "daemon/phase/db.h"
 #include "daemon/phase/snapshot_make.h"
 #include "daemon/phase/walks.h"
 
@@ -165,6 +166,24 @@ static bool source_load(PGconn *db, const struct spec *spec, unsigned i,
 			    &ret->new_json, p);
 }
 
+static bool husk_find(PGconn *db, const struct spec_lens *l, uint32_t *ret,
+		      struct problem *p)
+{
+	const char *const params[] = {l->old.schema, l->old.name};
+	int64_t oid;
+
+	if (!db_number(db,
+		       "SELECT coalesce((SELECT c.oid::bigint FROM pg_class c"
+		       " JOIN pg_namespace n ON n.oid = c.relnamespace"
+		       " JOIN pg_trigger t ON t.tgrelid = c.oid"
+		       "  AND t.tgname = 'pgtandem_husk'"
+		       " WHERE n.nspname = $1 AND c.relname = $2), 0)",
+		       2, params, 0, &oid, p))
+		return false;
+	*ret = (uint32_t)oid;
+	return true;
+}
+
 static bool source_fingerprint(PGconn *db, const struct spec_lens *l,
 			       bool stored, char **ret, struct problem *p)
 {
@@ -199,6 +218,10 @@ static bool sources_load(const struct migration *m, PGconn *db,
 		if (!source_fingerprint(db, &m->spec->lenses[i], stored,
 					&next[i].fingerprint, p))
 			return false;
+		if (row->phase == PHASE_CONTRACTED &&
+		    !husk_find(db, &m->spec->lenses[i], &next[i].husk, p))
+			return false;
+		*ret_changed |= was && was->husk != next[i].husk;
 		if (was && strcmp(was->fingerprint, next[i].fingerprint) == 0) {
 			next[i].old_json = copied(was->old_json);
 			next[i].new_json = copied(was->new_json);

@@ -37,6 +37,7 @@ struct walk_run; /* walks.h */
 struct lens_source {
 	char *old_json;
 	char *new_json; /* NULL: does not exist */
+	uint32_t husk;	/* oid of what contract has left of old; or 0 */
 	char *fingerprint;
 };
 

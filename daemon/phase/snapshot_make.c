@@ -10,6 +10,8 @@ static bool old_read(const struct spec *spec, unsigned i,
 		     const struct relation **ret, struct problem *p)
 {
 	const struct spec_lens *l = &spec->lenses[i];
+	const struct relation *r;
+	struct relation *with;
 
 	if (!source->old_json) {
 		problem_set(p, "42P01",
@@ -21,7 +23,13 @@ static bool old_read(const struct spec *spec, unsigned i,
 			     spec->file, l->line);
 		return false;
 	}
-	return catalog_json_read(source->old_json, a, ret, p);
+	if (!catalog_json_read(source->old_json, a, &r, p))
+		return false;
+	with = arena_alloc(a, sizeof(*with));
+	*with = *r;
+	with->husk = source->husk;
+	*ret = with;
+	return true;
 }
 
 /* One lens, or the two of a merge. */

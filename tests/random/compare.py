@@ -2,6 +2,7 @@
 answers differ."""
 
 import pathlib
+import re
 import struct
 import sys
 
@@ -10,6 +11,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'e2e'))
 import harness  # noqa: E402
 
 FIRST_USER_OID = 16384
+# Its columns come, through the lens, from the new table.
+FETCHES = re.compile(r'\bFETCH\b')
 # Not compared: where in the server's source, and what called what.
 ERROR_FIELDS = 'CMDHPstcnd'
 
@@ -36,7 +39,7 @@ class Side:
     def __init__(self, port, postgres, database):
         self.wire = harness.Wire(port, dbname=database)
         self.postgres, self.database = postgres, database
-        self.types = {}
+        self.types, self.tables = {}, {0: None}
 
     def type_name(self, oid):
         if oid < FIRST_USER_OID:
@@ -47,21 +50,29 @@ class Side:
                 f'WHERE oid >= {FIRST_USER_OID}', self.database))
         return self.types.get(oid, oid)
 
-    def columns(self, body):
+    def table_name(self, oid):
+        if oid not in self.tables:
+            self.tables[oid] = self.postgres.execute(
+                f'SELECT {oid}::regclass::text', self.database)[0][0]
+        return self.tables[oid]
+
+    def columns(self, body, origins):
         count, at, got = int.from_bytes(body[:2], 'big'), 2, []
         for _ in range(count):
             end = body.index(b'\0', at)
-            oid, size, modifier, form = struct.unpack(
-                '!IhiH', body[end + 7:end + 19])
+            table, number, oid, size, modifier, form = struct.unpack(
+                '!IhIhiH', body[end + 1:end + 19])
             got.append((body[at:end].decode(), self.type_name(oid), size,
                         modifier, form))
+            if origins:
+                got.append((self.table_name(table), number))
             at = end + 19
         return got
 
-    def read(self, kind, body):
+    def read(self, kind, body, origins):
         """A message as it is compared."""
         if kind == 'T':
-            return kind, self.columns(body)
+            return kind, self.columns(body, origins)
         if kind == 't':
             oids = struct.unpack(f'!{len(body[2:]) // 4}I', body[2:])
             return kind, [self.type_name(o) for o in oids]
@@ -69,13 +80,13 @@ class Side:
             return kind, error_of(body)
         return kind, body
 
-    def answers(self):
-        return [self.read(k, b) for k, b in self.wire.until('Z')
+    def answers(self, origins=True):
+        return [self.read(k, b, origins) for k, b in self.wire.until('Z')
                 if k not in 'NSA']
 
     def simple(self, sql):
         self.wire.send('Q', sql.encode() + b'\0')
-        return self.answers()
+        return self.answers(not FETCHES.search(sql))
 
     def bind(self, statement, name):
         params = statement.params
