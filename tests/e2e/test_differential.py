@@ -222,10 +222,9 @@ def test_statements_give_what_they_give_direct(postgres, start_proxy, direct,
         assert result['compared'] > 50
 
 
-def transcript(port, database, messages):
+def transcript(port, database, names, messages):
     """The types and bodies that come back for raw messages, up to the last
-    ReadyForQuery; RowDescription's table OIDs, which name another table in
-    the new model, are left out."""
+    ReadyForQuery, with `names` instead of tables' OIDs."""
     wire = harness.Wire(port, dbname=database)
     syncs = sum(m[:1] in (b'S', b'Q') for m in messages)
     wire.raw(b''.join(messages))
@@ -233,16 +232,23 @@ def transcript(port, database, messages):
     for _ in range(syncs):
         got += wire.until('Z')
     wire.close()
-    return [(k, without_origin(b) if k == 'T' else
+    return [(k, named_origins(b, names) if k == 'T' else
              harness.error_fields(b).get('C') if k == 'E' else b)
             for k, b in got]
 
 
-def without_origin(body):
+def table_names(postgres, database):
+    return {0: None, **dict(postgres.execute(
+        "SELECT oid::bigint, relname FROM pg_class WHERE relkind = 'r'",
+        database))}
+
+
+def named_origins(body, names):
     count, at, columns = int.from_bytes(body[:2], 'big'), 2, []
     for _ in range(count):
         end = body.index(b'\0', at)
-        columns.append((body[at:end], body[end + 7:end + 19]))
+        table = int.from_bytes(body[end + 1:end + 5], 'big')
+        columns.append((body[at:end], names[table], body[end + 5:end + 19]))
         at = end + 19
     return columns
 
@@ -304,6 +310,8 @@ def test_messages_are_those_of_a_direct_session(postgres, start_proxy, phase):
     shop.make(postgres, database)
     proxy = start_proxy(postgres, shop.spec(database))
     proxy.advance('inovices_typo', *shop.PHASES[1:shop.PHASES.index(phase) + 1])
+    tables = [table_names(postgres, d) for d in (database, 'wire_direct')]
     for name, messages in PIPELINES.items():
-        assert transcript(proxy.port, database, messages) == transcript(
-            postgres.port, 'wire_direct', messages), name
+        assert transcript(proxy.port, database, tables[0],
+                          messages) == transcript(
+            postgres.port, 'wire_direct', tables[1], messages), name

@@ -12,7 +12,7 @@ import harness  # noqa: E402
 
 FIRST_USER_OID = 16384
 # Its columns come, through the lens, from the new table.
-FETCHES = re.compile(r'\bFETCH\b')
+FETCHES = re.compile(r'^FETCH\b')
 # Not compared: where in the server's source, and what called what.
 ERROR_FIELDS = 'CMDHPstcnd'
 
@@ -52,8 +52,10 @@ class Side:
 
     def table_name(self, oid):
         if oid not in self.tables:
-            self.tables[oid] = self.postgres.execute(
-                f'SELECT {oid}::regclass::text', self.database)[0][0]
+            name = self.postgres.execute(f'SELECT {oid}::regclass::text',
+                                         self.database)[0][0]
+            temporary = name.isdigit() or name.startswith('pg_temp')
+            self.tables[oid] = 'temporary' if temporary else name
         return self.tables[oid]
 
     def columns(self, body, origins):
