@@ -62,9 +62,9 @@ struct reply {
 	struct planned *planned; /* owned reference, or NULL */
 	const struct plan_origins *origins; /* of its rows, of a plan that
 					     * it holds; or NULL */
-	struct problem *refusal; /* owned: instead of the server's error */
-	struct buf *messages;	 /* owned: REPLY_EXECUTE, to send it again */
-	struct prepared *prepared;   /* owned reference, or NULL */
+	struct problem *refusal;   /* owned: instead of the server's error */
+	struct buf *messages;	   /* owned: REPLY_EXECUTE, to send it again */
+	struct prepared *prepared; /* owned reference, or NULL */
 	struct statement *statement; /* owned reference, or NULL */
 	struct statement *before;    /* owned: what `statement` replaced */
 };

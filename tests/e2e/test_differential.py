@@ -237,10 +237,18 @@ def transcript(port, database, names, messages):
             for k, b in got]
 
 
-def table_names(postgres, database):
-    return {0: None, **dict(postgres.execute(
-        "SELECT oid::bigint, relname FROM pg_class WHERE relkind = 'r'",
-        database))}
+class TableNames(dict):
+    """Of a database, by OID."""
+
+    def __init__(self, postgres, database):
+        super().__init__({0: None})
+        self.postgres, self.database = postgres, database
+
+    def __missing__(self, oid):
+        name = self.postgres.execute(f'SELECT {oid}::regclass::text',
+                                     self.database)[0][0]
+        self[oid] = 'temporary' if name.startswith('pg_temp') else name
+        return self[oid]
 
 
 def named_origins(body, names):
@@ -310,7 +318,7 @@ def test_messages_are_those_of_a_direct_session(postgres, start_proxy, phase):
     shop.make(postgres, database)
     proxy = start_proxy(postgres, shop.spec(database))
     proxy.advance('inovices_typo', *shop.PHASES[1:shop.PHASES.index(phase) + 1])
-    tables = [table_names(postgres, d) for d in (database, 'wire_direct')]
+    tables = [TableNames(postgres, d) for d in (database, 'wire_direct')]
     for name, messages in PIPELINES.items():
         assert transcript(proxy.port, database, tables[0],
                           messages) == transcript(

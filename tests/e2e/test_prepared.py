@@ -6,7 +6,7 @@ import pytest
 
 import harness
 import shop
-from test_differential import FIXED, without_origin
+from test_differential import FIXED, TableNames, named_origins
 
 DOWN = ('new_only', 'write_new', 'read_new', 'dual_write')
 
@@ -17,12 +17,14 @@ class Pair:
     def __init__(self, postgres, proxy, direct, through):
         self.wires = [harness.Wire(postgres.port, dbname=direct),
                       harness.Wire(proxy.port, dbname=through)]
+        self.names = [TableNames(postgres, d) for d in (direct, through)]
 
     def send(self, *messages):
         """What came back from both must be the same; what it is."""
         syncs = sum(m[:1] in (b'S', b'Q') for m in messages)
-        direct, through = (self.answers(w, messages, syncs)
-                           for w in self.wires)
+        direct, through = (
+            self.answers(w, n, messages, syncs)
+            for w, n in zip(self.wires, self.names))
         assert through == direct, messages
         return direct
 
@@ -30,10 +32,10 @@ class Pair:
         return self.send(harness.message('Q', sql.encode() + b'\0'))
 
     @staticmethod
-    def answers(wire, messages, syncs):
+    def answers(wire, names, messages, syncs):
         wire.raw(b''.join(messages))
         got = [m for _ in range(syncs) for m in wire.until('Z')]
-        return [(k, without_origin(b) if k == 'T' else
+        return [(k, named_origins(b, names) if k == 'T' else
                  harness.error_fields(b).get('C') if k == 'E' else b)
                 for k, b in got if k not in 'SN']
 

@@ -267,11 +267,47 @@ public class App {
         }
     }
 
+    /* The driver makes the statements, of where the columns come from. */
+    void updatable() throws SQLException {
+        try (PreparedStatement s = db.prepareStatement(
+                "SELECT id, number, customr, amount, phone, due FROM inovices"
+                + " WHERE number LIKE ? ORDER BY id",
+                ResultSet.TYPE_SCROLL_SENSITIVE,
+                ResultSet.CONCUR_UPDATABLE)) {
+            bind(s, n + "-%");
+            ResultSet r = s.executeQuery();
+            ResultSetMetaData m = r.getMetaData();
+            for (int i = 1; i <= m.getColumnCount(); i++)
+                note("from", m.getTableName(i), m.getColumnName(i),
+                     m.isAutoIncrement(i), m.isNullable(i));
+            r.next();
+            r.updateInt("amount", r.getInt("amount") + 100);
+            r.updateString("phone", "555-7000");
+            r.updateRow();
+            note("row", r.getInt("amount"), r.getString("phone"));
+            r.refreshRow();
+            note("fresh", r.getInt("amount"), r.getString("phone"));
+            r.moveToInsertRow();
+            r.updateString("number", n + "-i");
+            r.updateInt("customr", 2);
+            r.updateInt("amount", 12);
+            r.updateDate("due", due(9));
+            r.insertRow();
+            r.moveToCurrentRow();
+            r.last();
+            note("deleted", r.getString("number"));
+            r.deleteRow();
+        }
+        note("left", query("SELECT * FROM inovices WHERE number LIKE ?"
+                           + " ORDER BY id", n + "-%"));
+    }
+
     void round() throws Exception {
         catalog();
         create();
         read();
         write();
+        updatable();
         read();
         note("deleted", query("DELETE FROM inovices WHERE number = ? RETURNING"
                               + " id, amount", (n - 3) + "-1"),
