@@ -17,10 +17,13 @@ static const int16_t own_columns[] = {0, 1, 0, 2};
 static const struct plan_own own = {
     .from = NEW, .table = OLD, .n = 4, .columns = own_columns};
 
-static const struct plan_origin any = {0}, many = {.many = true};
-static const struct plan_origin id = {"id", OLD, 1, false, false};
-static const struct plan_origin name = {"name", OLD, 2, false, false};
-static const struct plan_origin unsure = {"name", OLD, 2, false, true};
+/* clang-format off */
+#define ANY    {0}
+#define MANY   {.many = true}
+#define ID     {"id", OLD, 1, false, false}
+#define NAME   {"name", OLD, 2, false, false}
+#define UNSURE {"name", OLD, 2, false, true}
+/* clang-format on */
 
 /* Columns as "name table.number", one after the other. */
 struct example {
@@ -33,29 +36,29 @@ struct example {
 /* clang-format off */
 static const struct example examples[] = {
 	{"a converted column has the old one's number",
-	 {id, name, any}, 3,
+	 {ID, NAME, ANY}, 3,
 	 "id 200.1, name 0.0, sum 0.0", "id 100.1, name 100.2, sum 0.0"},
 	{"an unsure one only where the server names nothing",
-	 {unsure, unsure, unsure}, 3,
+	 {UNSURE, UNSURE, UNSURE}, 3,
 	 "name 300.1, name 0.0, name 200.3",
 	 "name 300.1, name 100.2, name 100.2"},
 	{"behind columns that are not known",
-	 {many, id, name}, 3,
+	 {MANY, ID, NAME}, 3,
 	 "a 300.1, b 300.2, id 200.1, name 0.0",
 	 "a 300.1, b 300.2, id 100.1, name 100.2"},
 	{"before them, and behind none",
-	 {name, many, name}, 3, "name 0.0, name 0.0",
+	 {NAME, MANY, NAME}, 3, "name 0.0, name 0.0",
 	 "name 100.2, name 100.2"},
 	{"between two such runs, by their names",
-	 {many, id, name, many}, 4,
+	 {MANY, ID, NAME, MANY}, 4,
 	 "id 300.1, name 300.2, id 200.1, name 0.0, id 300.1, name 300.2",
 	 "id 300.1, name 300.2, id 100.1, name 100.2, id 300.1, name 300.2"},
 	{"what is not known, where the new relation is told",
-	 {many}, 1,
+	 {MANY}, 1,
 	 "x 200.3, y 200.2, z 200.9, w 300.3",
 	 "x 100.2, y 200.2, z 200.9, w 300.3"},
 	{"a message with other columns than the plan's stays",
-	 {id, name}, 2, "id 200.1", "id 200.1"},
+	 {ID, NAME}, 2, "id 200.1", "id 200.1"},
 };
 /* clang-format on */
 
