@@ -144,7 +144,12 @@ void ddl_columns_hide(struct ddl_build *b)
 	add_defaults(b, b->l->old_view_ref, b->l->old, false);
 }
 
-/* L_lens, with the stored old columns as "old.x" while there are any. */
+static const char system_columns[] =
+    ", n.ctid AS ctid, n.xmin AS xmin, n.cmin AS cmin, n.xmax AS xmax,"
+    " n.cmax AS cmax, n.tableoid AS tableoid";
+
+/* L_lens, with the stored old columns as "old.x" while there are any, and the
+ * system columns, which are those of the old model's rows. */
 static void add_lens(struct ddl_build *b, bool stored)
 {
 	const struct lens *l = b->l;
@@ -169,6 +174,7 @@ static void add_lens(struct ddl_build *b, bool stored)
 			    quote_name(arena_fmt(b->a, "old.%s",
 						 l->olds[i].column->name),
 				       b->a));
+	sqltext_put(&t, "%s", system_columns);
 	add_view(b, l->lens_ref, t.s);
 }
 

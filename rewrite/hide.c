@@ -40,46 +40,6 @@ static const char *column_list(const struct statement *st, unsigned name,
 	return t.s;
 }
 
-/* It is one more column of the derived table: what shows all of its columns
- * would show it. */
-bool hide_gives_system(const struct statement *st, const struct column_use *use)
-{
-	if (use->ref->action != ACT_HIDE || use->ref->is_target ||
-	    (list_length(use->node->fields) == 1 &&
-	     use->ref->level->refs->next != NULL))
-		return false;
-	for (size_t i = 0; i < st->found.n_columns; i++)
-		if (st->found.columns[i].ref == use->ref &&
-		    st->found.columns[i].kind == COLUMN_WHOLE_ROW)
-			return false;
-	for (size_t i = st->first; i < st->end; i++)
-		if (token_is(st->tokens, i, "natural") ||
-		    token_is(st->tokens, i, "table") ||
-		    (st->tokens->v[i].kind == TOKEN_OPERATOR &&
-		     st->sql[st->tokens->v[i].from] == '*'))
-			return false;
-	return true;
-}
-
-static const char *system_columns(const struct statement *st,
-				  const struct ref *ref)
-{
-	struct sqltext t;
-
-	sqltext_begin(&t, st->a);
-	for (size_t i = 0; i < st->found.n_columns; i++) {
-		const struct column_use *use = &st->found.columns[i];
-		const char *name;
-
-		if (use->kind != COLUMN_SYSTEM || use->ref != ref)
-			continue;
-		name = strVal(llast(use->node->fields));
-		if (strstr(t.s, name) == NULL)
-			sqltext_put(&t, ", %s", name);
-	}
-	return t.s;
-}
-
 const char *hide_derived(const struct statement *st, const struct ref *ref,
 			 const char *sample)
 {
@@ -122,26 +82,6 @@ static bool hide_constraint(struct statement *st, const struct ref *target)
 	return true;
 }
 
-/* The view has no identity, whose next value this would be. */
-static bool sets_identity(const struct statement *st, const struct ref *target)
-{
-	const UpdateStmt *update = (const UpdateStmt *)st->node;
-	ListCell *cell;
-
-	if (!IsA(update, UpdateStmt))
-		return false;
-	foreach (cell, update->targetList) {
-		const ResTarget *set = lfirst(cell);
-		const struct column *c = relation_find_column(
-		    hide_shown(st, target->name), set->name);
-
-		if (c != NULL && c->identity != 0 &&
-		    IsA(set->val, SetToDefault))
-			return true;
-	}
-	return false;
-}
-
 static bool moves_key(const struct statement *st, const struct lens *l)
 {
 	const UpdateStmt *update = (const UpdateStmt *)st->node;
@@ -161,18 +101,15 @@ bool write_hide(struct statement *st, const struct ref *target)
 	    shape == SHAPE_OLD ? l->old_view_ref : l->new_view_ref;
 	const char *alias = quote_name(ref_alias(target), st->a);
 
+	if (target->direct)
+		return hide_direct(st, target);
+	/* A child's new shape, whose old columns its view hides. */
 	if (write_is_current_of(st->node))
 		return statement_refuse(
 		    st, target->name, "WHERE CURRENT OF",
 		    "The write runs on a view that hides the other model's "
 		    "columns.",
 		    "Name the row by its key.");
-	if (sets_identity(st, target))
-		return statement_refuse(
-		    st, target->name, "SET of an identity column to DEFAULT",
-		    "The write runs on a view that hides the other model's "
-		    "columns.",
-		    "Assign nextval() of its sequence.");
 	statement_replace(st, span_of_relation(st, target->var),
 			  target->var->alias != NULL
 			      ? view

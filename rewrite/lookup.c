@@ -172,6 +172,9 @@ static bool can_show(const struct lookup *k, const struct ref *r)
 
 	if (r->var->alias != NULL && r->var->alias->colnames != NIL)
 		return false;
+	for (const struct ref *o = k->level->refs; o != NULL; o = o->next)
+		if (system_column_is_shown(k->st, o))
+			return false; /* its stars are spelled out already */
 	if (has_bare_star(k->results) && (!select || spell_star(k) == NULL))
 		return false;
 	for (size_t i = 0; i < f->n_columns; i++) {

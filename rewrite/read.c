@@ -49,8 +49,8 @@ static const char *conditions(const struct lens *l, bool lock, struct arena *a)
 }
 
 const char *read_derived(const struct statement *st, unsigned name,
-			 const bool *shown, bool only, const char *sample,
-			 bool lock)
+			 const bool *shown, const char *more, bool only,
+			 const char *sample, bool lock)
 {
 	const struct lens *l = statement_lens(st, name);
 	struct sqltext columns;
@@ -60,7 +60,7 @@ const char *read_derived(const struct statement *st, unsigned name,
 	for (unsigned i = 0; shown != NULL && i < l->n_new; i++)
 		if (shown[i])
 			put_new_column(&columns, l, i);
-	return arena_fmt(st->a, "(SELECT %s FROM %s%s%s%s)", columns.s,
+	return arena_fmt(st->a, "(SELECT %s%s FROM %s%s%s%s)", columns.s, more,
 			 only ? "ONLY " : "", l->new_ref, sample,
 			 conditions(l, lock, st->a));
 }
@@ -119,7 +119,8 @@ bool read_through(struct statement *st, const struct ref *ref)
 		text = child_derived(l, !ref->var->inh, sample,
 				     child_access(st, ref), st->a);
 	else
-		text = read_derived(st, ref->name, ref->shown, !ref->var->inh,
+		text = read_derived(st, ref->name, ref->shown,
+				    system_columns(st, ref), !ref->var->inh,
 				    sample, lock);
 
 	if (ref->var->alias == NULL)

@@ -83,6 +83,10 @@ static bool refs_decide(struct statement *st)
 			ref->use = USE_BESIDE;
 		if (!ref_decide(st, ref))
 			return false;
+		ref->direct =
+		    ref->is_target &&
+		    (ref->action == ACT_HIDE || ref->action == ACT_HIDE_SYNC) &&
+		    hide_is_direct(st, ref);
 	}
 	return true;
 }
@@ -153,13 +157,7 @@ static bool column_check(struct statement *st, const struct column_use *use)
 
 	switch (use->kind) {
 	case COLUMN_SYSTEM:
-		if (hide_gives_system(st, use))
-			return true;
-		return statement_refuse(
-		    st, ref->name, "a system column",
-		    "The rows come from the new relation: their ctid, "
-		    "xmin and the like are not those of the old one.",
-		    "Use the key.");
+		return system_column(st, use);
 	case COLUMN_STAR:
 		if (ref->is_target && is_returned(ref, use->node))
 			return true;
@@ -213,7 +211,8 @@ bool statement_plan_query(struct statement *st)
 		return false;
 	}
 	if (!texts_check(st) || !refs_decide(st) || !row_type_check(st) ||
-	    !columns_check(st) || !child_check_writes(st))
+	    !columns_check(st) || !system_columns_spell(st) ||
+	    !child_check_writes(st))
 		return false;
 	lookup_add(st);
 	origin_plan(st);

@@ -101,8 +101,8 @@ const char *statement_text(const struct statement *st, struct span span);
 
 /* read.c: a relation in FROM becomes a derived table over the new model. */
 const char *read_derived(const struct statement *st, unsigned name,
-			 const bool *shown, bool only, const char *sample,
-			 bool lock_old);
+			 const bool *shown, const char *more, bool only,
+			 const char *sample, bool lock_old);
 bool read_through(struct statement *st, const struct ref *ref);
 /* lookup.c: conditions on the new columns, beside those on converted ones. */
 void lookup_add(struct statement *st);
@@ -111,17 +111,28 @@ void lookup_add(struct statement *st);
 const struct relation *hide_shown(const struct statement *st, unsigned name);
 const char *hide_derived(const struct statement *st, const struct ref *ref,
 			 const char *sample);
-/* Can the derived table give a system column, unseen by `*`? */
-bool hide_gives_system(const struct statement *st,
-		       const struct column_use *use);
 bool write_hide(struct statement *st, const struct ref *target);
 bool copy_hide(struct statement *st, const CopyStmt *copy, unsigned name);
+/* hide_direct.c: the table itself is written, where no view can be. */
+bool hide_is_direct(const struct statement *st, const struct ref *target);
+bool hide_direct(struct statement *st, const struct ref *target);
+/* system_column.c: one table that is both models. */
+/* Can it be given at all? */
+bool system_column(struct statement *st, const struct column_use *use);
+/* Does the derived table that stands for it show any? */
+bool system_column_is_shown(const struct statement *st, const struct ref *ref);
+/* ", ctid, xmin": those that are named of it. */
+const char *system_columns(const struct statement *st, const struct ref *ref);
+/* Spells out each `*` that would show them, or refuses. */
+bool system_columns_spell(struct statement *st);
 /* group.c: GROUP BY the key alone, over such derived tables. */
 void read_groups(struct statement *st);
 bool group_is_by_key(const struct lens *l, const struct ref *ref,
 		     const SelectStmt *select);
 /* whole_row.c: the relation's row, or alias.*, of one that is replaced. */
 bool whole_row(struct statement *st, const struct column_use *use);
+/* "a.x, a.y": the columns of a relation that has the client's names. */
+const char *row_columns(const struct statement *st, const struct ref *ref);
 /* Refuses a cast to a row type that is no more. */
 bool row_type_check(struct statement *st);
 

@@ -190,11 +190,12 @@ static bool copy_through(struct statement *st, const CopyStmt *copy,
 {
 	struct span span = span_of_relation(st, copy->relation);
 	const struct lens *l = statement_lens(st, name);
-	const char *derived = arena_fmt(
-	    st->a, "%s AS %s",
-	    l->child != NULL ? child_derived(l, false, "", CHILD_JOIN, st->a)
-			     : read_derived(st, name, NULL, false, "", false),
-	    quote_name(copy->relation->relname, st->a));
+	const char *derived =
+	    arena_fmt(st->a, "%s AS %s",
+		      l->child != NULL
+			  ? child_derived(l, false, "", CHILD_JOIN, st->a)
+			  : read_derived(st, name, NULL, "", false, "", false),
+		      quote_name(copy->relation->relname, st->a));
 
 	if (token_is(st->tokens, span.first - 1, "binary"))
 		move_binary(st, span.first - 1);

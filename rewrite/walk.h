@@ -40,6 +40,7 @@ struct ref {
 	unsigned number;	    /* of such a write, from 1; or 0 */
 	const RangeVar *var;
 	const RangeTableSample *sample; /* TABLESAMPLE around it, or NULL */
+	bool direct;	   /* hidden columns: the table itself is written */
 	const bool *shown; /* per new column: the derived table shows it as
 			    * "new.<name>", or NULL: none */
 	const struct level *level;

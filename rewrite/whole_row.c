@@ -173,7 +173,7 @@ static const char *name_here(const struct ref *ref, const struct relation *r,
 		   : r->columns[i].name;
 }
 
-static const char *columns(const struct statement *st, const struct ref *ref)
+const char *row_columns(const struct statement *st, const struct ref *ref)
 {
 	const struct relation *r = shown(st, ref);
 	const char *alias = quote_name(ref_alias(ref), st->a);
@@ -212,7 +212,7 @@ static const char *made_row(const struct statement *st,
 	return arena_fmt(st->a, "(SELECT %s%s%s%s%s FROM (SELECT %s) AS %s)",
 			 typed ? "CAST(" : "", alias, typed ? " AS " : "",
 			 typed ? l->old_ref : "", typed ? ")" : "",
-			 columns(st, use->ref), alias);
+			 row_columns(st, use->ref), alias);
 }
 
 static void replace_derived(struct statement *st, const struct column_use *use,
@@ -261,8 +261,15 @@ static bool derived_row(struct statement *st, const struct column_use *use)
 	     typed = has_row_type(st, use->ref->name);
 	bool grouped = is_grouped(st, use);
 
-	if (!shows && !grouped)
+	bool shown = system_column_is_shown(st, use->ref);
+
+	if (!shows && !grouped && (!shown || is_field(use)))
 		return true;
+	if (shown && use->parent != NULL && IsA(use->parent, A_Indirection))
+		return refuse(st, use,
+			      "It would have the system columns that are named "
+			      "beside it.",
+			      "List the columns.");
 	if (!use->is_sure && use->kind == COLUMN_WHOLE_ROW)
 		return refuse_unsure(st, use);
 	if (shows && !typed)
@@ -276,7 +283,8 @@ static bool target_row(struct statement *st, const struct column_use *use)
 	bool shows = type_shows(st, use),
 	     typed = has_row_type(st, use->ref->name);
 
-	if (is_field(use) || (is_hidden(use->ref) && !shows))
+	if (is_field(use) ||
+	    (is_hidden(use->ref) && !use->ref->direct && !shows))
 		return true;
 	if (!use->is_sure && use->kind == COLUMN_WHOLE_ROW)
 		return refuse_unsure(st, use);
@@ -300,8 +308,10 @@ bool whole_row(struct statement *st, const struct column_use *use)
 	    relation_find_column(shown(st, use->ref), ref_alias(use->ref)))
 		return true; /* a column */
 	if (is_list(use)) {
-		if (use->ref->is_target && !is_hidden(use->ref))
-			replace(st, use, columns(st, use->ref));
+		if ((use->ref->is_target &&
+		     (!is_hidden(use->ref) || use->ref->direct)) ||
+		    system_column_is_shown(st, use->ref))
+			replace(st, use, row_columns(st, use->ref));
 		return true;
 	}
 	return use->ref->is_target ? target_row(st, use) : derived_row(st, use);

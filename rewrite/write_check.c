@@ -192,6 +192,9 @@ static bool could_differ(const struct set *s, const struct item *item,
 
 static bool is_needed(const struct set *s)
 {
+	/* What names a column of the new relation would find it. */
+	if (s->direct && s->grouped)
+		return true;
 	for (size_t i = 0; i < s->n_items; i++) {
 		const struct item *item = &s->items[i];
 

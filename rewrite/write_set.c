@@ -273,29 +273,27 @@ static const char *old_name(const struct set *s, const struct assignment *a)
 	return quote_name(a->target->name, s->st->a);
 }
 
+/* The new relation's own name where L_lens is not what is written. */
 static const char *new_name(const struct set *s, unsigned new)
 {
+	const char *name = s->l->news[new].column->name;
+
 	return quote_name(
-	    arena_fmt(s->st->a, "new.%s", s->l->news[new].column->name),
-	    s->st->a);
+	    s->direct ? name : arena_fmt(s->st->a, "new.%s", name), s->st->a);
 }
 
-/* The new relation's own columns, where L_lens is not what is written. */
-static const char *direct_goal(const struct set *s, const struct assignment *a)
+static const char *carried_name(const struct set *s, const struct assignment *a)
 {
-	size_t new =
-	    a->n_feeds == 0 ? s->l->olds[a->old].new_index : (size_t)a->new;
-
-	return quote_name(s->l->news[new].column->name, s->st->a);
+	return s->direct ? new_name(s, s->l->olds[a->old].new_index)
+			 : old_name(s, a);
 }
 
 static const char *goal(const struct set *s, const struct assignment *a)
 {
-	if (s->direct)
-		return direct_goal(s, a);
 	if (a->n_feeds > 0 && s->l->child != NULL)
 		return quote_name(s->l->olds[s->stash].column->name, s->st->a);
-	return a->n_feeds == 0 ? old_name(s, a) : new_name(s, (unsigned)a->new);
+	return a->n_feeds == 0 ? carried_name(s, a)
+			       : new_name(s, (unsigned)a->new);
 }
 
 /*
@@ -598,7 +596,7 @@ static void put_goals(const struct set *s, size_t first, size_t n,
 
 		if (!s->v[i].carried)
 			continue;
-		sqltext_item(goals, ", ", "%s", name);
+		sqltext_item(goals, ", ", "%s", carried_name(s, &s->v[i]));
 		sqltext_item(mappings, ", ", "r.%s", name);
 	}
 	if (s->l->child != NULL && set_touches_child(s, first, n))
@@ -648,6 +646,25 @@ static void edit_subselect(const struct set *s, const struct item *item)
 	    arena_fmt(arena, " AS \"pgtandem.s\"(%s) ON true) AS r)", names.s));
 }
 
+/*
+ * The row as the old model has it, under the name that the client calls it by:
+ * what is in its values finds that before the new relation's own.
+ */
+static const char *old_row(const struct set *s, const char *others)
+{
+	const char *alias = quote_name(ref_alias(s->target), s->st->a);
+	const char *prefix = arena_fmt(s->st->a, "%s.", alias);
+	struct sqltext t;
+
+	sqltext_begin(&t, s->st->a);
+	for (unsigned i = 0; i < s->l->n_old; i++)
+		sqltext_item(&t, ", ", "%s AS %s",
+			     lens_reverse(s->l, i, prefix, t.a),
+			     quote_name(s->l->olds[i].column->name, t.a));
+	return arena_fmt(s->st->a, "%s FROM (SELECT %s) AS %s", others, t.s,
+			 alias);
+}
+
 /* Assignments [first, first + n), whose tokens `list` has, as one of a row. */
 static void edit_together(const struct set *s, size_t first, size_t n,
 			  struct span list)
@@ -675,8 +692,9 @@ static void edit_together(const struct set *s, size_t first, size_t n,
 				   old_name(s, a));
 		from = a->value.end;
 	}
-	before = arena_fmt(arena, "%.*s%s) AS r)", (int)strlen(before) - 2,
-			   before, of_each_row(s, rest.s));
+	before =
+	    arena_fmt(arena, "%.*s%s) AS r)", (int)strlen(before) - 2, before,
+		      s->direct ? old_row(s, rest.s) : of_each_row(s, rest.s));
 	if (from < list.end)
 		statement_replace(s->st, (struct span){from, list.end}, before);
 	else
@@ -717,19 +735,16 @@ static bool is_constant(const Node *value)
 	       IsA(value, SetToDefault) || IsA(value, SQLValueFunction);
 }
 
-/* The new relation has no columns of the old names: nothing may name one. */
-static bool check_direct(struct set *s)
+/* The new relation has no columns of the old names: if none is named, the
+ * values can stay where they are. */
+static bool is_constant_list(const struct set *s)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		const struct assignment *a = &s->v[i];
 
-		if (!is_simple(a) || a->target->indirection != NIL ||
-		    !is_constant(a->target->val) ||
+		if (!is_simple(a) || !is_constant(a->target->val) ||
 		    (a->n_feeds > 0 && s->l->news[a->new].forward.n != 1))
-			return refuse(s,
-				      "WHERE CURRENT OF beside SET of an "
-				      "expression",
-				      "Name the row by its key.");
+			return false;
 	}
 	return true;
 }
@@ -800,6 +815,18 @@ static bool find_columns(struct set *s, const List *targets)
 	return known;
 }
 
+/* L_lens has no such column, and the server says so; the new relation might. */
+static bool refuse_unknown(struct set *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->v[i].old == UNKNOWN)
+			problem_set(&s->st->plan->refusal, "42703",
+				    "column \"%s\" of relation \"%s\" does "
+				    "not exist",
+				    s->v[i].target->name, s->l->old->name);
+	return false;
+}
+
 bool write_set(struct statement *st, const struct ref *target,
 	       const List *targets, struct span list,
 	       const struct check_place *check)
@@ -813,12 +840,12 @@ bool write_set(struct statement *st, const struct ref *target,
 	if (list_length(targets) > MOST_ASSIGNMENTS)
 		return refuse(&s, "so long a SET list", "Shorten it.");
 	if (!find_columns(&s, targets))
-		return true; /* the server says so, as it always did */
+		return !s.direct || refuse_unknown(&s);
 	if (!cut_items(&s, list) || !check_assignments(&s) ||
 	    (s.l->child != NULL && !set_begin_stash(&s, targets, list)))
 		return false;
-	s.grouped = needs_group(&s);
-	if (!check_subselects(&s) || (s.direct && !check_direct(&s)) ||
+	s.grouped = needs_group(&s) || (s.direct && !is_constant_list(&s));
+	if (!check_subselects(&s) ||
 	    (s.l->child != NULL && !set_child_current(&s)))
 		return false;
 	if (s.grouped)
