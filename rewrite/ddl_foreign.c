@@ -6,6 +6,9 @@
  *   write_new     at new                      on new                   there
  *   new_only      at new                      on new                   dropped
  *
+ * Of a merge whose one half follows the other by a foreign key, that is "of a
+ * model to itself": in new it is a trigger that the leader's half is there.
+ *
  * Each change is made behind the barrier, when every writer writes the same
  * model first; both have the same keys then, so nothing that was satisfied
  * becomes a violation.  What is added is validated afterwards, while the
@@ -131,6 +134,64 @@ bool ddl_is_to_itself(const struct lens *l, const struct constraint *k)
 	       table[strlen(l->old_ref)] == '(';
 }
 
+bool ddl_is_tie(const struct lens *l, const struct constraint *k)
+{
+	return l->half != NULL && l->half->link == HALF_FOLLOWS &&
+	       l->half->tie == k;
+}
+
+static void relax(struct ddl_build *b, const char *on, const char *to)
+{
+	ddl_add(b, DDL_LOCKS_SOURCE,
+		call(b, "relax_foreign_keys", on,
+		     arena_fmt(b->a, ", %s", quote_text(to, b->a))),
+		"drop foreign keys of %s to %s", on, to);
+}
+
+static const char *leader_trigger(const struct lens *l, struct arena *a)
+{
+	return quote_name(
+	    arena_fmt(a, "%.40s_%u_leads",
+		      l->new->columns[l->half->marker].name, l->number),
+	    a);
+}
+
+/* Not a check: INSERT ... ON CONFLICT would ask it of a row that only fills a
+ * half of one that is there. */
+static void tie_new(struct ddl_build *b)
+{
+	const struct lens *l = b->l;
+	const char *trigger = leader_trigger(l, b->a);
+
+	ddl_add(b, DDL_LOCKS_SOURCE,
+		arena_fmt(
+		    b->a,
+		    "DROP TRIGGER IF EXISTS %s ON %s;\n"
+		    "CREATE CONSTRAINT TRIGGER %s AFTER INSERT OR UPDATE ON %s"
+		    " FOR EACH ROW WHEN (NEW.%s IS NULL)"
+		    " EXECUTE FUNCTION pgtandem.refuse_half(%s)",
+		    trigger, l->new_ref, trigger, l->new_ref,
+		    quote_name(l->new->columns[l->half->marker].name, b->a),
+		    quote_text(l->old_ref, b->a)),
+		"every row of %s has the half of %s", l->new_ref, l->old_ref);
+}
+
+static void untie_new(struct ddl_build *b)
+{
+	const struct lens *l = b->l;
+
+	ddl_add(b, DDL_LOCKS_SOURCE,
+		arena_fmt(b->a, "DROP TRIGGER IF EXISTS %s ON %s",
+			  leader_trigger(l, b->a), l->new_ref),
+		"a row of %s may be there before the half of %s", l->new_ref,
+		l->old_ref);
+}
+
+static bool leads(const struct lens *l)
+{
+	return l->half != NULL && l->half->link == HALF_LEADS;
+}
+
 static bool any_to_itself(const struct lens *l)
 {
 	for (size_t i = 0; i < l->old->n_constraints; i++)
@@ -143,12 +204,14 @@ void ddl_references_to_new(struct ddl_build *b)
 {
 	const struct relation *old = b->l->old;
 
+	if (leads(b->l))
+		relax(b, b->l->half->other->old_ref, b->l->old_ref);
 	move_references(b, true);
+	if (leads(b->l))
+		tie_new(b);
 	if (!any_to_itself(b->l))
 		return;
-	ddl_add(b, DDL_LOCKS_SOURCE,
-		call(b, "relax_foreign_keys", b->l->old_ref, ", false"),
-		"drop foreign keys of %s to itself", b->l->old_ref);
+	relax(b, b->l->old_ref, b->l->old_ref);
 	for (size_t i = 0; i < old->n_constraints; i++)
 		if (ddl_is_to_itself(b->l, &old->constraints[i]))
 			add_to_itself(b, &old->constraints[i]);
@@ -165,6 +228,8 @@ void ddl_references_to_old(struct ddl_build *b)
 	    " CONSTRAINT %%I', %s, v_name); END LOOP; END",
 	    quote_text(b->l->new_ref, b->a), quote_text(b->l->new_ref, b->a));
 
+	if (leads(b->l))
+		untie_new(b);
 	move_references(b, false);
 	if (any_to_itself(b->l))
 		ddl_add(b, DDL_LOCKS_SOURCE,
@@ -185,7 +250,7 @@ void ddl_relax_old(struct ddl_build *b)
 		any |= old->constraints[i].kind == CONSTRAINT_FOREIGN;
 	if (any)
 		ddl_add(b, DDL_LOCKS_SOURCE,
-			call(b, "relax_foreign_keys", b->l->old_ref, ", true"),
+			call(b, "relax_foreign_keys", b->l->old_ref, ", NULL"),
 			"drop foreign keys of %s, whose rows stand still",
 			b->l->old_ref);
 }

@@ -13,7 +13,12 @@
  * this half is missing, and raises what the old relation's key would have
  * raised.  What old has NOT NULL is looked at by L_shape.
  *
- * All run with the client's rights.
+ * Where the second's foreign key ties it to the first, each row has the first
+ * half: what is done to that is done to the row, as to a table's.  DELETE of it
+ * takes the other half with it (ON DELETE CASCADE) or is refused because of
+ * it, and INSERT of the other one asks L_present for it.
+ *
+ * All but L_present run with the client's rights.
  */
 #include <string.h>
 
@@ -49,16 +54,103 @@ static const char *key_of_row(const struct lens *l, struct arena *a)
 	return t.s;
 }
 
+/* The values of the key's columns of `row`, as a violation's DETAIL says. */
+static const char *key_texts(const struct lens *l, const char *row,
+			     struct arena *a)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < l->n_key; i++)
+		sqltext_item(
+		    &t, ", ", "%s%s::pg_catalog.text", row,
+		    quote_name(l->old->columns[l->key[i].old_index].name, a));
+	return t.s;
+}
+
+static const char *key_names(const struct lens *l, struct arena *a)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < l->n_key; i++)
+		sqltext_item(&t, ", ", "%s",
+			     l->old->columns[l->key[i].old_index].name);
+	return t.s;
+}
+
+/* As the foreign key between the two old tables would say it. */
+static const char *raise_tie(const struct lens *l, const char *message,
+			     const char *values, const char *detail,
+			     struct arena *a)
+{
+	const struct lens *follower =
+	    l->half->link == HALF_FOLLOWS ? l : l->half->other;
+
+	return arena_fmt(
+	    a,
+	    "\tRAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',"
+	    " MESSAGE = %s, DETAIL = pg_catalog.concat(%s,"
+	    " pg_catalog.concat_ws(', ', %s), %s), SCHEMA = %s, TABLE = %s,"
+	    " CONSTRAINT = %s;\n",
+	    quote_text(message, a),
+	    quote_text(arena_fmt(a, "Key (%s)=(", key_names(l, a)), a), values,
+	    quote_text(detail, a), quote_text(follower->old->schema, a),
+	    quote_text(follower->old->name, a),
+	    quote_text(l->half->tie->name, a));
+}
+
+/* Of the leader, where its key may not be given up while the other has it. */
+static const char *cut_leader(const struct lens *l, struct arena *a)
+{
+	const char *key = key_of_row(l, a);
+	const char *follower = l->half->other->old->name;
+
+	return arena_fmt(
+	    a,
+	    "\tDELETE FROM %s AS t WHERE %s AND t.%s IS NULL;\n"
+	    "\tIF FOUND THEN\n\tRETURN OLD;\n\tEND IF;\n"
+	    "\tPERFORM FROM %s AS t WHERE %s;\n"
+	    "\tIF NOT FOUND THEN\n\tRETURN NULL;\n\tEND IF;\n%s",
+	    l->new_ref, key, marker_name(l, l->half->other_marker, a),
+	    l->new_ref, key,
+	    raise_tie(l,
+		      arena_fmt(a,
+				"update or delete on table \"%s\" violates "
+				"foreign key constraint \"%s\" on table "
+				"\"%s\"",
+				l->old->name, l->half->tie->name, follower),
+		      key_texts(l, "OLD.", a),
+		      arena_fmt(a, ") is still referenced from table \"%s\".",
+				follower),
+		      a));
+}
+
+static const char *cut_half(const struct lens *l, struct arena *a)
+{
+	const char *marker = marker_name(l, l->half->marker, a);
+	const char *other = marker_name(l, l->half->other_marker, a);
+	const char *key = key_of_row(l, a);
+	struct mapping m;
+
+	mapping_make(l, WALK_TO_NEW, a, &m);
+	return arena_fmt(a,
+			 "\tUPDATE %s AS t %s WHERE %s AND t.%s IS NOT NULL"
+			 " AND t.%s IS NOT NULL;\n"
+			 "\tIF FOUND THEN\n\tRETURN OLD;\n\tEND IF;\n"
+			 "\tDELETE FROM %s AS t WHERE %s AND t.%s IS NOT NULL;"
+			 "\n\tIF FOUND THEN\n\tRETURN OLD;\n\tEND IF;\n"
+			 "\tRETURN NULL;\n",
+			 l->new_ref, mapping_cut_half(&m), key, marker, other,
+			 l->new_ref, key, marker);
+}
+
 static void add_cut(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
 	const char *marker = marker_name(l, l->half->marker, b->a);
-	const char *other = marker_name(l, l->half->other_marker, b->a);
-	const char *key = key_of_row(l, b->a);
 	const char *function = function_ref(l, "cut_row", b->a);
-	struct mapping m;
 
-	mapping_make(l, WALK_TO_NEW, b->a, &m);
 	ddl_add(
 	    b, DDL_NO_LOCK,
 	    arena_fmt(b->a,
@@ -69,12 +161,7 @@ static void add_cut(struct ddl_build *b)
 		      " LANGUAGE plpgsql VOLATILE"
 		      " SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
 		      "#variable_conflict use_column\n"
-		      "BEGIN\n\tUPDATE %s AS t %s WHERE %s AND t.%s IS NOT NULL"
-		      " AND t.%s IS NOT NULL;\n"
-		      "\tIF FOUND THEN\n\tRETURN OLD;\n\tEND IF;\n"
-		      "\tDELETE FROM %s AS t WHERE %s AND t.%s IS NOT NULL;\n"
-		      "\tIF FOUND THEN\n\tRETURN OLD;\n\tEND IF;\n"
-		      "\tRETURN NULL;\nEND\n$pgtandem$;\n"
+		      "BEGIN\n%sEND\n$pgtandem$;\n"
 		      "CREATE TRIGGER cut INSTEAD OF DELETE ON %s"
 		      " FOR EACH ROW EXECUTE FUNCTION %s();\n"
 		      "DO LANGUAGE plpgsql $pgtandem$BEGIN IF"
@@ -85,9 +172,10 @@ static void add_cut(struct ddl_build *b)
 		      "GRANT SELECT, UPDATE, DELETE ON %s TO PUBLIC",
 		      l->half->cut_ref, l->half->cut_ref,
 		      ddl_lens_columns(l, b->a), l->new_ref, marker, function,
-		      l->new_ref, mapping_cut_half(&m), key, marker, other,
-		      l->new_ref, key, marker, l->half->cut_ref, function,
-		      l->half->cut_ref, l->half->cut_ref),
+		      l->half->link == HALF_LEADS ? cut_leader(l, b->a)
+						  : cut_half(l, b->a),
+		      l->half->cut_ref, function, l->half->cut_ref,
+		      l->half->cut_ref),
 	    "create view %s", l->half->cut_ref);
 }
 
@@ -227,36 +315,79 @@ static void add_claim(struct ddl_build *b)
 	    "create function %s", l->half->claim_ref);
 }
 
+/* Foreign keys are looked after with their owner's rights. */
+static void add_present(struct ddl_build *b)
+{
+	const struct lens *l = b->l;
+	const struct lens *leader = l->half->other;
+	struct sqltext where, values;
+
+	sqltext_begin(&where, b->a);
+	sqltext_begin(&values, b->a);
+	for (size_t i = 0; i < l->n_key; i++) {
+		const char *key = l->new->columns[l->key[i].new_index].name;
+
+		sqltext_item(&where, " AND ", "t.%s = $%zu",
+			     quote_name(key, b->a), i + 1);
+		sqltext_item(&values, ", ", "$%zu::pg_catalog.text", i + 1);
+	}
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(
+		b->a,
+		"CREATE OR REPLACE FUNCTION %s(%s) RETURNS pg_catalog.bool"
+		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
+		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
+		"BEGIN\n\tPERFORM FROM %s AS t WHERE %s AND t.%s IS NOT NULL"
+		" FOR KEY SHARE;\n"
+		"\tIF FOUND THEN\n\tRETURN true;\n\tEND IF;\n%sEND\n$pgtandem$",
+		l->half->present_ref, ddl_key_types(l, b->a), l->new_ref,
+		where.s, marker_name(l, l->half->other_marker, b->a),
+		raise_tie(l,
+			  arena_fmt(b->a,
+				    "insert or update on table \"%s\" violates "
+				    "foreign key constraint \"%s\"",
+				    l->old->name, l->half->tie->name),
+			  values.s,
+			  arena_fmt(b->a, ") is not present in table \"%s\".",
+				    leader->old->name),
+			  b->a)),
+	    "create function %s", l->half->present_ref);
+}
+
 void ddl_create_cut(struct ddl_build *b)
 {
 	if (b->l->half == NULL)
 		return;
 	add_null_checks(b);
-	add_fill(b);
-	add_cut(b);
-	add_claim(b);
+	if (lens_fills(b->l)) {
+		add_fill(b);
+		add_claim(b);
+	}
+	if (lens_cuts(b->l))
+		add_cut(b);
+	if (b->l->half->link == HALF_FOLLOWS)
+		add_present(b);
 }
 
 void ddl_drop_cut(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
-	struct sqltext types;
+	const char *types;
 
 	if (l->half == NULL)
 		return;
-	sqltext_begin(&types, b->a);
-	for (size_t i = 0; i < l->n_key; i++)
-		sqltext_put(&types, ", %s",
-			    l->old->columns[l->key[i].old_index].type);
+	types = ddl_key_types(l, b->a);
 	ddl_add(b, DDL_NO_LOCK,
 		arena_fmt(b->a,
 			  "DROP VIEW IF EXISTS %s, %s;\n"
 			  "DROP FUNCTION IF EXISTS %s(), %s();\n"
-			  "DROP FUNCTION IF EXISTS %s(pg_catalog.bool%s)",
+			  "DROP FUNCTION IF EXISTS %s(pg_catalog.bool, %s),"
+			  " %s(%s)",
 			  l->half->cut_ref, l->half->fill_ref,
 			  function_ref(l, "cut_row", b->a),
 			  function_ref(l, "whole", b->a), l->half->claim_ref,
-			  types.s),
+			  types, l->half->present_ref, types),
 		"drop views %s and %s", l->half->cut_ref, l->half->fill_ref);
 }
 
@@ -270,9 +401,11 @@ void ddl_check_halves(struct ddl_build *b)
 		ddl_add(
 		    b, DDL_NO_LOCK,
 		    arena_fmt(b->a,
-			      "ALTER TABLE %s ADD CHECK (%s IS NOT NULL OR"
-			      " %s IS NOT NULL)",
-			      l->new_ref, marker_name(l, l->half->marker, b->a),
+			      "ALTER TABLE %s ADD CONSTRAINT %s CHECK"
+			      " (%s IS NOT NULL OR %s IS NOT NULL)",
+			      l->new_ref,
+			      quote_name(lens_one_half_check(l, b->a), b->a),
+			      marker_name(l, l->half->marker, b->a),
 			      marker_name(l, l->half->other_marker, b->a)),
 		    "a row of %s has one half at least", l->new_ref);
 	for (unsigned i = 0; l->half != NULL && i < l->n_new; i++) {

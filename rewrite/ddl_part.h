@@ -40,6 +40,8 @@ void ddl_references_to_old(struct ddl_build *b);
 void ddl_relax_old(struct ddl_build *b);
 void ddl_forget_foreign_keys(struct ddl_build *b);
 bool ddl_is_to_itself(const struct lens *l, const struct constraint *k);
+/* Of a merge: the follower's foreign key to the leader. */
+bool ddl_is_tie(const struct lens *l, const struct constraint *k);
 
 /* ddl_husk.c: what the catalog still says of old when it is gone. */
 void ddl_make_husk(struct ddl_build *b);

@@ -139,7 +139,7 @@ static const char state_schema[] =
 "		k.condeferred, true\n"
 "	FROM pg_constraint k WHERE p_validated AND NOT k.convalidated\n"
 "	AND k.oid = (SELECT max(oid) FROM pg_constraint\n"
-"		WHERE conrelid = p_on AND contype = 'f')\n"
+"		WHERE conrelid = p_on AND conname = p_name)\n"
 "	ON CONFLICT DO NOTHING;\n"
 "END\n"
 "$pgtandem$;\n"
@@ -214,17 +214,17 @@ static const char state_schema[] =
 "END\n"
 "$pgtandem$;\n"
 "\n"
-/* Drops foreign keys of a table, those to itself or all of them, and keeps
+/* Drops foreign keys of a table, those to one other or all of them, and keeps
  * what restore_foreign_keys needs. */
 "CREATE OR REPLACE FUNCTION pgtandem.relax_foreign_keys(p_migration text,\n"
-"	p_lens int, p_on regclass, p_all boolean) RETURNS void\n"
+"	p_lens int, p_on regclass, p_to regclass) RETURNS void\n"
 "LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
 "DECLARE\n"
 "	k record;\n"
 "BEGIN\n"
 "	FOR k IN SELECT c.* FROM pg_constraint c WHERE c.contype = 'f'\n"
 "		AND c.conrelid = p_on AND c.conparentid = 0\n"
-"		AND (p_all OR c.confrelid = p_on) ORDER BY c.oid\n"
+"		AND (p_to IS NULL OR c.confrelid = p_to) ORDER BY c.oid\n"
 "	LOOP\n"
 "		INSERT INTO pgtandem.foreign_key AS f\n"
 "		SELECT p_migration, p_lens, p_on, k.conname, 'relaxed',\n"
@@ -301,6 +301,17 @@ static const char state_schema[] =
 "END\n"
 "$pgtandem$;\n"
 "\n"
+/* Of a merge's relation: a row that has not the half that every row has. */
+"CREATE OR REPLACE FUNCTION pgtandem.refuse_half() RETURNS trigger\n"
+"LANGUAGE plpgsql AS $pgtandem$\n"
+"BEGIN\n"
+"	RAISE EXCEPTION USING ERRCODE = '23514', SCHEMA = TG_TABLE_SCHEMA,\n"
+"		TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME, MESSAGE =\n"
+"		pg_catalog.format('pgtandem: new row for relation \"%s\" lacks '\n"
+"		'what was %s', TG_TABLE_NAME, TG_ARGV[0]);\n"
+"END\n"
+"$pgtandem$;\n"
+"\n"
 "CREATE OR REPLACE FUNCTION pgtandem.refuse_husk() RETURNS trigger\n"
 "LANGUAGE plpgsql AS $pgtandem$\n"
 "BEGIN\n"
@@ -345,7 +356,7 @@ static const char state_schema[] =
 "REVOKE ALL ON FUNCTION pgtandem.add_foreign_key(text, int, regclass, text,"
 " text, boolean), pgtandem.foreign_key_to(oid, regclass, jsonb),"
 " pgtandem.move_references(text, int, regclass, regclass, jsonb),"
-" pgtandem.relax_foreign_keys(text, int, regclass, boolean),"
+" pgtandem.relax_foreign_keys(text, int, regclass, regclass),"
 " pgtandem.restore_foreign_keys(text, int, regclass) FROM PUBLIC;\n";
 /* clang-format on */
 

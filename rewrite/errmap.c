@@ -665,17 +665,19 @@ static bool map_half(const struct plan *plan, const struct lens *l,
 		     struct error_names *e, struct arena *a)
 {
 	const char *view = generated_name(l, "lens", a);
+	const char *marker =
+	    l->olds[l->news[l->half->marker].old_index].column->name;
 
 	if (is_state(e, "21000") && e->message != NULL &&
 	    strncmp(e->message, "ON CONFLICT", 11) == 0)
 		return inserted_twice(plan, l, e, a);
 	if (is_state(e, "44000") && e->message != NULL &&
 	    strstr(e->message, arena_fmt(a, "\"%s\"", view)) != NULL)
-		return not_null(
-		    l, l->olds[l->news[l->half->marker].old_index].column->name,
-		    e, a);
+		return not_null(l, marker, e, a);
 	if (!is_state(e, "23514") || e->constraint == NULL)
 		return false;
+	if (strcmp(e->constraint, lens_one_half_check(l, a)) == 0)
+		return not_null(l, marker, e, a);
 	for (unsigned i = 0; i < l->n_new; i++) {
 		const char *column = map_column(l, l->new->columns[i].name);
 

@@ -35,6 +35,9 @@
  *              of it sets the half NULL, or deletes a row that has no other
  *   L_claim    merge: function (boolean, key...) returns boolean: true where
  *              an INSERT may fill a row's half, else a unique violation
+ *   L_present  merge whose halves hang together: function (key...) returns
+ *              boolean: true where the leader's row is there, which it locks
+ *              as a foreign key does, else a foreign key violation
  *   L_moved    trigger functions that sync both keys when an UPDATE changes
  *              the key (PostgreSQL before 18 does not RETURN the old one).
  *
@@ -93,6 +96,13 @@ struct lens_new {
 };
 
 /*
+ * What a foreign key from the one old table's key to the other's makes of the
+ * halves: a row that has the follower's has the leader's too, so that the
+ * leader's rows are all there are.
+ */
+enum half_link { HALF_ALONE, HALF_LEADS, HALF_FOLLOWS };
+
+/*
  * Merge: one half of the new relation's rows.  A row of this half's old table
  * is there where `marker`, which that has NOT NULL, is not NULL in the new
  * one.
@@ -107,6 +117,10 @@ struct lens_half {
 	const char *fill_ref;  /* pgtandem.L_fill */
 	const char *cut_ref;   /* pgtandem.L_cut */
 	const char *claim_ref; /* pgtandem.L_claim */
+	enum half_link link;
+	const struct constraint *tie; /* the follower's foreign key, or NULL */
+	bool deletes, moves;	      /* it is ON DELETE, ON UPDATE CASCADE */
+	const char *present_ref;      /* follower: pgtandem.L_present */
 };
 
 struct lens_key {
@@ -165,10 +179,18 @@ bool lens_compile_merge(const struct spec *spec, unsigned number,
 			const struct lens *ret[2], struct problem *p)
     __attribute__((warn_unused_result));
 
+/* May its row be there with the other half alone, which an INSERT then fills?
+ */
+bool lens_fills(const struct lens *l);
+/* Does a DELETE of its row leave the other half, or refuse because of it? */
+bool lens_cuts(const struct lens *l);
+
 /* The name of the new relation's constraint that a column of its half is not
  * null. */
 const char *lens_half_check(const struct lens *l, unsigned new_index,
 			    struct arena *a);
+/* ... and that a row has one half at least. */
+const char *lens_one_half_check(const struct lens *l, struct arena *a);
 
 /*
  * What a column is made of, each column of the other side with `prefix` before

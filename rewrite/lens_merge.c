@@ -174,13 +174,106 @@ const char *lens_half_check(const struct lens *l, unsigned new_index,
 			 l->number);
 }
 
+const char *lens_one_half_check(const struct lens *l, struct arena *a)
+{
+	return arena_fmt(a, "%.40s_one_half", l->new->name);
+}
+
+bool lens_fills(const struct lens *l)
+{
+	return l->half != NULL && l->half->link != HALF_LEADS;
+}
+
+bool lens_cuts(const struct lens *l)
+{
+	return l->half != NULL &&
+	       !(l->half->link == HALF_LEADS && l->half->deletes);
+}
+
+/* "(a, b)": the columns of a foreign key of `from`'s key, in its order, by
+ * their names in `to`; NULL if it has others. */
+static const char *tied_columns(const struct constraint *k,
+				const struct lens *from, const struct lens *to,
+				struct arena *a)
+{
+	struct sqltext t;
+	size_t found = 0;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < k->n_columns; i++)
+		for (size_t n = 0; n < from->n_key; n++) {
+			const struct column *c =
+			    &from->old->columns[from->key[n].old_index];
+
+			if (strcmp(k->columns[i], c->name) != 0)
+				continue;
+			c = &to->old->columns[to->key[n].old_index];
+			sqltext_item(&t, ", ", "%s", quote_name(c->name, a));
+			found++;
+		}
+	return found == k->n_columns && found == from->n_key
+		   ? arena_fmt(a, "(%s)", t.s)
+		   : NULL;
+}
+
+/* What stands behind "REFERENCES leader(key)" in the definition of such a
+ * foreign key; NULL if it is another one. */
+static const char *tie_actions(const struct constraint *k,
+			       const struct lens *from, const struct lens *to,
+			       struct arena *a)
+{
+	static const char references[] = ") REFERENCES ";
+	const char *columns, *target, *rest;
+
+	if (k->kind != CONSTRAINT_FOREIGN || k->deferrable)
+		return NULL;
+	columns = tied_columns(k, from, to, a);
+	rest = strstr(k->definition, references);
+	if (columns == NULL || rest == NULL)
+		return NULL;
+	rest += sizeof(references) - 1;
+	target = arena_fmt(a, "%s%s", to->old_ref, columns);
+	if (strncmp(rest, target, strlen(target)) != 0)
+		return NULL;
+	rest += strlen(target);
+	return strstr(rest, "SET ") != NULL || strstr(rest, "NOT VALID") != NULL
+		   ? NULL
+		   : rest;
+}
+
+static void tie_to(struct lens_half *follower, struct lens_half *leader,
+		   const struct constraint *k, const char *actions)
+{
+	follower->link = HALF_FOLLOWS;
+	leader->link = HALF_LEADS;
+	follower->tie = leader->tie = k;
+	follower->deletes = leader->deletes =
+	    strstr(actions, "ON DELETE CASCADE") != NULL;
+	follower->moves = leader->moves =
+	    strstr(actions, "ON UPDATE CASCADE") != NULL;
+}
+
+static void find_tie(struct lens *l[2], struct lens_half *h[2], struct arena *a)
+{
+	for (int i = 0; i < 2; i++)
+		for (size_t k = 0; k < l[i]->old->n_constraints; k++) {
+			const struct constraint *c = &l[i]->old->constraints[k];
+			const char *actions = tie_actions(c, l[i], l[1 - i], a);
+
+			if (actions == NULL || h[i]->link != HALF_ALONE)
+				continue;
+			tie_to(h[i], h[1 - i], c, actions);
+		}
+}
+
 static void tie_halves(struct lens *l[2], const unsigned marker[2],
 		       const struct relation *const alone[2], struct arena *a)
 {
-	for (int i = 0; i < 2; i++) {
-		struct lens_half *h = arena_alloc(a, sizeof(*h));
+	struct lens_half *h[2];
 
-		*h = (struct lens_half){
+	for (int i = 0; i < 2; i++) {
+		h[i] = arena_alloc(a, sizeof(*h[i]));
+		*h[i] = (struct lens_half){
 		    .marker = marker[i],
 		    .other_marker = marker[1 - i],
 		    .other = l[1 - i],
@@ -193,9 +286,11 @@ static void tie_halves(struct lens *l[2], const unsigned marker[2],
 		    .fill_ref = lens_own_ref(l[i], "fill", a),
 		    .cut_ref = lens_own_ref(l[i], "cut", a),
 		    .claim_ref = lens_own_ref(l[i], "claim", a),
+		    .present_ref = lens_own_ref(l[i], "present", a),
 		};
-		l[i]->half = h;
+		l[i]->half = h[i];
 	}
+	find_tie(l, h, a);
 }
 
 /* Both sides are known. */

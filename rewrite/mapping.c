@@ -304,7 +304,10 @@ static const char *delete_half(const struct mapping *m, const char *using_where)
 
 const char *mapping_delete(const struct mapping *m, const char *using_where)
 {
-	if (m->l->half != NULL && m->d == WALK_TO_NEW)
+	/* The leader's row goes with all it has, as in old at the end of the
+	 * statement. */
+	if (m->l->half != NULL && m->d == WALK_TO_NEW &&
+	    m->l->half->link != HALF_LEADS)
 		return delete_half(m, using_where);
 	return arena_fmt(m->a,
 			 "DELETE FROM %s AS t %s AND NOT EXISTS"

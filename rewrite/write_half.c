@@ -66,7 +66,7 @@ static bool check_conflict(struct statement *st, const struct ref *target,
 	const struct lens *l = statement_lens(st, target->name);
 	const OnConflictClause *clause = insert->onConflictClause;
 
-	if (clause == NULL)
+	if (clause == NULL || !lens_fills(l))
 		return true;
 	if (clause->action == ONCONFLICT_UPDATE)
 		return statement_refuse(
@@ -91,11 +91,14 @@ static bool check_conflict(struct statement *st, const struct ref *target,
 
 bool half_check_write(struct statement *st, const struct ref *target)
 {
-	if (statement_lens(st, target->name)->half == NULL)
+	const struct lens_half *half = statement_lens(st, target->name)->half;
+
+	if (half == NULL)
 		return true;
 	if (IsA(st->node, InsertStmt))
 		return check_conflict(st, target, (const InsertStmt *)st->node);
 	return !write_sync_by_trigger(st, target) ||
+	       (half->link == HALF_LEADS && half->moves) ||
 	       statement_refuse(
 		   st, target->name, "UPDATE of a key column",
 		   "The other old table's half of the row has the same key, "

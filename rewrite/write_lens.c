@@ -98,7 +98,9 @@ static const char *view_ref(const struct statement *st,
 
 	if (l->half == NULL || IsA(st->node, UpdateStmt))
 		return l->lens_ref;
-	return IsA(st->node, InsertStmt) ? l->half->fill_ref : l->half->cut_ref;
+	if (IsA(st->node, InsertStmt))
+		return lens_fills(l) ? l->half->fill_ref : l->lens_ref;
+	return lens_cuts(l) ? l->half->cut_ref : l->lens_ref;
 }
 
 static const char *lens_as_alias(const struct statement *st,
@@ -396,7 +398,7 @@ static bool lens_on_conflict(struct statement *st, const struct ref *target,
 	const struct check_place check = {
 	    st->tokens->v[source].to, ", ", "", {0, 0}};
 
-	if (clause == NULL || statement_lens(st, target->name)->half != NULL)
+	if (clause == NULL || lens_fills(statement_lens(st, target->name)))
 		return true;
 	if (statement_lens(st, target->name)->child != NULL) {
 		if (!write_check_upsert(st, target))
@@ -433,21 +435,27 @@ static bool locks_old(const struct statement *st, const struct ref *target)
 	       insert->onConflictClause->action == ONCONFLICT_UPDATE;
 }
 
-static const char *lock_old_row(const struct statement *st,
-				const struct ref *target)
+/* What is to be done for each row that is inserted, before it is. */
+static const char *before_row(const struct statement *st,
+			      const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
-	struct sqltext keys;
+	struct sqltext keys, calls;
 
-	if (!locks_old(st, target))
-		return "";
 	sqltext_begin(&keys, st->a);
+	sqltext_begin(&calls, st->a);
 	for (size_t i = 0; i < l->n_key; i++)
 		sqltext_item(
 		    &keys, ", ", "r.%s",
 		    quote_name(l->olds[l->key[i].old_index].column->name,
 			       st->a));
-	return arena_fmt(st->a, " WHERE %s(%s)", l->lock_old_ref, keys.s);
+	if (locks_old(st, target))
+		sqltext_item(&calls, " AND ", "%s(%s)", l->lock_old_ref,
+			     keys.s);
+	if (l->half != NULL && l->half->link == HALF_FOLLOWS)
+		sqltext_item(&calls, " AND ", "%s(%s)", l->half->present_ref,
+			     keys.s);
+	return calls.len ? arena_fmt(st->a, " WHERE %s", calls.s) : "";
 }
 
 /* Where the row is both models' and old is kept, it has the client's own old
@@ -550,8 +558,8 @@ static const char *row_insert(const struct statement *st,
 			 "%s FROM %s AS r%s%s",
 			 lens_as_alias(st, target), names.s,
 			 always ? " OVERRIDING SYSTEM VALUE" : "", values.s,
-			 client_row(st, l), lock_old_row(st, target),
-			 l->half != NULL ? half_on_conflict(st, target) : "");
+			 client_row(st, l), before_row(st, target),
+			 lens_fills(l) ? half_on_conflict(st, target) : "");
 }
 
 /* The last token of the INSERT's source. */
@@ -743,7 +751,7 @@ static bool insert_rows(struct statement *st, const struct ref *target,
 	statement_insert_after(st, source, " RETURNING *)");
 	if (!lens_on_conflict(st, target, insert->onConflictClause, source))
 		return false;
-	if (statement_lens(st, target->name)->half != NULL)
+	if (lens_fills(statement_lens(st, target->name)))
 		half_drop_clause(st, insert, source);
 	if (st->part != NULL)
 		statement_insert_after(

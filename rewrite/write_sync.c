@@ -45,6 +45,15 @@ static const char *key_list(const struct statement *st,
 	return keys.s;
 }
 
+/* Of a merge: with the leader's row that of the follower goes. */
+static bool concerns_both(const struct statement *st, const struct lens *l,
+			  enum shape names)
+{
+	return l->half != NULL &&
+	       (names == SHAPE_NEW ||
+		(l->half->link == HALF_LEADS && IsA(st->node, DeleteStmt)));
+}
+
 const char *write_sync_call(const struct statement *st,
 			    const struct ref *target, enum sync_side side,
 			    enum shape names)
@@ -55,7 +64,7 @@ const char *write_sync_call(const struct statement *st,
 	    (unsigned long long)statement_migration(st, target->name)->epoch,
 	    key_list(st, target, names));
 
-	if (names == SHAPE_NEW && l->half != NULL)
+	if (side == SYNC_TO_OLD && concerns_both(st, l, names))
 		return arena_fmt(st->a, "pg_catalog.concat(%s(%s), %s(%s))",
 				 l->to_old_ref, keys,
 				 l->half->other->to_old_ref, keys);
@@ -74,7 +83,7 @@ void write_add_lock(struct statement *st, const struct ref *target,
 	const char *keys = key_list(st, target, names);
 	const char *call = arena_fmt(st->a, "%s(%s)", l->lock_old_ref, keys);
 
-	if (names == SHAPE_NEW && l->half != NULL)
+	if (concerns_both(st, l, names))
 		call = arena_fmt(st->a, "%s AND %s(%s)", call,
 				 l->half->other->lock_old_ref, keys);
 	if (where >= end) {

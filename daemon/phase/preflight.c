@@ -10,17 +10,21 @@
  * text array), its name ($3), the new relation's schema ($4) and name ($5),
  * `triggers: ignore` ($6), whether nothing has begun ($7), the columns
  * that are not converted ($8), whether its rows go to another table as a
- * whole ($9) and whether it is one of a merge ($10), and gives rows of
- * severity, what, detail and hint.  `old` is pg_class's row; in_place: it is
- * the new relation too.
+ * whole ($9) and, of a merge, how it hangs together with the other old one
+ * ($10: alone, leads or follows; else empty), the foreign key that makes it so
+ * ($11) and its relation ($12), whether that deletes ($13) and moves ($14) with
+ * the leader's row; and gives rows of severity, what, detail and hint.  `old`
+ * is pg_class's row; in_place: it is the new relation too.
  */
 #define OLD \
 	"WITH given AS (SELECT $1::oid AS oid, $2::text[] AS key," \
 	" $3::text AS name, $4::text AS new_schema, $5::text AS new_name," \
 	" $6::bool AS ignored, $7::bool AS planned, $8::text[] AS carried," \
-	" $9::bool AS leaves, $10::bool AS merged)," \
+	" $9::bool AS leaves, $10::text AS merged, $11::text AS tie," \
+	" $12::oid AS tied, $13::bool AS deletes, $14::bool AS moves)," \
 	" old AS (SELECT c.*, g.key, g.name, g.new_schema, g.new_name," \
-	" g.ignored, g.planned, g.carried, g.leaves, g.merged," \
+	" g.ignored, g.planned, g.carried, g.leaves, g.merged, g.tie," \
+	" g.tied, g.deletes, g.moves AS moves_key," \
 	" c.oid::regclass::text AS ref," \
 	" c.oid IS NOT DISTINCT FROM to_regclass(format('%I.%I'," \
 	" g.new_schema, g.new_name)) AS in_place" \
@@ -116,7 +120,8 @@ static const char *const checks[] = {
 	"  FROM pg_attribute a WHERE a.attrelid = old.oid AND (a.attnum ="
 	"  ANY (k.confkey) OR (k.conrelid = old.oid AND a.attnum ="
 	"  ANY (k.conkey)))) AS m WHERE k.conparentid = 0"
-	" AND (leaves OR NOT moves)",
+	" AND (leaves OR NOT moves) AND (k.conname, k.conrelid) IS DISTINCT"
+	" FROM (tie, tied)",
     OLD "SELECT DISTINCT 'blocks', format('control role %s may not act as"
 	" the owner of %s', current_user, k.conrelid::regclass),"
 	" 'it has a foreign key that points at ' || ref,"
@@ -128,7 +133,9 @@ static const char *const checks[] = {
 	" pg_get_constraintdef(k.oid) || CASE WHEN k.confdeltype IN ('c', 'n',"
 	" 'd') OR k.confupdtype IN ('c', 'n', 'd') THEN ' (its action changes"
 	" rows behind the proxy: old and new both have it)' ELSE '' END,"
-	" 'The new model gets the same.' FROM old JOIN pg_constraint k"
+	" CASE WHEN (k.conname, k.conrelid) = (tie, tied) THEN 'In the new"
+	" table it is a trigger.' ELSE 'The new model gets the same.' END"
+	" FROM old JOIN pg_constraint k"
 	" ON k.conrelid = old.oid AND k.contype = 'f'"
 	" WHERE k.confrelid <> old.oid",
 
@@ -138,14 +145,21 @@ static const char *const checks[] = {
 	" 'A row of the new table may be there without this half of it: drop"
 	" the constraint for the time of the migration.' FROM old"
 	" JOIN pg_constraint k ON k.confrelid = old.oid AND k.contype = 'f'"
-	" WHERE merged",
+	" WHERE merged IN ('alone', 'follows')",
     OLD "SELECT 'blocks', format('foreign key %I of %s has an action',"
 	" k.conname, ref), pg_get_constraintdef(k.oid), 'It would change both"
 	" halves of a row of the new table: drop it, or its action, for the"
 	" time of the migration.' FROM old JOIN pg_constraint k"
-	" ON k.conrelid = old.oid AND k.contype = 'f' WHERE merged"
-	" AND (k.confdeltype NOT IN ('a', 'r') OR k.confupdtype NOT IN ('a',"
-	" 'r'))",
+	" ON k.conrelid = old.oid AND k.contype = 'f',"
+	" LATERAL (SELECT bool_or(a.attname = ANY (key)) AS of_key,"
+	"  bool_or(a.attnotnull) AS needed FROM pg_attribute a"
+	"  WHERE a.attrelid = old.oid AND a.attnum = ANY (k.conkey)) AS c"
+	" WHERE merged <> '' AND (k.conname, k.conrelid) IS DISTINCT FROM"
+	" (tie, tied) AND (k.confdeltype = 'd' OR k.confupdtype IN ('n', 'd')"
+	"  OR (k.confdeltype = 'n' AND c.needed)"
+	"  OR (k.confdeltype = 'c' AND NOT (merged = 'leads' AND deletes))"
+	"  OR (k.confupdtype = 'c' AND c.of_key AND NOT"
+	"   (merged = 'leads' AND moves_key)))",
 
     /* What reads or names the old model. */
     OLD "SELECT DISTINCT 'warning', format('%s %s reads %s', CASE v.relkind"
@@ -214,11 +228,19 @@ static const char *carried_array(struct job *j, const struct lens *l)
 	return arena_fmt(&j->arena, "{%s}", all);
 }
 
+static const char *const links[] = {
+    [HALF_ALONE] = "alone",
+    [HALF_LEADS] = "leads",
+    [HALF_FOLLOWS] = "follows",
+};
+
 static bool lens_check(struct job *j, unsigned i, control_row_fn row, void *arg,
 		       struct problem *p)
 {
 	const struct spec_lens *l = &j->spec->lenses[i];
-	char oid[16];
+	const struct lens_half *half = j->lenses[i]->half;
+	bool tied = half && half->tie;
+	char oid[16], tied_oid[16] = "0";
 	const char *const params[] = {
 	    oid,
 	    key_array(j, l),
@@ -229,12 +251,22 @@ static bool lens_check(struct job *j, unsigned i, control_row_fn row, void *arg,
 	    j->row.phase == PHASE_PLANNED ? "t" : "f",
 	    carried_array(j, j->lenses[i]),
 	    l->kind == LENS_TABLE || l->half ? "t" : "f",
-	    l->half ? "t" : "f",
+	    half ? links[half->link] : "",
+	    tied ? half->tie->name : "",
+	    tied_oid,
+	    tied && half->deletes ? "t" : "f",
+	    tied && half->moves ? "t" : "f",
 	};
 
 	snprintf(oid, sizeof(oid), "%u", j->lenses[i]->old->oid);
+	if (tied)
+		snprintf(tied_oid, sizeof(tied_oid), "%u",
+			 half->link == HALF_FOLLOWS ? j->lenses[i]->old->oid
+						    : half->other->old->oid);
 	for (size_t k = 0; k < sizeof(checks) / sizeof(checks[0]); k++) {
-		PGresult *r = db_query(j->db, p, checks[k], 10, params);
+		PGresult *r =
+		    db_query(j->db, p, checks[k],
+			     sizeof(params) / sizeof(*params), params);
 
 		if (!r)
 			return false;

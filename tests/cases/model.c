@@ -148,18 +148,35 @@ static void read_column(const char *line, const struct relation *r,
 	set_sequence(r, c, a);
 }
 
+static const struct key_line {
+	const char *begins, *suffix, *clause;
+	enum constraint_kind kind;
+} key_lines[] = {
+    {"primary key (", "pkey", "PRIMARY KEY ", CONSTRAINT_PRIMARY},
+    {"unique (", "key", "UNIQUE ", CONSTRAINT_UNIQUE},
+    {"foreign key (", "fkey", "FOREIGN KEY ", CONSTRAINT_FOREIGN},
+};
+
+static const struct key_line *find_key_line(const char *line)
+{
+	for (size_t i = 0; i < sizeof(key_lines) / sizeof(*key_lines); i++)
+		if (strncmp(line, key_lines[i].begins,
+			    strlen(key_lines[i].begins)) == 0)
+			return &key_lines[i];
+	return NULL;
+}
+
+/* "primary key (a, b)": what stands behind the words is the server's. */
 static void read_key(const char *line, struct relation *r, struct arena *a)
 {
+	const struct key_line *key = find_key_line(line);
 	struct constraint *c =
 	    (struct constraint *)&r->constraints[r->n_constraints++];
 	const char **columns = arena_alloc(a, 16 * sizeof(*columns));
 
-	c->kind = line[0] == 'p' ? CONSTRAINT_PRIMARY : CONSTRAINT_UNIQUE;
-	c->name =
-	    arena_fmt(a, "%s_%s", r->name, line[0] == 'p' ? "pkey" : "key");
-	c->definition =
-	    arena_fmt(a, "%s%s", line[0] == 'p' ? "PRIMARY KEY " : "UNIQUE ",
-		      strchr(line, '('));
+	c->kind = key->kind;
+	c->name = arena_fmt(a, "%s_%s", r->name, key->suffix);
+	c->definition = arena_fmt(a, "%s%s", key->clause, strchr(line, '('));
 	c->columns = columns;
 	line = strchr(line, '(') + 1;
 	while (*line != ')' && *line != '\0') {
@@ -187,8 +204,7 @@ static const char *read_relation(struct model *m, const char *name,
 	for (; body < end; body = next_line(body)) {
 		const char *line = arena_dup(m->a, body, strcspn(body, "\n"));
 
-		if (strncmp(line, "primary key (", 13) == 0 ||
-		    strncmp(line, "unique (", 8) == 0) {
+		if (find_key_line(line) != NULL) {
 			read_key(line, r, m->a);
 			continue;
 		}
