@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "rewrite/ddl_names.h"
-#include "rewrite/lens_child.h"
+#include "rewrite/errmap.h"
 #include "rewrite/sqltext.h"
 
 /* The byte of a character, counted from 1, in UTF-8. */
@@ -281,17 +281,6 @@ static bool are_carried(const struct lens *l, const char *const *names,
 	return true;
 }
 
-/* Is a row of the new relation shown as one of the old one would be? */
-static bool same_row(const struct lens *l)
-{
-	if (l->n_old != l->n_new)
-		return false;
-	for (size_t i = 0; i < l->n_old; i++)
-		if (!l->olds[i].carried || l->olds[i].new_index != i)
-			return false;
-	return true;
-}
-
 /* An expression that the old relation's index has, letter by letter, so that
  * no column in it is converted or renamed. */
 static bool is_unchanged(const struct lens *l, const struct index *new)
@@ -305,47 +294,6 @@ static bool is_unchanged(const struct lens *l, const struct index *new)
 			return true;
 	}
 	return false;
-}
-
-/* "Failing row contains (1, x, a, b)." without the last values, if they can be
- * told apart: values are not quoted. */
-static const char *cut_row(const char *row, size_t keep, size_t drop,
-			   struct arena *a)
-{
-	const char *at = strchr(row, '('), *cut = NULL;
-	size_t n = 1;
-
-	for (; at != NULL && (at = strstr(at, ", ")) != NULL; at++, n++)
-		if (n == keep)
-			cut = at;
-	if (n != keep + drop || cut == NULL || row[strlen(row) - 1] != '.')
-		return NULL;
-	return arena_fmt(a, "%.*s).", (int)(cut - row), row);
-}
-
-/* A table that is both models shows the new columns behind the old ones. */
-static const char *row_of_both(const struct lens *l, const char *row,
-			       struct arena *a)
-{
-	size_t added = 0;
-
-	for (size_t i = 0; i < l->n_new; i++)
-		added += !l->news[i].carried;
-	return cut_row(row, l->n_old, added, a);
-}
-
-/* A row that is refused, if the old relation's would be shown like that; else
- * NULL, as its values cannot be converted here. */
-static const char *map_row(const struct lens *l, enum phase phase,
-			   const char *row, struct arena *a)
-{
-	if (same_row(l))
-		return row;
-	if (l->kind == LENS_CHILD && phase < PHASE_WRITE_NEW)
-		return row;
-	if (l->kind == LENS_COLUMNS && phase < PHASE_WRITE_NEW)
-		return row_of_both(l, row, a);
-	return NULL;
 }
 
 /* Is the whole row shown for something that the client's model has, too? */
@@ -500,7 +448,7 @@ static void map_texts(const struct lens *l, enum phase phase,
 	if (!quotes_names(e->sqlstate))
 		return;
 	if (table != NULL && e->detail != NULL && is_about_row(l, e))
-		e->detail = map_row(l, phase, e->detail, a);
+		e->detail = row_of_old(l, phase, e->detail, a);
 	else if (table != NULL && e->detail != NULL && shows_new_values(l, e))
 		e->detail = NULL;
 	if (e->detail != NULL)
@@ -582,6 +530,14 @@ static const char *map_view(const struct lens *l, const char *text,
 		return text;
 	return arena_fmt(a, "%.*s\"%s\"%s", (int)(at - text), text,
 			 l->old->name, at + strlen(view));
+}
+
+static void map_new(const struct lens *l, enum phase phase,
+		    struct error_names *e, struct arena *a)
+{
+	e->message = map_view(l, e->message, a);
+	if (l->kind == LENS_COLUMNS && phase < PHASE_CONTRACTED)
+		row_map_new(l, e, a);
 }
 
 /*
@@ -708,7 +664,7 @@ void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 		    (plan->old_shape >> n->migration & 1))
 			map_old(plan, n->through, n->rule->phase, e, a);
 		else if (n->shared && (plan->migrations >> n->migration & 1))
-			e->message = map_view(n->through, e->message, a);
+			map_new(n->through, n->rule->phase, e, a);
 	}
 	e->context = cut_context(e->context, a);
 }

@@ -1,11 +1,11 @@
 /*
  * Errors about a child table, told as those of the columns that moved to it.
  */
-#include "rewrite/lens_child.h"
+#include "rewrite/errmap.h"
 
 #include <string.h>
 
-#include "rewrite/rewrite.h"
+#include "rewrite/lens_child.h"
 #include "rewrite/sqltext.h"
 
 static const struct constraint *find_constraint(const struct relation *r,

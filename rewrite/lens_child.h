@@ -141,10 +141,4 @@ enum child_access {
 const char *child_derived(const struct lens *l, bool only, const char *sample,
 			  enum child_access access, struct arena *a);
 
-/* An error about the child table (rewrite/errmap.c), told as one about the old
- * relation where that has the constraint.  False: it is about another one. */
-struct error_names;
-bool child_map_error(const struct lens *l, struct error_names *e,
-		     struct arena *a);
-
 #endif

@@ -116,11 +116,20 @@ static bool is_field(const struct column_use *use)
 
 static bool has_row_type(const struct statement *st, unsigned name)
 {
-	const struct lens *l = statement_lens(st, name);
+	const struct rule_name *n = statement_name(st, name);
+	const struct rule_migration *own =
+	    &st->req->rules->migrations[n->migration];
+	const struct lens *l = own->lenses[n->lens];
 
-	if (statement_migration(st, name)->phase < PHASE_CONTRACTED)
+	if (own->phase < PHASE_CONTRACTED)
 		return l->kind != LENS_COLUMNS;
 	return l->kind == LENS_TABLE && l->husk;
+}
+
+/* A chain's old_ref is another relation (rewrite/chain.h). */
+static const char *row_type(const struct lens *l, struct arena *a)
+{
+	return quote_qualified(l->old->schema, l->old->name, a);
 }
 
 static bool is_aggregated(const struct column_use *use)
@@ -211,7 +220,7 @@ static const char *made_row(const struct statement *st,
 
 	return arena_fmt(st->a, "(SELECT %s%s%s%s%s FROM (SELECT %s) AS %s)",
 			 typed ? "CAST(" : "", alias, typed ? " AS " : "",
-			 typed ? l->old_ref : "", typed ? ")" : "",
+			 typed ? row_type(l, st->a) : "", typed ? ")" : "",
 			 row_columns(st, use->ref), alias);
 }
 
@@ -220,9 +229,9 @@ static void replace_derived(struct statement *st, const struct column_use *use,
 {
 	const struct lens *l = statement_lens(st, use->ref->name);
 	const char *alias = quote_name(ref_alias(use->ref), st->a);
-	const char *row =
-	    typed ? arena_fmt(st->a, "CAST(%s.* AS %s)", alias, l->old_ref)
-		  : made_row(st, use, false);
+	const char *row = typed ? arena_fmt(st->a, "CAST(%s.* AS %s)", alias,
+					    row_type(l, st->a))
+				: made_row(st, use, false);
 
 	replace(
 	    st, use,

@@ -90,6 +90,8 @@ SCRIPTS = [
     "UPDATE {t} SET id = 1 WHERE id = 14",
     "UPDATE {t} SET {amount} = NULL WHERE id = 14",
     "UPDATE {t} SET note = 'far too long' WHERE id = 14",
+    "SELECT pg_typeof(i)::text, i FROM {t} i WHERE id = 15",
+    "UPDATE {t} SET note = 'w' WHERE id = 15 RETURNING {t}",
     "DELETE FROM {t} WHERE id = 20 RETURNING *",
     "DELETE FROM {t} USING payments p WHERE p.inovice = {t}.id AND p.id = 11",
     "BEGIN", "TRUNCATE {t}", "SELECT count(*) FROM {t}", "ROLLBACK",

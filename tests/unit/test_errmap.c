@@ -261,6 +261,49 @@ static void a_row_of_both_models_is_cut(void **state)
 	arena_free(&a);
 }
 
+static void a_writer_of_the_new_shape_does_not_see_old_columns(void **state)
+{
+	struct plan plan = {.kind = PLAN_EDIT, .migrations = 1};
+	const struct rule_name *const shared = &(struct rule_name){
+	    .shape = SHAPE_OLD,
+	    .shared = true,
+	    .rule = &migration,
+	    .through = &(struct lens){
+		.migration = "typo",
+		.number = 1,
+		.kind = LENS_COLUMNS,
+		.old = &old_relation,
+		.new = &old_relation,
+		.n_old = 3,
+		.olds = (struct lens_old[]){olds[0],
+					    olds[1],
+					    {.column = &old_columns[2],
+					     .reverse = {.n = 1,
+							 .text = pieces,
+							 .column =
+							     amount_column}}},
+		.n_new = 3,
+		.news = news}};
+	const struct ruleset of_both = {.n_names = 1, .names = shared};
+	struct error_names e = {
+	    .sqlstate = "23502",
+	    .message = "null value in column \"amount\" of relation "
+		       "\"inovices\" violates not-null constraint",
+	    .detail = "Failing row contains (1, a, null, null).",
+	    .table = "inovices",
+	    .column = "amount"};
+	struct arena a;
+
+	arena_init(&a);
+	plan_map_error(&plan, &of_both, &e, &a);
+	check_text(e.column, "amount_cents");
+	check_text(e.message, "null value in column \"amount_cents\" of "
+			      "relation \"inovices\" violates not-null "
+			      "constraint");
+	check_text(e.detail, "Failing row contains (1, a, null).");
+	arena_free(&a);
+}
+
 /* The column customr has become the rows of a table. */
 static void errors_of_a_child_are_those_of_the_column(void **state)
 {
@@ -382,6 +425,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(errors_speak_of_the_old_model),
 	    cmocka_unit_test(a_row_of_both_models_is_cut),
+	    cmocka_unit_test(
+		a_writer_of_the_new_shape_does_not_see_old_columns),
 	    cmocka_unit_test(errors_of_a_child_are_those_of_the_column),
 	    cmocka_unit_test(errors_of_the_new_shape_stay),
 	    cmocka_unit_test(positions_count_characters),
