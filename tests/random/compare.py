@@ -90,6 +90,17 @@ class Side:
         self.wire.send('Q', sql.encode() + b'\0')
         return self.answers(not FETCHES.search(sql))
 
+    def copy_in(self, statement):
+        self.wire.send('Q', statement.sql.encode() + b'\0')
+        got = []
+        while not got or got[-1][0] not in 'GZ':
+            got.append(self.wire.read())
+        if got[-1][0] == 'G':
+            self.wire.raw(harness.message('d', statement.data) +
+                          harness.message('c'))
+            got += self.wire.until('Z')
+        return [self.read(k, b) for k, b in got if k not in 'NSA']
+
     def bind(self, statement, name):
         params = statement.params
         body = b'\0' + name.encode() + b'\0' + struct.pack('!H', len(params))
@@ -105,8 +116,10 @@ class Side:
         parse = (harness.parse(statement.sql, name,
                                [p.oid for p in statement.params]) +
                  harness.describe('S', name))
-        run = (self.bind(statement, name) + harness.describe('P') +
-               harness.execute() + harness.SYNC)
+        run = self.bind(statement, name) + harness.describe('P')
+        if statement.portion:
+            run += harness.execute(rows=statement.portion) * 2
+        run += harness.execute() + harness.SYNC
         if not statement.named:
             self.wire.raw(parse + run)
             return self.answers()
@@ -119,6 +132,8 @@ class Side:
         return got + self.answers()
 
     def run(self, statement):
+        if statement.data is not None:
+            return self.copy_in(statement)
         got = self.extended(statement) if statement.extended \
             else self.simple(statement.sql)
         return got if statement.ordered else in_any_order(got)
@@ -166,16 +181,19 @@ PHASES = ('planned', 'expanded', 'dual_write', 'read_new', 'write_new',
           'new_only', 'contracted')
 
 
-def hides_detail(table, phase, detail):
+def hides_detail(table, phase, detail, new_shape):
     at = PHASES.index(phase)
     if not detail.startswith('Failing row contains ('):
         named = detail.partition('(')[2].partition(')=(')[0].split(', ')
-        return (at >= PHASES.index('write_new') and
+        return ((at >= PHASES.index('write_new') or table.kind == 'chain') and
                 any(n in table.converted for n in named))
     # A row with a comma in a value cannot be cut.
-    if table.kind == 'columns' and 1 <= at < PHASES.index('write_new'):
+    if table.kind == 'columns' and (new_shape or
+                                    1 <= at < PHASES.index('write_new')):
         return detail.count(', ') != len(table.columns) - 1
-    return at >= PHASES.index('write_new') and table.converted
+    if new_shape:
+        return False
+    return at >= PHASES.index('write_new') or table.kind == 'chain'
 
 
 def difference(direct, through):
@@ -210,7 +228,10 @@ class Difference(Exception):
         for i, s in enumerate(self.script):
             how = 'simple' if not s.extended else 'extended' + (
                 ', named' if s.named else '') + (
-                ', binary' if s.binary else '')
+                ', binary' if s.binary else '') + (
+                f', {s.portion} rows at a time' if s.portion else '')
+            if s.data is not None:
+                how += f', data {s.data!r}'
             params = ''.join(f'\n        ${n} = {p.value!r} (type {p.oid}, '
                              f'{"binary" if p.binary else "text"})'
                              for n, p in enumerate(s.params, 1))
@@ -230,6 +251,8 @@ class Pair:
         self.direct = Side(postgres.port, postgres, direct_db)
         self.through = Side(proxy.port, postgres, moving_db)
         self.refused, self.counts = {}, {}
+        if schema.new_shape:
+            self.through.simple('SET pgtandem.shape = new')
 
     def close(self):
         self.direct.close()
@@ -241,7 +264,8 @@ class Pair:
         table = next((t for t in self.schema.tables
                       if t.name == error.get('t')), None)
         return (table is not None and table.moving and
-                hides_detail(table, self.phase, error['D']))
+                hides_detail(table, self.phase, error['D'],
+                             self.schema.new_shape))
 
     def start_over(self):
         """Both to the same rows, whatever was before."""
@@ -263,7 +287,8 @@ class Pair:
         for table in self.schema.tables:
             if not table.sequence:
                 continue
-            name = f'{table.name}_id_seq'
+            name = (table.sequence if table.sequence != 'id' else
+                    f'{table.name}_id_seq')
             got = self.direct.simple(f'SELECT last_value FROM {name}')
             value = int(got[1][1][6:])
             self.postgres.execute(f"SELECT setval('{name}', {value})",

@@ -7,29 +7,58 @@ import time
 import statements
 from choices import Choices, shrink
 from compare import PHASES, Difference, Pair, harness
+from scripts import Statement
 
 LOOK_EVERY = 10     # scripts, at the tables' contents
 START_OVER = 120    # scripts, from the first rows
 
 
+def at_once(what, each):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(what, each))
+
+
+def copy_database(postgres, model, name):
+    postgres.execute(f'DROP DATABASE IF EXISTS {name} WITH (FORCE)')
+    postgres.execute(f'CREATE DATABASE {name} TEMPLATE {model}')
+
+
+def only_new(schema, postgres, make_proxy, model):
+    """Its migration walked to the end, what is left is the new model."""
+    proxy = make_proxy(postgres, {'model.yaml': schema.spec_for(model)})
+    proxy.advance(schema.migration_of(model), *PHASES[1:])
+    proxy.stop()
+
+
 def prepare(schema, postgres, make_proxy, phases=PHASES):
     """A pair of databases for each phase, behind one proxy."""
+    phases = [p for p in phases if p in schema.phases(PHASES)]
     names = {p: (f'{schema.name}_direct_{p}', f'{schema.name}_{p}')
              for p in phases}
-    postgres.create_database(f'{schema.name}_model', schema.ddl + schema.rows)
+    model = f'{schema.name}_model'
+    postgres.create_database(model, schema.ddl)
     for direct, moving in names.values():
-        for name in direct, moving:
-            postgres.execute(f'DROP DATABASE IF EXISTS {name} WITH (FORCE)')
-            postgres.execute(f'CREATE DATABASE {name} TEMPLATE '
-                             f'{schema.name}_model')
-    proxy = make_proxy(postgres, {f'{m}.yaml': schema.spec_for(m)
-                                  for _, m in names.values()})
-
-    def move(phase):
-        proxy.advance(schema.migration_of(names[phase][1]),
-                      *PHASES[1:PHASES.index(phase) + 1])
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        list(pool.map(move, phases))
+        copy_database(postgres, model, moving)
+        copy_database(postgres, model, direct)
+    if schema.new_shape:
+        only_new(schema, postgres, make_proxy, model)
+        for direct, _ in names.values():
+            copy_database(postgres, model, direct)
+    moving = [m for _, m in names.values()]
+    if schema.before:
+        proxy = make_proxy(postgres, {f'{m}-before.yaml': schema.spec_before(m)
+                                      for m in moving})
+        at_once(lambda m: proxy.advance(schema.migration_before(m),
+                                        *PHASES[1:]), moving)
+        for m in moving:
+            (proxy.dir / 'migrations' / f'{m}.yaml').write_text(
+                schema.spec_for(m))
+        proxy.console('RELOAD')
+    else:
+        proxy = make_proxy(postgres, {f'{m}.yaml': schema.spec_for(m)
+                                      for m in moving})
+    at_once(lambda p: proxy.advance(schema.migration_of(names[p][1]),
+                                    *PHASES[1:PHASES.index(p) + 1]), phases)
     return proxy, [Pair(schema, p, postgres, proxy, *names[p])
                    for p in phases]
 
@@ -63,7 +92,7 @@ def replayed(pair, seeds):
         script, _ = statements.random_script(pair.schema, seed)
         try:
             pair.run(script)
-            pair.tables(statements.Statement)
+            pair.tables(Statement)
         except Difference as d:
             again = ' ; '.join(s.sql for s in script)
             return f'seed {seed} makes the tables differ: {again}\n{d}'
@@ -104,7 +133,7 @@ class Run:
             pair.run(script)
             if i % LOOK_EVERY == LOOK_EVERY - 1:
                 choices = []
-                pair.tables(statements.Statement)
+                pair.tables(Statement)
         except Difference as found:
             self.report(pair, seed, choices, found)
 

@@ -9,6 +9,30 @@ import struct
 OIDS = {'int': 23, 'text': 25, 'time': 1184, 'bool': 16}
 WORDS = ('a', 'none', 'n1', 'n2', 'customer 3', 'customer 5', '555-0003', '',
          "it's", 'ümlaut')
+# Conditions on columns of other types, and what can be compared with them.
+SPECIAL = {
+    'numeric': ('{c} > {v}', '{c} = {v}', '{c} * 2 <> {v}', '{c} IN ({v}, 3)',
+                '{c} BETWEEN 0 AND {v}', '{c} = ANY (ARRAY[{v}::numeric])'),
+    'date': ('{c} > {v}', 'extract(dow FROM {c}) = 1', '{c} = {v}',
+             "{c} + 1 < {v}", "{c} < now()"),
+    'array': ('{c} @> {v}', "'x' = ANY ({c})", 'array_length({c}, 1) = 2',
+              "{c}[1] = 'x'", '{c} = {v}', "{c} || 't1'::text <> {v}"),
+    'json': ("{c}->>'k' = '1'", '{c} @> {v}', "{c} ? 'k'", '{c} = {v}'),
+    'enum': ('{c} = {v}', '{c} < {v}', "{c} IN ({v}, 'ok')"),
+    'tax': ('{c} = {v}', '{c} < {v}', "{c} IN ({v}, 'no_tax')"),
+    'bytea': ('{c} = {v}', 'length({c}) > 1'),
+    'char': ('{c} = {v}', "{c} LIKE 'g%'", "{c} || '.' <> {v}"),
+}
+VALUES = {
+    'numeric': ('1.25', '2.5', '0', '12.50', '-3'),
+    'date': ('2024-01-05', '2024-01-09', '1999-12-31'),
+    'array': ('{x}', '{x,t1}', '{}', '{NULL,"a b"}'),
+    'json': ('{"k": 1}', '{}', '[1, 2]', '"text"'),
+    'enum': ('ok', 'sad', 'happy'),
+    'tax': ('no_tax', 'tax_inclusive', 'tax_exclusive'),
+    'bytea': ('\\x0102', '\\x', 'abc'),
+    'char': ('g1', 'g2 ', ''),
+}
 TIMES = ('2024-01-01 03:00Z', '2024-02-29 12:00Z', '1999-12-31 23:59:59.5Z')
 
 
@@ -26,6 +50,8 @@ class Parameter:
 
 
 def quoted(text):
+    if '\\' in text:
+        return "E'" + text.replace('\\', '\\\\').replace("'", "''") + "'"
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -69,11 +95,34 @@ class Expressions:
         return text if declared or c.chance(60) else f'{text}::' + {
             'int': 'integer', 'text': 'text', 'time': 'timestamptz'}[kind]
 
+    def untyped(self, kind):
+        """A value whose type PostgreSQL finds out."""
+        value = self.c.pick(VALUES[kind])
+        if self.params is None or not self.c.chance(40):
+            return quoted(value)
+        self.params.append(Parameter(value.encode(), 0, False))
+        return f'${len(self.params)}'
+
+    def specials(self, scope):
+        return [(r, n, k) for r in scope for n, k in r.columns.items()
+                if k in SPECIAL]
+
+    def special_condition(self, scope):
+        relation, name, kind = self.c.pick(self.specials(scope))
+        return self.c.pick(SPECIAL[kind]).format(
+            c=f'{self.c.pick(relation.spelled)}.{name}', v=self.untyped(kind))
+
+    def special_text(self, scope):
+        relation, name, _ = self.c.pick(self.specials(scope))
+        return f'{relation.alias}.{name}::text'
+
     def columns_of(self, scope, kind):
         return [(r, name) for r in scope for name, k in r.columns.items()
                 if k == kind]
 
     def column_name(self, name):
+        if name[0] == '"':
+            return name
         return self.c.weighted((12, name), (1, f'"{name}"'),
                                (1, name.upper()), (1, f'U&"{name}"'))
 
@@ -142,6 +191,8 @@ class Expressions:
             (1, lambda: f'CAST({e()} AS varchar(5))'),
             (1, lambda: f'replace({e()}, {self.literal("text")}, \'-\')'),
             *self.row_texts(scope),
+            *([(2, lambda: self.special_text(scope))]
+              if self.specials(scope) else []),
             *self.shared('text', scope, depth))()
 
     def row_texts(self, scope):
@@ -185,6 +236,8 @@ class Expressions:
             (1, lambda: f'{e()} = ANY (ARRAY[{self.literal(kind)}, {e()}])'),
             (1, lambda: f'({e()}, {e("int")}) {operator} ({e()}, {e("int")})'),
         ]
+        if self.specials(scope):
+            forms.append((8, lambda: self.special_condition(scope)))
         if depth > 0:
             forms += [
                 (3, lambda: f'{self.condition(scope, depth - 1)} AND {self.condition(scope, depth - 1)}'),

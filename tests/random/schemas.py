@@ -1,40 +1,10 @@
 """The example schemas that statements are made for: what the direct database
 is made of, the migration, and what the generator may say about each table."""
 
-import dataclasses
-
-
-@dataclasses.dataclass
-class Table:
-    name: str
-    columns: dict      # name: kind, in order
-    written: dict      # name: kind of what may be assigned
-    needed: tuple = () # columns that an INSERT must name
-    unique: tuple = () # lists of columns that ON CONFLICT may name
-    constraints: tuple = ()
-    moving: bool = True
-    sequence: bool = True  # is its id a serial?
-    together: tuple = ()   # columns that are written all or none
-    kind: str = 'table'    # of the lens
-    converted: tuple = ()
-
-
-@dataclasses.dataclass
-class Schema:
-    name: str
-    ddl: str
-    rows: str          # fills the tables; run again to start over
-    spec: str
-    migration: str
-    tables: list
-
-    def spec_for(self, database):
-        return self.spec.format(database=database,
-                                migration=self.migration_of(database))
-
-    def migration_of(self, database):
-        return f'{self.migration}_{database}'
-
+from model import Schema, Table
+from schemas_moved import CHAIN, EMAILS, MEMBERS, SPLIT
+from schemas_types import GOODS
+import schemas_new
 
 SHOP = Schema(
     name='shop',
@@ -217,7 +187,9 @@ lenses:
               constraints=('employees_pkey',), kind='child',
               converted=('store_id',)),
         Table('stores', {'id': 'int', 'city': 'text'}, {}, moving=False,
-              sequence=False),
+              sequence=''),
     ])
 
-SCHEMAS = {s.name: s for s in (SHOP, TAXES, STAFF)}
+SCHEMAS = {s.name: s for s in (
+    SHOP, TAXES, STAFF, EMAILS, SPLIT, MEMBERS, CHAIN, GOODS,
+    schemas_new.shop(SHOP), schemas_new.taxes(TAXES))}

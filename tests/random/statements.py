@@ -1,29 +1,22 @@
 """Random statements and short scripts: what a client sends, in order."""
 
-import dataclasses
-
 from choices import Choices
 from expressions import Relation, quoted
 from queries import Queries
+from scripts import Scripts, Statement
 
 
-@dataclasses.dataclass
-class Statement:
-    sql: str
-    kind: str                # for the share of refusals
-    ordered: bool = False    # do its rows come in a given order?
-    params: list = dataclasses.field(default_factory=list)
-    extended: bool = False
-    named: bool = False      # prepared, and run twice
-    binary: bool = False     # results
+WRONG = ("'no time'", "'none'", "'no day'", "'{x'", "'angry'", "'\\xzz'",
+         "ARRAY[1, 2]", "'ok'::text", "'no_tax'::text")
 
 
-class Generator(Queries):
+class Generator(Scripts, Queries):
     def __init__(self, schema, choices):
         self.schema, self.c = schema, choices
         self.tables = schema.tables
         self.params, self.ctes, self.names = None, {}, 0
         self.state = 0  # of the flags of a row
+        self.wrong = False  # is there a mistake in the statement already?
         self.outer, self.visible, self.merged = [], set(), set()
 
     def number(self, prefix):
@@ -64,6 +57,54 @@ class Generator(Queries):
             # cannot say: never written.
             'taxable': [(1, lambda: self.flag(c.draw(3), 0))],
             'inclusive': [(1, lambda: self.flag(self.state, 1))],
+            'cents': [
+                (6, lambda: f'{c.draw(20)}00'), (1, lambda: 'NULL'),
+                (1, lambda: "'1200'"), (1, lambda: '300::numeric')],
+            'digits': [
+                (6, lambda: quoted(f'555{c.draw(40):04d}')),
+                (2, lambda: 'NULL'), (1, lambda: "'555' || '0007'")],
+            'tax': [
+                (6, lambda: self.untyped('tax')), (1, lambda: 'NULL'),
+                (1, lambda: "'none'"), (1, lambda: "'no_tax'::text")],
+            'email': [
+                (6, lambda: quoted(f'u{c.draw(40)}@x')), (2, lambda: 'NULL'),
+                (1, lambda: "'longer than twelve'"),
+                (2, lambda: f"left({self.expression('text', scope, depth)}, 12)")],
+            'code': [
+                (8, lambda: quoted(f'c{c.draw(40)}')), (1, lambda: 'NULL'),
+                (1, lambda: "'longer than 8'"),
+                (2, lambda: f"left({self.expression('text', scope, depth)}, 8)")],
+            'price': [
+                (6, lambda: self.untyped('numeric')),
+                (2, lambda: self.literal('int')), (1, lambda: '2.505'),
+                (1, lambda: '12345678.9'), (1, lambda: 'NULL'),
+                (1, lambda: "'none'"), (1, lambda: "1.25::real"),
+                (2, lambda: f"({self.expression('int', scope, depth)}) % 99 * 0.5")],
+            'date': [
+                (6, lambda: self.untyped('date')), (1, lambda: 'NULL'),
+                (1, lambda: "timestamptz '2024-01-03 12:00Z'"),
+                (1, lambda: "date '2024-01-01' + 3"), (1, lambda: "'no day'")],
+            'array': [
+                (6, lambda: self.untyped('array')), (1, lambda: 'NULL'),
+                (2, lambda: f"ARRAY['x', {self.literal('text')}]"),
+                (1, lambda: "'{x'"), (1, lambda: "ARRAY[1, 2]")],
+            'json': [
+                (6, lambda: self.untyped('json')), (1, lambda: 'NULL'),
+                (2, lambda: "jsonb_build_object('k', 2)"),
+                (1, lambda: "'{x'")],
+            'enum': [
+                (6, lambda: self.untyped('enum')), (1, lambda: 'NULL'),
+                (1, lambda: "'angry'"), (1, lambda: "'ok'::mood"),
+                (1, lambda: "'ok'::text")],
+            'size': [
+                (6, lambda: str(1 + c.draw(9))), (1, lambda: 'NULL'),
+                (1, lambda: '0'), (2, lambda: self.literal('int'))],
+            'bytea': [
+                (6, lambda: self.untyped('bytea')), (1, lambda: 'NULL'),
+                (1, lambda: "decode('0a0b', 'hex')"), (1, lambda: "'\\xzz'")],
+            'grade': [
+                (6, lambda: self.untyped('char')), (1, lambda: 'NULL'),
+                (1, lambda: "'long'"), (1, lambda: "'g3  '")],
             'store': [
                 (8, lambda: str(1 + c.draw(12))), (2, lambda: 'NULL'),
                 (1, lambda: '99'),
@@ -74,7 +115,11 @@ class Generator(Queries):
                 (1, lambda: self.expression('time', scope, depth)),
                 (1, lambda: "'no time'")],
         }[kind]
-        return c.weighted(*forms)()
+        made = c.weighted(*forms)()
+        if made in WRONG:
+            # Which of two mistakes is found first is not told by the text.
+            made, self.wrong = ('NULL' if self.wrong else made), True
+        return made
 
     def flag(self, state, which):
         """One of two flags: neither, the first, both."""
@@ -268,7 +313,15 @@ class Generator(Queries):
         return f'WITH {name} AS ({write}) ' + c.pick((
             f'SELECT * FROM {name}', f'SELECT count(*) AS n FROM {name}',
             f'SELECT 1 AS one', f'SELECT to_json({name}) FROM {name}',
-            f'INSERT INTO payments (inovice) SELECT count(*) FROM {name}'))
+            *self.counted(name)))
+
+    def counted(self, name):
+        other = self.tables[-1]
+        column = next((n for n, k in other.written.items() if k == 'amount'),
+                      None)
+        return () if column is None else (
+            f'INSERT INTO {other.name} ({column}) SELECT count(*) FROM '
+            f'{name}',)
 
     def whole_row(self):
         """A relation's row as a value."""
@@ -280,13 +333,13 @@ class Generator(Queries):
                       'json_agg({} ORDER BY t.id)')
         value = c.pick(aggregates if group and 't.id' not in group else (
             *aggregates, 'to_json({})', '{}::text', '{} IS NULL', '{}',
-            'pg_typeof({})', 'coalesce({}, NULL)', 'ARRAY[{}]', '{} = {}',
+            'pg_typeof({})::text', 'coalesce({}, NULL)', 'ARRAY[{}]', '{} = {}',
             'row_to_json(({}))', '(SELECT to_jsonb({}))')).format(row, row)
         if row == 't' and not group and c.chance(20):
             value = c.pick((f'(t).{some}', '(t).*'))
         join = c.pick(('', '', f' LEFT JOIN {self.table_name(table)} AS u'
                        ' ON u.id = t.id + 1',
-                       ' RIGHT JOIN payments AS p ON p.id = t.id'))
+                       f' RIGHT JOIN {self.tables[-1].name} AS p ON p.id = t.id'))
         return (f'SELECT {value} AS v FROM {self.table_name(table)} AS t'
                 f'{join}{group}')
 
@@ -295,15 +348,23 @@ class Generator(Queries):
         text, target = self.target_table(table)
         source, other, _ = self.one_row()
         sets = ', '.join(self.assignments(table, [target, other]))
+        columns = self.some_columns(table, table.needed)
+        values = ', '.join(self.assigned_or_default(table, n, [other])
+                           for n in columns)
+        then = self.c.pick((
+            f'MATCHED THEN UPDATE SET {sets}', 'MATCHED THEN DELETE',
+            f'NOT MATCHED THEN INSERT ({", ".join(columns)}) VALUES ({values})',
+            'MATCHED THEN DO NOTHING'))
         return (f'MERGE INTO {text} USING {source} ON {target.alias}.id = '
-                f'{1 + self.c.draw(9)} WHEN MATCHED THEN UPDATE SET {sets}')
+                f'{1 + self.c.draw(20)} WHEN {then}')
 
     # Mistakes on purpose: one in a statement, so that there is one answer.
 
     def mistake(self):
         c, table = self.c, self.written_table()
         name = self.table_name(table)
-        amount = [n for n, k in table.written.items() if k == 'amount'][-1]
+        amount = [n for n, k in table.written.items()
+                  if k in ('amount', 'key')][-1]
         return c.pick((
             f'SELECT nothing FROM {name}',
             f'SELECT x.id FROM {name} AS t',
@@ -340,7 +401,8 @@ class Generator(Queries):
 
     # Statements and scripts.
 
-    def statement(self, simple_only=False):
+    def statement(self, simple_only=False, keep=False):
+        """`keep`: the parameters are somebody else's, and stay."""
         c = self.c
         kind = c.weighted((45, 'select'), (15, 'insert'), (18, 'update'),
                           (9, 'delete'), (6, 'mistake'), (3, 'write_in_with'),
@@ -351,94 +413,18 @@ class Generator(Queries):
             made.named = c.chance(20)
             if c.chance(70):
                 self.params = made.params
-        self.names, self.ctes = 0, {}
+        self.names, self.ctes, self.wrong = 0, {}, False
         self.outer, self.visible, self.merged = [], set(), set()
         if kind == 'select':
             made.sql, made.ordered = self.select()
         else:
             made.sql = getattr(self, kind)()
-        self.params = None
+        if not keep:
+            self.params = None
+        if made.extended and (made.ordered or (
+                kind == 'insert' and ' RETURNING ' in made.sql)):
+            made.portion = c.weighted((8, 0), (1, 1), (1, 2))
         return made
-
-    def script(self):
-        """Statements that go together: mostly one, or a transaction."""
-        c = self.c
-        how = c.weighted((60, self.alone), (20, self.block),
-                         (5, self.together), (4, self.cursor),
-                         (3, self.copy), (3, self.prepared), (3, self.kept),
-                         (2, self.emptied))
-        return how()
-
-    def alone(self):
-        return [self.statement()]
-
-    def block(self):
-        c = self.c
-        made = [Statement(c.pick(('BEGIN', 'START TRANSACTION')), 'begin')]
-        for _ in range(1 + c.draw(3)):
-            save = c.chance(40)
-            if save:
-                made.append(Statement('SAVEPOINT s', 'savepoint'))
-            made.append(self.statement())
-            if save:
-                made.append(Statement(c.pick((
-                    'ROLLBACK TO s', 'RELEASE s')), 'savepoint'))
-        return [*made, Statement(c.pick(('COMMIT', 'ROLLBACK')), 'end')]
-
-    def together(self):
-        """Several statements in one string."""
-        parts = [self.statement(simple_only=True).sql
-                 for _ in range(2 + self.c.draw(2))]
-        return [Statement('; '.join(parts), 'together')]
-
-    def cursor(self):
-        c = self.c
-        sql, _ = self.select()
-        table = self.written_table()
-        made = [Statement('BEGIN', 'begin')]
-        if c.chance(30):
-            made += [
-                Statement(f'DECLARE k CURSOR FOR SELECT * FROM '
-                          f'{self.table_name(table)} WHERE id = '
-                          f'{1 + c.draw(9)} FOR UPDATE', 'declare'),
-                Statement('FETCH k', 'fetch'),
-                Statement(f'DELETE FROM {self.table_name(table)} WHERE '
-                          'CURRENT OF k', 'current_of')]
-        else:
-            hold = c.pick(('', 'SCROLL ', 'NO SCROLL '))
-            made += [Statement(f'DECLARE k {hold}CURSOR FOR {sql}', 'declare'),
-                     Statement('FETCH ALL FROM k', 'fetch')]
-        return [*made, Statement('ROLLBACK', 'end')]
-
-    def copy(self):
-        sql, ordered = self.select()
-        made = Statement(f'COPY ({sql}) TO STDOUT', 'copy', ordered)
-        if self.c.chance(30):
-            table = self.written_table()
-            made.sql = f'COPY {self.table_name(table)} TO STDOUT'
-            made.ordered = False
-        if self.c.chance(30):
-            made.sql += ' (FORMAT csv, HEADER)'
-        return [made]
-
-    def prepared(self):
-        made = self.statement(simple_only=True)
-        return [Statement(f'PREPARE p AS {made.sql}', 'prepare'),
-                Statement('EXECUTE p', 'execute', made.ordered),
-                Statement('DEALLOCATE p', 'deallocate')]
-
-    def kept(self):
-        sql, _ = self.select()
-        return [Statement('BEGIN', 'begin'),
-                Statement(f'CREATE TEMP TABLE kept AS {sql}', 'create_as'),
-                Statement('TABLE kept', 'select'),
-                Statement('ROLLBACK', 'end')]
-
-    def emptied(self):
-        table = self.written_table()
-        return [Statement('BEGIN', 'begin'),
-                Statement(f'TRUNCATE {self.table_name(table)}', 'truncate'),
-                self.statement(), Statement('ROLLBACK', 'end')]
 
 
 def script_of(schema, choices):
