@@ -99,7 +99,7 @@ class Side:
             self.wire.raw(harness.message('d', statement.data) +
                           harness.message('c'))
             got += self.wire.until('Z')
-        return [self.read(k, b) for k, b in got if k not in 'NSA']
+        return [self.read(k, b, True) for k, b in got if k not in 'NSA']
 
     def bind(self, statement, name):
         params = statement.params
