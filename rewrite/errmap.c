@@ -1,5 +1,5 @@
 /*
- * Positions and names in the server's errors, told in the client's terms.
+ * Names in the server's errors, told in the client's terms.
  */
 #include "rewrite/rewrite.h"
 
@@ -8,61 +8,6 @@
 #include "rewrite/ddl_names.h"
 #include "rewrite/errmap.h"
 #include "rewrite/sqltext.h"
-
-/* The byte of a character, counted from 1, in UTF-8. */
-static size_t byte_of_character(const char *s, size_t len, uint32_t position)
-{
-	size_t at = 0;
-
-	while (at < len && --position > 0)
-		for (at++; at < len && (s[at] & 0xc0) == 0x80;)
-			at++;
-	return at;
-}
-
-static uint32_t character_of_byte(const char *s, size_t at)
-{
-	uint32_t position = 1;
-
-	for (size_t i = 0; i < at; i++)
-		position += (s[i] & 0xc0) != 0x80;
-	return position;
-}
-
-/* Of a byte that an edit added. */
-static uint32_t position_in(const struct plan_edit *e, const char *sql,
-			    size_t at)
-{
-	if (e->source == PLAN_OURS)
-		return 0;
-	return character_of_byte(sql,
-				 e->source + (e->verbatim ? at - e->at : 0));
-}
-
-uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
-			   uint32_t position)
-{
-	size_t at, back;
-
-	if (plan->kind != PLAN_EDIT || position == 0)
-		return position;
-	at = byte_of_character(plan->text, plan->len, position);
-	back = at;
-	for (size_t i = 0; i < plan->n_edits; i++) {
-		const struct plan_edit *e = &plan->edits[i];
-
-		if (at < e->at)
-			break;
-		if (at < (size_t)e->at + e->added)
-			return position_in(e, sql, at);
-		/* What stands behind a schema that was taken out begins, to
-		 * the client, with the schema. */
-		back = at == e->at
-			   ? e->from
-			   : at - e->at - e->added + e->from + e->removed;
-	}
-	return back <= len ? character_of_byte(sql, back) : 0;
-}
 
 /* The old column that stands behind a new one alone, or NULL. */
 static const char *map_column(const struct lens *l, const char *name)
@@ -453,6 +398,9 @@ static void map_texts(const struct lens *l, enum phase phase,
 		e->detail = NULL;
 	if (e->detail != NULL)
 		e->detail = map_keys(l, map_words(l, e, e->detail, a), a);
+	/* What to do about a TRUNCATE; advice on names is about the text. */
+	if (e->hint != NULL && strcmp(e->sqlstate, "0A000") == 0)
+		e->hint = map_words(l, e, e->hint, a);
 	if (e->message == NULL)
 		return;
 	e->message = map_words(l, e, e->message, a);
@@ -602,7 +550,8 @@ static bool inserted_twice(const struct plan *plan, const struct lens *l,
 {
 	const char *name = l->old->name;
 
-	if (plan->text == NULL || strstr(plan->text, l->half->fill_ref) == NULL)
+	if (plan == NULL || plan->text == NULL ||
+	    strstr(plan->text, l->half->fill_ref) == NULL)
 		return false;
 	for (size_t i = 0; i < l->old->n_constraints; i++)
 		if (l->old->constraints[i].kind == CONSTRAINT_PRIMARY)
@@ -667,4 +616,35 @@ void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 			map_new(n->through, n->rule->phase, e, a);
 	}
 	e->context = cut_context(e->context, a);
+}
+
+/* Errors of the data of relations, and of TRUNCATE, which may be of one that
+ * the statement does not name. */
+static bool is_of_others(const struct error_names *e)
+{
+	return e->sqlstate != NULL && (strncmp(e->sqlstate, "23", 2) == 0 ||
+				       strcmp(e->sqlstate, "0A000") == 0);
+}
+
+/* Another relation of the same name, in another schema? */
+static bool is_namesake(const struct lens *l, const struct error_names *e)
+{
+	return e->table != NULL && e->schema != NULL &&
+	       strcmp(e->table, l->new->name) == 0 &&
+	       strcmp(e->schema, l->new->schema) != 0;
+}
+
+void rules_map_error(const struct ruleset *rules, uint64_t but,
+		     struct error_names *e, struct arena *a)
+{
+	if (!is_of_others(e))
+		return;
+	for (size_t i = 0; i < rules->n_names; i++) {
+		const struct rule_name *n = &rules->names[i];
+
+		if (n->shape == SHAPE_OLD && !(but >> n->migration & 1) &&
+		    n->rule->phase >= PHASE_DUAL_WRITE &&
+		    !is_namesake(n->through, e))
+			map_old(NULL, n->through, n->rule->phase, e, a);
+	}
 }

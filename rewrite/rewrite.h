@@ -114,6 +114,7 @@ struct plan {
 	const struct plan_edit *edits; /* in order of the text */
 	uint64_t migrations;	       /* bit i: touches rules->migrations[i] */
 	uint64_t old_shape;	       /* bit i: with its old shape */
+	uint64_t new_shape;	       /* bit i: with its new shape */
 	uint64_t writes;	       /* bit i: writes it */
 	bool reads_new;		       /* depends on request->read_new */
 	uint64_t epoch_sum;	       /* of the epochs of `migrations` */
@@ -145,11 +146,15 @@ uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
  */
 struct error_names {
 	const char *sqlstate;
-	const char *message, *detail, *context;
+	const char *message, *detail, *hint, *context;
 	const char *schema, *table, *column, *constraint;
 };
 void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 		    struct error_names *e, struct arena *a);
+/* The same for relations that the statement does not name, but for those of
+ * the migrations `but`: a foreign key of one, or to one, may refuse it. */
+void rules_map_error(const struct ruleset *rules, uint64_t but,
+		     struct error_names *e, struct arena *a);
 
 /* Releases what the parser library keeps per thread; call when a thread that
  * planned ends. */

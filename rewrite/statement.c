@@ -77,6 +77,8 @@ void statement_note(struct statement *st, unsigned name, bool writes)
 	st->plan->migrations |= bits;
 	if (statement_shape(st, name) == SHAPE_OLD)
 		st->plan->old_shape |= own;
+	else
+		st->plan->new_shape |= own;
 	if (writes)
 		st->plan->writes |= bits;
 }

@@ -143,6 +143,7 @@ struct session {
 	const struct snapshot_database *db; /* of pin; NULL: no migration */
 
 	/* session_plan.c */
+	uint64_t new_shape;   /* migrations whose new shape it uses */
 	uint64_t hidden;      /* names that mean something else */
 	uint64_t hidden_hash; /* of the probe that said so */
 	bool hidden_known;

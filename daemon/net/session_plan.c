@@ -43,8 +43,10 @@ static struct problem *problem_copy(const struct problem *from)
  * is another question. */
 void plan_snapshot_pinned(struct session *s)
 {
-	if (s->hidden_known && plan_names_hash(s) != s->hidden_hash)
-		s->hidden_known = false;
+	if (plan_names_hash(s) == s->hidden_hash)
+		return;
+	s->hidden_known = false;
+	s->new_shape = 0;
 }
 
 void plan_note_names(struct session *s, const char *sql, size_t len)
@@ -441,6 +443,7 @@ void plan_count_use(struct session *s, const struct plan *plan, bool refused)
 {
 	uint64_t now = wall_ms();
 
+	s->new_shape |= plan->new_shape;
 	if (s->db == NULL || s->db->usage == NULL)
 		return;
 	for (size_t i = 0; i < s->db->rules->n_migrations; i++) {

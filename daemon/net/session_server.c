@@ -116,6 +116,8 @@ static const char **error_name(struct error_names *e, char code)
 		return &e->message;
 	case 'D':
 		return &e->detail;
+	case 'H':
+		return &e->hint;
 	case 'W':
 		return &e->context;
 	case 's':
@@ -147,14 +149,30 @@ static void put_position(struct buf *b, const struct planned *planned,
 	buf_put_u8(b, 0);
 }
 
-/* The server's error about a text that pgtandem edited, or whose rows its
- * triggers sync, in the client's words: positions and names; all other fields
- * as they came. */
+/* What a statement names is told in its own words; what it does not, in those
+ * of the old model, unless the session knows the new one. */
+static void map_names(const struct session *s, const struct plan *plan,
+		      struct error_names *names, struct arena *a)
+{
+	uint64_t but = s->new_shape;
+
+	if (s->db == NULL)
+		return;
+	if (plan != NULL && (plan->kind == PLAN_EDIT || plan->writes != 0)) {
+		plan_map_error(plan, s->db->rules, names, a);
+		but |= plan->migrations;
+	}
+	rules_map_error(s->db->rules, but, names, a);
+}
+
+/* The server's error in the client's words: positions and names; all other
+ * fields as they came. */
 static void put_mapped(struct session *s, const struct reply *head,
 		       const struct msg_error *e)
 {
 	const struct planned *planned = head->planned;
-	bool runs = prepared_runs(head->prepared) != NULL;
+	bool moved = planned != NULL && planned->plan->kind == PLAN_EDIT &&
+		     prepared_runs(head->prepared) == NULL;
 	struct gather *g = &s->worker->to_client;
 	struct buf *b = gather_made(g);
 	size_t mark = buf_message_begin(b, 'E');
@@ -165,6 +183,7 @@ static void put_mapped(struct session *s, const struct reply *head,
 	    .sqlstate = e->sqlstate.s,
 	    .message = e->message.s,
 	    .detail = e->detail.s,
+	    .hint = e->hint.s,
 	    .context = e->context.s,
 	    .schema = e->schema.s,
 	    .table = e->table.s,
@@ -173,13 +192,12 @@ static void put_mapped(struct session *s, const struct reply *head,
 	};
 
 	arena_init(&a);
-	if (s->db != NULL)
-		plan_map_error(planned->plan, s->db->rules, &names, &a);
+	map_names(s, planned != NULL ? planned->plan : NULL, &names, &a);
 	while (at < end && *at != '\0') {
 		const char **name = error_name(&names, *at);
 		const char *value = at + 1;
 
-		if (*at == 'P' && !runs) { /* of EXECUTE's own text */
+		if (*at == 'P' && moved) { /* not of EXECUTE's own text */
 			put_position(b, planned, value);
 		} else if (name == NULL || *name != NULL) {
 			buf_put_u8(b, (uint8_t)*at);
@@ -244,9 +262,7 @@ static enum handled server_error(struct session *s, const struct frame *f)
 		probe_error(s, head, &e);
 	else if (head->refusal != NULL)
 		put_refusal(s, head->refusal);
-	else if (head->planned != NULL &&
-		 (head->planned->plan->kind == PLAN_EDIT ||
-		  head->planned->plan->writes != 0))
+	else if (head->planned != NULL || s->db != NULL)
 		put_mapped(s, head, &e);
 	else
 		gather_ref(&s->worker->to_client, f->body - HEADER, f->size);

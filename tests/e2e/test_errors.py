@@ -8,7 +8,7 @@ import shop
 
 TABLE = '''
 CREATE TABLE parents (id integer PRIMARY KEY);
-INSERT INTO parents SELECT generate_series(1,50);
+INSERT INTO parents SELECT generate_series(1,60);
 CREATE TABLE inovices (
     id serial PRIMARY KEY,
     customr varchar(20) NOT NULL,
@@ -27,6 +27,9 @@ CREATE INDEX inovices_customr ON inovices (customr);
 INSERT INTO inovices (customr, amount, phone, number, parent, during, note)
 SELECT 'customer ' || g, g, '555-' || lpad(g::text, 4, '0'), g, g % 50 + 1, int4range(g*10, g*10+5), 'n' || g
 FROM generate_series(1, 100) g;
+CREATE TABLE payments (inovice integer REFERENCES inovices,
+    later integer REFERENCES inovices DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO payments VALUES (6, NULL);
 '''
 
 SPEC = '''
@@ -130,6 +133,21 @@ DELETE FROM inovices WHERE id = 21 RETURNING id, amount, amount + 1
 INSERT INTO inovices (id, customr, amount) VALUES (950, 'ret', 1) RETURNING id, amount, customr AS c
 WITH w AS (SELECT id, amount FROM inovices WHERE id = 3) SELECT * FROM w
 SELECT * FROM (SELECT id, amount FROM inovices WHERE id = 3) s
+DELETE FROM parents WHERE id = 5
+UPDATE parents SET id = 999 WHERE id = 5
+DELETE FROM parents WHERE id = 60
+TRUNCATE parents
+INSERT INTO payments VALUES (7777)
+UPDATE payments SET inovice = 7777
+DELETE FROM inovices WHERE id = 6
+UPDATE inovices SET id = 7777 WHERE id = 6
+TRUNCATE inovices
+INSERT INTO payments VALUES (7, 7777)
+BEGIN; INSERT INTO payments VALUES (7, 7777); COMMIT
+INSERT INTO payments SELECT id + 7777 FROM inovices
+WITH p AS (INSERT INTO payments VALUES (7777)) SELECT id FROM inovices WHERE id = 1
+INSERT INTO payments VALUES (1/0)
+INSERT INTO payments VALUES ('words')
 DECLARE c CURSOR FOR SELECT count(*) FROM inovices GROUP BY id; FETCH c; DELETE FROM inovices WHERE CURRENT OF c
 '''.strip().splitlines()
 
