@@ -71,45 +71,6 @@ static const struct spec_column *moved_entry(const struct compile *c,
 	return NULL;
 }
 
-/* The row that refers to what is deleted goes with it, or falls back on a
- * default: the child's row cannot do that for the parent's. */
-static bool check_actions(const struct compile *c, const struct spec_column *e)
-{
-	for (size_t i = 0; i < c->old->n_constraints; i++) {
-		const struct constraint *k = &c->old->constraints[i];
-
-		if (k->kind != CONSTRAINT_FOREIGN ||
-		    (!strstr(k->definition, "ON DELETE CASCADE") &&
-		     !strstr(k->definition, "ON DELETE SET DEFAULT")))
-			continue;
-		for (size_t j = 0; j < k->n_columns; j++)
-			if (strcmp(k->columns[j], e->old[0]) == 0)
-				return fail(
-				    c, e->line,
-				    "column \"%s\" cannot move: no foreign "
-				    "key of a child table does for %s.%s what "
-				    "its %s does (%s); give that ON DELETE SET "
-				    "NULL or none",
-				    e->old[0], c->old->schema, c->old->name,
-				    k->name, k->definition);
-	}
-	return true;
-}
-
-static bool check_moved(const struct compile *c, const struct spec_column *e)
-{
-	const struct column *column = relation_find_column(c->old, e->old[0]);
-
-	if (column == NULL)
-		return fail(c, e->line, "column \"%s\" does not exist in %s.%s",
-			    e->old[0], c->old->schema, c->old->name);
-	if (column->generated || column->identity)
-		return fail(c, e->line,
-			    "column \"%s\" is generated: it cannot move",
-			    e->old[0]);
-	return check_actions(c, e);
-}
-
 /* 1. The old relation without what moves. */
 
 static bool keeps_all(const struct compile *c, const char *const *columns,
@@ -544,9 +505,8 @@ bool lens_child_compile(const struct spec *spec, unsigned number,
 			    .p = p};
 	struct lens_child *made = arena_alloc(a, sizeof(*made));
 
-	for (size_t i = 0; i < c.in->n_columns; i++)
-		if (!check_moved(&c, &c.in->columns[i]))
-			return false;
+	if (!child_check_old(spec, c.in, old, p))
+		return false;
 	if ((child == NULL && !derive_child(&c)) ||
 	    !compile_all(&c, number, made))
 		return false;

@@ -371,14 +371,51 @@ static bool conflict_predicate(struct statement *st, const struct ref *target,
 	return true;
 }
 
+static bool has_moved(const struct lens *l, const char *const *columns,
+		      size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int old = columns[i] ? lens_find_old(l, columns[i]) : -1;
+
+		if (old >= 0 && !l->olds[old].carried)
+			return true;
+	}
+	return false;
+}
+
+/* Where a unique column has moved, it is not the row's own insertion that
+ * finds the other one. */
+static bool unique_moves(const struct lens *l)
+{
+	for (size_t i = 0; i < l->old->n_constraints; i++) {
+		const struct constraint *c = &l->old->constraints[i];
+
+		if ((c->kind == CONSTRAINT_UNIQUE ||
+		     c->kind == CONSTRAINT_EXCLUSION) &&
+		    has_moved(l, c->columns, c->n_columns))
+			return true;
+	}
+	for (size_t i = 0; i < l->old->n_indexes; i++)
+		if (l->old->indexes[i].unique &&
+		    has_moved(l, l->old->indexes[i].columns,
+			      l->old->indexes[i].n_columns))
+			return true;
+	return false;
+}
+
 static bool lens_infer(struct statement *st, const struct ref *target,
 		       const InferClause *infer)
 {
+	const struct lens *l = statement_lens(st, target->name);
 	size_t token, end;
 	ListCell *cell;
 
 	if (infer == NULL)
-		return true;
+		return l->child == NULL || !unique_moves(l) ||
+		       refuse_clause(st, target,
+				     "ON CONFLICT without its columns",
+				     "Name the columns of a unique "
+				     "constraint that has not moved.");
 	if (infer->conname != NULL)
 		return conflict_constraint(st, target, infer);
 	token = tokens_find(st->tokens, (uint32_t)infer->location) + 1;
