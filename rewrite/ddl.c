@@ -100,6 +100,7 @@ static const struct part child_parts[] = {
 static const struct part columns_parts[] = {
 	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, OURS,  ddl_columns_hide},
 	{PHASE_PLANNED,    PHASE_EXPANDED,   AFTER,  MODEL, ddl_columns_add},
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, MODEL, ddl_columns_index},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_columns_objects},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_create_lens_copies},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_forget_walk},
@@ -114,6 +115,7 @@ static const struct part columns_parts[] = {
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  OURS,  ddl_drop_synced_copies},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, BEFORE, OURS,  ddl_columns_lens_alone},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, BEFORE, MODEL, ddl_columns_drop_old},
+	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, BEFORE, MODEL, ddl_columns_rename_twins},
 	{PHASE_NEW_ONLY,   PHASE_CONTRACTED, AFTER,  OURS,  ddl_columns_unhide_new},
 
 	{PHASE_EXPANDED,   PHASE_PLANNED,    BEFORE, OURS,  ddl_drop_copies},
@@ -166,6 +168,23 @@ void ddl_add(struct ddl_build *b, enum ddl_lock lock, const char *sql,
 	    .what = say(b->a, what, args),
 	    .sql = sql,
 	    .locks_source = lock == DDL_LOCKS_SOURCE,
+	};
+	va_end(args);
+}
+
+void ddl_ahead(struct ddl_build *b, enum ddl_lock lock, const char *sql,
+	       const char *undo, const char *what, ...)
+{
+	va_list args;
+
+	va_start(args, what);
+	*next_step(b) = (struct ddl_step){
+	    .what = say(b->a, what, args),
+	    .sql = sql,
+	    .locks_source = lock == DDL_LOCKS_SOURCE,
+	    .ahead = true,
+	    .alone = lock == DDL_ALONE,
+	    .undo = undo,
 	};
 	va_end(args);
 }

@@ -21,11 +21,16 @@ struct ddl_step {
 	bool once;	   /* not again after a way back: nothing undoes it */
 	bool locks_source; /* takes a strong lock on a live relation: hold
 			    * statements meanwhile */
+	bool ahead;	   /* by itself, committed before the other steps of the
+			    * move, which may not follow: it can be run again */
+	bool alone;	   /* ... and not in a transaction */
+	const char *undo;  /* of a step ahead of a move that fails; or NULL */
 };
 
 struct ddl_list {
 	size_t n;
-	const struct ddl_step *steps; /* one transaction, in this order */
+	const struct ddl_step *steps; /* in this order; but for those ahead, one
+				       * transaction */
 };
 
 /*

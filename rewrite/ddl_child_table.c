@@ -275,13 +275,7 @@ static void drop_constraints(struct ddl_build *b, enum constraint_kind kind)
 		const struct constraint *k = &l->old->constraints[i];
 
 		if (k->kind == kind && names_moved(l, k->columns, k->n_columns))
-			ddl_add(
-			    b, DDL_LOCKS_SOURCE,
-			    arena_fmt(b->a,
-				      "ALTER TABLE %s DROP CONSTRAINT IF "
-				      "EXISTS %s",
-				      l->old_ref, quote_name(k->name, b->a)),
-			    "drop constraint %s of %s", k->name, l->old_ref);
+			ddl_drop_constraint(b, k->name);
 	}
 }
 
@@ -294,13 +288,7 @@ void ddl_child_relax(struct ddl_build *b)
 		    l->olds[l->child->moved[i].old_index].column;
 
 		if (c->not_null)
-			ddl_add(
-			    b, DDL_LOCKS_SOURCE,
-			    arena_fmt(b->a,
-				      "ALTER TABLE %s ALTER COLUMN %s"
-				      " DROP NOT NULL",
-				      l->old_ref, quote_name(c->name, b->a)),
-			    "%s.%s may be NULL", l->old_ref, c->name);
+			ddl_drop_not_null(b, c->name);
 	}
 	drop_constraints(b, CONSTRAINT_CHECK);
 }
@@ -317,17 +305,7 @@ static void restore_constraint(struct ddl_build *b, const struct constraint *k)
 	if ((k->kind != CONSTRAINT_FOREIGN && k->kind != CONSTRAINT_CHECK) ||
 	    !names_moved(l, k->columns, k->n_columns))
 		return;
-	ddl_add(b, DDL_LOCKS_SOURCE,
-		arena_fmt(
-		    b->a,
-		    "DO LANGUAGE plpgsql $pgtandem$BEGIN IF NOT EXISTS (SELECT"
-		    " FROM pg_catalog.pg_constraint WHERE conname = %s AND"
-		    " conrelid = %s::pg_catalog.regclass) THEN"
-		    " ALTER TABLE %s ADD CONSTRAINT %s %s; END IF;"
-		    " END$pgtandem$",
-		    quote_text(k->name, b->a), quote_text(l->old_ref, b->a),
-		    l->old_ref, quote_name(k->name, b->a), k->definition),
-		"constraint %s of %s returns", k->name, l->old_ref);
+	ddl_promise(b, k->name, k->definition);
 }
 
 void ddl_child_restore(struct ddl_build *b)
@@ -338,14 +316,10 @@ void ddl_child_restore(struct ddl_build *b)
 		const struct column *c =
 		    l->olds[l->child->moved[i].old_index].column;
 
-		if (c->not_null)
-			ddl_add(
-			    b, DDL_LOCKS_SOURCE,
-			    arena_fmt(b->a,
-				      "ALTER TABLE %s ALTER COLUMN %s"
-				      " SET NOT NULL",
-				      l->old_ref, quote_name(c->name, b->a)),
-			    "%s.%s is NOT NULL again", l->old_ref, c->name);
+		if (c->not_null) {
+			ddl_promise_not_null(b, c->name);
+			ddl_set_not_null(b, c->name);
+		}
 	}
 	for (size_t i = 0; i < l->old->n_constraints; i++)
 		restore_constraint(b, &l->old->constraints[i]);

@@ -19,10 +19,18 @@ struct ddl_build {
 	struct ddl_step *steps; /* in a */
 };
 
-enum ddl_lock { DDL_NO_LOCK, DDL_LOCKS_SOURCE };
+enum ddl_lock {
+	DDL_NO_LOCK,
+	DDL_LOCKS_SOURCE,
+	DDL_ALONE, /* no lock, and not in a transaction: ddl_ahead */
+};
 
 void ddl_add(struct ddl_build *b, enum ddl_lock lock, const char *sql,
 	     const char *what, ...) __attribute__((format(printf, 4, 5)));
+/* A step ahead of the move; `undo` takes it back, or is NULL. */
+void ddl_ahead(struct ddl_build *b, enum ddl_lock lock, const char *sql,
+	       const char *undo, const char *what, ...)
+    __attribute__((format(printf, 5, 6)));
 /* A step that only says what is not done, and why. */
 void ddl_leave_out(struct ddl_build *b, const char *what, ...)
     __attribute__((format(printf, 2, 3)));
@@ -120,7 +128,22 @@ void ddl_child_hide(struct ddl_build *b);
 void ddl_child_lens_alone(struct ddl_build *b);
 void ddl_child_drop_columns(struct ddl_build *b);
 
-/* ddl_columns.c: one table that is both models. */
+/*
+ * ddl_promise.c: constraints of the old relation.  Those ahead of a move are
+ * there when its other steps run.  `definition` as pg_get_constraintdef prints
+ * it, or what stands behind the table in CREATE INDEX.
+ */
+void ddl_drop_constraint(struct ddl_build *b, const char *name);
+void ddl_promise(struct ddl_build *b, const char *name, const char *definition);
+void ddl_promise_not_null(struct ddl_build *b, const char *column);
+void ddl_set_not_null(struct ddl_build *b, const char *column);
+void ddl_drop_not_null(struct ddl_build *b, const char *column);
+void ddl_build_index(struct ddl_build *b, const char *name, bool unique,
+		     const char *definition);
+void ddl_add_unique(struct ddl_build *b, const char *name,
+		    const char *definition);
+
+/* ddl_columns*.c: one table that is both models. */
 void ddl_columns_hide(struct ddl_build *b);
 void ddl_columns_add(struct ddl_build *b);
 void ddl_columns_objects(struct ddl_build *b);
@@ -136,6 +159,8 @@ void ddl_columns_relax(struct ddl_build *b);
 void ddl_columns_restore(struct ddl_build *b);
 void ddl_columns_lens_alone(struct ddl_build *b);
 void ddl_columns_drop_old(struct ddl_build *b);
+void ddl_columns_rename_twins(struct ddl_build *b);
+void ddl_columns_index(struct ddl_build *b);
 void ddl_columns_drop_views(struct ddl_build *b);
 void ddl_columns_drop_new(struct ddl_build *b);
 void ddl_columns_unhide_old(struct ddl_build *b);

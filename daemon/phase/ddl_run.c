@@ -174,9 +174,9 @@ static bool attempt(struct job *j, const struct ddl_list *list,
 	bool ok = begin(j, p);
 
 	for (size_t i = 0; ok && i < list->n; i++)
-		ok = step_run(j, &list->steps[i], p);
+		ok = list->steps[i].ahead || step_run(j, &list->steps[i], p);
 	ok = ok && db_exec(j->db, "SET LOCAL search_path = pg_catalog", p) &&
-	     last(j, arg, p) && db_exec(j->db, "COMMIT", p);
+	     (last == NULL || last(j, arg, p)) && db_exec(j->db, "COMMIT", p);
 	db_rollback(j->db);
 	return ok;
 }
@@ -230,7 +230,7 @@ static bool too_late(struct job *j, struct problem *p)
 static bool any_locks(const struct ddl_list *list)
 {
 	for (size_t i = 0; i < list->n; i++)
-		if (list->steps[i].locks_source)
+		if (list->steps[i].locks_source && !list->steps[i].ahead)
 			return true;
 	return false;
 }
@@ -239,19 +239,19 @@ static bool any_locks(const struct ddl_list *list)
  * Statements are held only while an attempt waits for its locks, so that one
  * long transaction of the application does not stop all others.
  */
-bool ddl_run(struct job *j, const struct ddl_list *list, ddl_last_fn last,
-	     void *arg, struct problem *p)
+static bool try_until_had(struct job *j, const struct ddl_list *list,
+			  ddl_last_fn last, void *arg, struct problem *p)
 {
 	uint64_t begun_ms = uv_hrtime() / 1000000;
 	bool locks = any_locks(list);
 	unsigned pause = PAUSE_MS;
-	bool ok;
 
 	for (;;) {
 		hold(j, locks);
-		ok = attempt(j, list, last, arg, p);
-		if (ok || !try_again(p))
-			break;
+		if (attempt(j, list, last, arg, p))
+			return true;
+		if (!try_again(p))
+			return false;
 		hold(j, false);
 		if (uv_hrtime() / 1000000 - begun_ms > TRY_MS)
 			return too_late(j, p);
@@ -260,9 +260,65 @@ bool ddl_run(struct job *j, const struct ddl_list *list, ddl_last_fn last,
 			return false;
 		pause = pause * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause * 2;
 	}
+}
+
+/* A step ahead of the others, in a transaction of its own if it can be. */
+static bool run_ahead(struct job *j, const struct ddl_step *step,
+		      struct problem *p)
+{
+	struct ddl_step own = *step;
+	bool ok;
+
+	if (step->alone)
+		return db_exec(j->db, step->sql, p);
+	own.ahead = false;
+	ok = try_until_had(j, &(struct ddl_list){1, &own}, NULL, NULL, p);
+	hold(j, false);
+	return ok;
+}
+
+static bool run_all_ahead(struct job *j, const struct ddl_list *list,
+			  struct problem *p)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->steps[i].ahead && !run_ahead(j, &list->steps[i], p))
+			return false;
+	return true;
+}
+
+/* The move does not take place: nothing of it may bind a client. */
+static void undo_ahead(struct job *j, const struct ddl_list *list)
+{
+	struct problem p;
+
+	for (size_t i = list->n; i > 0; i--) {
+		struct ddl_step undo = {.what = list->steps[i - 1].what,
+					.sql = list->steps[i - 1].undo,
+					.locks_source = true};
+
+		if (undo.sql == NULL)
+			continue;
+		if (!try_until_had(j, &(struct ddl_list){1, &undo}, NULL, NULL,
+				   &p))
+			job_notice(j, "WARNING: not taken back: %s: %s",
+				   undo.what, p.message);
+		hold(j, false);
+	}
+}
+
+bool ddl_run(struct job *j, const struct ddl_list *list, ddl_last_fn last,
+	     void *arg, struct problem *p)
+{
+	bool ok =
+	    run_all_ahead(j, list, p) && try_until_had(j, list, last, arg, p);
+
+	if (!ok) {
+		hold(j, false);
+		undo_ahead(j, list);
+		return false;
+	}
 	/* What waits goes on by the new state, when there is one. */
-	if (ok)
-		ok = job_refresh(j, p);
+	ok = job_refresh(j, p);
 	hold(j, false);
 	return ok;
 }

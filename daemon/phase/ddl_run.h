@@ -3,10 +3,12 @@
  *
  * Everything that a move runs before (or after) its announcement is one
  * transaction, together with the change of the state, so that a mover that
- * dies leaves either all of it or nothing.  Locks are asked for with a short
- * lock_timeout, because everybody who comes later queues behind a waiting
- * strong lock; meanwhile new statements on the migration wait at the proxy,
- * for a bounded time.
+ * dies leaves either all of it or nothing.  What would take long there, and
+ * can be had while statements go on, is run ahead of it, step by step; a move
+ * that fails takes it back, and one that is given again finds it.  Locks are
+ * asked for with a short lock_timeout, because everybody who comes later queues
+ * behind a waiting strong lock; meanwhile new statements on the migration wait
+ * at the proxy, for a bounded time.
  */
 #ifndef DAEMON_PHASE_DDL_RUN_H
 #define DAEMON_PHASE_DDL_RUN_H

@@ -444,3 +444,43 @@ def test_constraints_and_triggers_go_along(postgres, start_proxy):
         " ORDER BY 1", 's3_rich') == [
             (x,) for x in ('goods_code_key', 'goods_kind_fkey', 'goods_pkey',
                            'positive', 'sane')]
+
+
+def test_a_move_that_fails_takes_back_what_ran_ahead(postgres, start_proxy):
+    """Rows that the new column's NOT NULL refuses stop the move, and bind
+    nobody afterwards."""
+    postgres.create_database('s3_ahead', '''
+        CREATE TABLE things (id integer PRIMARY KEY, a integer UNIQUE,
+            CONSTRAINT small CHECK (a < 100));
+        INSERT INTO things VALUES (1, 1), (2, NULL)''')
+    proxy = start_proxy(postgres, {'things.yaml': '''
+migration: things
+database: s3_ahead
+quiet_for: 1h
+lenses:
+  - kind: columns
+    table: things
+    key: [id]
+    columns:
+      - old: a
+        new: {name: b, type: bigint, not_null: true}
+        forward: a::bigint
+        reverse: b::integer
+        bijective: true
+'''})
+    proxy.advance('things', 'expanded', 'dual_write')
+    names = ("SELECT conname FROM pg_constraint WHERE conrelid ="
+             " 'things'::regclass ORDER BY 1")
+    before = postgres.execute(names, 's3_ahead')
+    assert before == [('small',), ('things_a_key',), ('things_a_key_new',),
+                      ('things_pkey',)]
+    with pytest.raises(psycopg.errors.CheckViolation):
+        proxy.console('ADVANCE things TO read_new')
+    assert postgres.execute(names, 's3_ahead') == before
+    with proxy.connect('s3_ahead') as c:
+        c.execute('INSERT INTO things VALUES (3, NULL)')
+        c.execute('UPDATE things SET a = id WHERE a IS NULL')
+    proxy.advance('things', 'read_new')
+    assert postgres.execute(names, 's3_ahead') == [
+        ('small',), ('small_new',), ('things_a_key',), ('things_a_key_new',),
+        ('things_pkey',)]
