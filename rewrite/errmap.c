@@ -561,6 +561,10 @@ static bool inserted_twice(const struct plan *plan, const struct lens *l,
 			       "duplicate key value violates unique "
 			       "constraint \"%s\"",
 			       name);
+	e->hint = NULL; /* of ON CONFLICT */
+	e->schema = l->old->schema;
+	e->table = l->old->name;
+	e->constraint = name;
 	return true;
 }
 

@@ -139,10 +139,10 @@ uint32_t plan_map_position(const struct plan *plan, const char *sql, size_t len,
 
 /*
  * Errors that name the new model, told in the old one's words (for old-shape
- * statements): fields are replaced in place by texts in `a`; NULL stays NULL,
- * and what becomes NULL is left out: values of the new model that the proxy
- * cannot convert back (as PostgreSQL does with those that a role may not see),
- * and the context of pgtandem's own functions.
+ * statements): fields are replaced by texts in `a`, and what becomes NULL is
+ * left out: values of the new model that the proxy cannot convert back (as
+ * PostgreSQL does with those that a role may not see), and the context of
+ * pgtandem's own functions.
  */
 struct error_names {
 	const char *sqlstate;

@@ -165,6 +165,30 @@ static void map_names(const struct session *s, const struct plan *plan,
 	rules_map_error(s->db->rules, but, names, a);
 }
 
+/* What the error names now, and did not as it came. */
+static void put_added(struct buf *b, const struct msg_error *e,
+		      struct error_names *names)
+{
+	const struct {
+		char code;
+		bool came;
+	} fields[] = {
+	    {'s', e->schema.s != NULL},
+	    {'t', e->table.s != NULL},
+	    {'c', e->column.s != NULL},
+	    {'n', e->constraint.s != NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+		const char *value = *error_name(names, fields[i].code);
+
+		if (fields[i].came || value == NULL)
+			continue;
+		buf_put_u8(b, (uint8_t)fields[i].code);
+		buf_put_cstr(b, value);
+	}
+}
+
 /* The server's error in the client's words: positions and names; all other
  * fields as they came. */
 static void put_mapped(struct session *s, const struct reply *head,
@@ -205,6 +229,7 @@ static void put_mapped(struct session *s, const struct reply *head,
 		}
 		at = value + strlen(value) + 1;
 	}
+	put_added(b, e, &names);
 	buf_put_u8(b, 0);
 	buf_message_end(b, mark);
 	gather_made_done(g);
