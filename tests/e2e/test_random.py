@@ -14,15 +14,18 @@ import differential  # noqa: E402
 import schemas  # noqa: E402
 
 SEED = 1811
-STATEMENTS = 150  # in each of the seven phases
+STATEMENTS = 50  # in each phase
 SECONDS = 60
+# One in which old is written, and two in which the lens is: what the other
+# phases do is done in these, too.
+PHASES = ('dual_write', 'write_new', 'contracted')
 
 
 @pytest.mark.parametrize('name', sorted(schemas.SCHEMAS))
 def test_random_statements_give_what_they_give_direct(
         postgres, start_proxy, name):
     schema = schemas.SCHEMAS[name]
-    proxy, pairs = differential.prepare(schema, postgres, start_proxy)
+    proxy, pairs = differential.prepare(schema, postgres, start_proxy, PHASES)
     run = differential.Run(schema, pairs, SEED)
     found = run.run(STATEMENTS, SECONDS)
     for pair in pairs:
