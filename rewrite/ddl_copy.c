@@ -33,6 +33,7 @@ struct copy {
 	const char *const *key; /* names in `into`, quoted */
 	struct sqltext columns, values;
 	struct sqltext first; /* statements before the row is written */
+	const char *conflict; /* "ON CONFLICT ..." or "" */
 };
 
 static const char *copied_rows(const struct copy *c)
@@ -94,13 +95,13 @@ static void add_copy(struct ddl_build *b, const struct copy *c)
 		    "#variable_conflict use_column\n"
 		    "DECLARE\n\tv_synced pg_catalog.text;\n"
 		    "BEGIN\n%s\tINSERT INTO %s AS i (%s)"
-		    " OVERRIDING SYSTEM VALUE VALUES (%s)%s;\n"
+		    " OVERRIDING SYSTEM VALUE VALUES (%s)%s%s;\n"
 		    "\tRETURN NEW;\nEND\n$pgtandem$;\n"
 		    "CREATE TRIGGER copy_row INSTEAD OF INSERT ON %s"
 		    " FOR EACH ROW EXECUTE FUNCTION %s();\n"
 		    "GRANT SELECT, INSERT ON %s TO PUBLIC",
 		    c->name, c->first.s, c->into, c->columns.s, c->values.s,
-		    copied_rows(c), c->name, c->name, c->name);
+		    c->conflict, copied_rows(c), c->name, c->name, c->name);
 	ddl_add(b, DDL_NO_LOCK, t.s, "create view %s", c->name);
 }
 
@@ -124,6 +125,7 @@ static void begin(struct copy *c, const struct ddl_build *b, const char *what,
 	    .b = b,
 	    .shape = shape,
 	    .name = copy_view(b->l, what, b->a),
+	    .conflict = "",
 	};
 	sqltext_begin(&c->columns, b->a);
 	sqltext_begin(&c->values, b->a);
@@ -148,6 +150,20 @@ static void put_straight(struct copy *c)
 	}
 }
 
+/* A row of a merge's new relation has both, each with its function. */
+static const char *both_halves(const struct copy *c)
+{
+	const struct lens *l = c->b->l;
+	struct sqltext t;
+
+	sqltext_begin(&t, c->b->a);
+	sqltext_put(&t, "%s", c->sync);
+	for (size_t i = 0; i < l->n_key; i++)
+		sqltext_put(&t, ", i.%s", c->key[i]);
+	sqltext_put(&t, "), %s", call(l->half->other->to_old_ref, c->b->a));
+	return t.s;
+}
+
 /* Into the relation whose shape it has. */
 static void add_straight(struct ddl_build *b, const char *what, bool of_new)
 {
@@ -158,6 +174,8 @@ static void add_straight(struct ddl_build *b, const char *what, bool of_new)
 	c.into = of_new ? l->new_ref : l->old_ref;
 	c.sync = call(of_new ? l->to_old_ref : l->to_new_ref, b->a);
 	c.key = key_names(b, of_new);
+	if (of_new && l->half != NULL)
+		c.sync = both_halves(&c);
 	put_straight(&c);
 	add_copy(b, &c);
 }
@@ -215,6 +233,26 @@ static void put_old_values(struct copy *c)
 	}
 }
 
+/* What a row of a half is asked before it is written, and where it goes. */
+static void put_half(struct copy *c)
+{
+	const struct lens *l = c->b->l;
+	struct sqltext keys;
+
+	sqltext_put(&c->first, "%s", ddl_half_nulls(l, c->b->a));
+	if (!lens_fills(l))
+		return;
+	c->into = l->half->fill_ref;
+	c->conflict = half_fill_clause(l, "i", false, c->b->a);
+	if (l->half->link != HALF_FOLLOWS)
+		return;
+	sqltext_begin(&keys, c->b->a);
+	for (size_t i = 0; i < l->n_key; i++)
+		sqltext_item(&keys, ", ", "NEW.%s", c->key[i]);
+	sqltext_put(&c->first, "\tPERFORM %s(%s);\n", l->half->present_ref,
+		    keys.s);
+}
+
 /* Through the lens, as an INSERT of all columns. */
 static void add_through(struct ddl_build *b, const char *what, const char *sync)
 {
@@ -242,6 +280,8 @@ static void add_through(struct ddl_build *b, const char *what, const char *sync)
 			: lens_forward(l, i, "NEW.", b->a));
 	}
 	put_required(&c);
+	if (l->half != NULL)
+		put_half(&c);
 	if (sync != NULL)
 		put_old_values(&c);
 	add_copy(b, &c);
@@ -249,7 +289,7 @@ static void add_through(struct ddl_build *b, const char *what, const char *sync)
 
 void ddl_create_copies(struct ddl_build *b)
 {
-	if (b->l->kind != LENS_TABLE)
+	if (b->l->kind != LENS_TABLE && b->l->kind != LENS_MERGE)
 		return;
 	add_straight(b, "old", false);
 	add_through(b, "both", b->l->to_old_ref);
@@ -273,7 +313,8 @@ void ddl_create_copy_new(struct ddl_build *b)
 {
 	if (b->l->child != NULL)
 		add_children(b);
-	else if (b->l->kind == LENS_TABLE)
+	else if (b->l->kind == LENS_TABLE ||
+		 (b->l->half != NULL && !b->l->half->second))
 		add_straight(b, "new", true);
 }
 

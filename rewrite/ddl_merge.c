@@ -201,7 +201,7 @@ static void add_fill(struct ddl_build *b)
 }
 
 /* "IF NEW.a IS NULL THEN RAISE ...": as the old relation would, in order. */
-static const char *null_checks(const struct lens *l, struct arena *a)
+const char *ddl_half_nulls(const struct lens *l, struct arena *a)
 {
 	struct sqltext t;
 
@@ -235,17 +235,17 @@ static void add_null_checks(struct ddl_build *b)
 	const struct lens *l = b->l;
 	const char *function = function_ref(l, "whole", b->a);
 
-	ddl_add(
-	    b, DDL_NO_LOCK,
-	    arena_fmt(b->a,
-		      "CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
-		      " LANGUAGE plpgsql SET search_path = pg_catalog,"
-		      " pg_temp AS $pgtandem$\nBEGIN\n%s\tRETURN NEW;\n"
-		      "END\n$pgtandem$;\n"
-		      "CREATE TRIGGER check_nulls INSTEAD OF INSERT ON %s"
-		      " FOR EACH ROW EXECUTE FUNCTION %s()",
-		      function, null_checks(l, b->a), l->shape_ref, function),
-	    "not-null constraints of %s for inserted rows", l->old_ref);
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a,
+			  "CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
+			  " LANGUAGE plpgsql SET search_path = pg_catalog,"
+			  " pg_temp AS $pgtandem$\nBEGIN\n%s\tRETURN NEW;\n"
+			  "END\n$pgtandem$;\n"
+			  "CREATE TRIGGER check_nulls INSTEAD OF INSERT ON %s"
+			  " FOR EACH ROW EXECUTE FUNCTION %s()",
+			  function, ddl_half_nulls(l, b->a), l->shape_ref,
+			  function),
+		"not-null constraints of %s for inserted rows", l->old_ref);
 }
 
 /* The old relation's constraint on the key. */

@@ -182,6 +182,10 @@ bool lens_compile_merge(const struct spec *spec, unsigned number,
 /* May its row be there with the other half alone, which an INSERT then fills?
  */
 bool lens_fills(const struct lens *l);
+/* The clause of such an INSERT: it fills what is missing, and else raises what
+ * the old relation's key would have raised, or does nothing. */
+const char *half_fill_clause(const struct lens *l, const char *alias,
+			     bool or_nothing, struct arena *a);
 /* Does a DELETE of its row leave the other half, or refuse because of it? */
 bool lens_cuts(const struct lens *l);
 

@@ -131,8 +131,7 @@ static const policy_table columns_policy = {
 	},
 };
 
-/* TRUNCATE, GRANT and REVOKE of one half would reach the other; and two writes
- * of one statement cannot both change one row. */
+/* TRUNCATE, GRANT and REVOKE of one half would reach the other. */
 static const policy_table merge_policy = {
 	/*                        read   beside lock  write cte   merge copy  trunc  tend  lockt  maint  view  code  ddl   grant  text */
 	[PHASE_PLANNED] = {
@@ -144,23 +143,23 @@ static const policy_table merge_policy = {
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS,  PASS),
 	},
 	[PHASE_DUAL_WRITE] = {
-		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   NO,   NO,    PASS, BOTH,  BOTH,  NO,   NO,   NO,   NO,    PASS),
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   SYNC, NO,    PASS, BOTH,  BOTH,  NO,   NO,   NO,   NO,    PASS),
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS,  PASS),
 	},
 	[PHASE_READ_NEW] = {
-		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, SYNC, NO,   NO,   NO,    PASS, BOTH,  BOTH,  NO,   NO,   NO,   NO,    PASS),
+		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, SYNC, NO,   SYNC, NO,    PASS, BOTH,  BOTH,  NO,   NO,   NO,   NO,    PASS),
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS,  PASS),
 	},
 	[PHASE_WRITE_NEW] = {
-		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LSYN, NO,   NO,   NO,   NO,    PASS, NBOTH, BOTH,  NO,   NO,   NO,   NO,    PASS),
-		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   NO,   BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS,  PASS),
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LSYN, LSYN, NO,   LSYN, NO,    PASS, NBOTH, BOTH,  NO,   NO,   NO,   NO,    PASS),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   SYNC, BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS,  PASS),
 	},
 	[PHASE_NEW_ONLY] = {
-		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, NO,   NO,   NO,   NO,    PASS, OTHER, OTHER, NO,   NO,   NO,   NO,    NO),
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, LENS, NO,   LENS, NO,    PASS, OTHER, OTHER, NO,   NO,   NO,   NO,    NO),
 		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, NO,   PASS,  PASS),
 	},
 	[PHASE_CONTRACTED] = {
-		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, NO,   NO,   NO,   NO,    NO,   OTHER, OTHER, NO,   NO,   NO,   NO,    NO),
+		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, LENS, NO,   LENS, NO,    NO,   OTHER, OTHER, NO,   NO,   NO,   NO,    NO),
 		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, PASS, PASS, PASS, PASS, PASS,  PASS, PASS,  PASS,  PASS, PASS, PASS, PASS,  PASS),
 	},
 };

@@ -89,12 +89,35 @@ static bool check_conflict(struct statement *st, const struct ref *target,
 				"Insert the rows one by one.");
 }
 
+/* All parts of a statement see the rows as they were before it, and a row is
+ * written by one of them only. */
+static bool check_alone(struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	for (size_t i = 0; i < st->found.n_refs; i++) {
+		const struct ref *r = st->found.refs[i];
+		const struct lens *other =
+		    r->is_target ? statement_lens(st, r->name) : NULL;
+
+		if (r != target && (other == l || other == l->half->other))
+			return statement_refuse(
+			    st, target->name, "a write beside another one",
+			    "Both may write the two halves of one row of the "
+			    "new relation, which one statement cannot.",
+			    "Use two statements.");
+	}
+	return true;
+}
+
 bool half_check_write(struct statement *st, const struct ref *target)
 {
 	const struct lens_half *half = statement_lens(st, target->name)->half;
 
 	if (half == NULL)
 		return true;
+	if (!check_alone(st, target))
+		return false;
 	if (IsA(st->node, InsertStmt))
 		return check_conflict(st, target, (const InsertStmt *)st->node);
 	return !write_sync_by_trigger(st, target) ||
@@ -135,20 +158,17 @@ static bool is_set(const struct lens *l, unsigned new)
 		 is_key_column(l, l->old->columns[n->old_index].name));
 }
 
-const char *half_on_conflict(const struct statement *st,
-			     const struct ref *target)
+const char *half_fill_clause(const struct lens *l, const char *alias,
+			     bool or_nothing, struct arena *a)
 {
-	const struct lens *l = statement_lens(st, target->name);
-	const InsertStmt *insert = (const InsertStmt *)st->node;
-	const char *alias = quote_name(ref_alias(target), st->a);
 	const char *missing;
 	struct sqltext keys, values, sets;
 
-	sqltext_begin(&keys, st->a);
-	sqltext_begin(&values, st->a);
-	sqltext_begin(&sets, st->a);
+	sqltext_begin(&keys, a);
+	sqltext_begin(&values, a);
+	sqltext_begin(&sets, a);
 	for (size_t i = 0; i < l->n_key; i++) {
-		const char *key = view_name(l, l->key[i].new_index, st->a);
+		const char *key = view_name(l, l->key[i].new_index, a);
 
 		sqltext_item(&keys, ", ", "%s", key);
 		sqltext_item(&values, ", ", "%s.%s", alias, key);
@@ -156,15 +176,24 @@ const char *half_on_conflict(const struct statement *st,
 	for (unsigned i = 0; i < l->n_new; i++)
 		if (is_set(l, i))
 			sqltext_item(&sets, ", ", "%s = excluded.%s",
-				     view_name(l, i, st->a),
-				     view_name(l, i, st->a));
-	missing = arena_fmt(st->a, "%s.%s IS NULL", alias,
-			    view_name(l, l->half->marker, st->a));
-	if (insert->onConflictClause == NULL)
-		missing = arena_fmt(st->a, "%s(%s, %s)", l->half->claim_ref,
+				     view_name(l, i, a), view_name(l, i, a));
+	missing = arena_fmt(a, "%s.%s IS NULL", alias,
+			    view_name(l, l->half->marker, a));
+	if (!or_nothing)
+		missing = arena_fmt(a, "%s(%s, %s)", l->half->claim_ref,
 				    missing, values.s);
-	return arena_fmt(st->a, " ON CONFLICT (%s) DO UPDATE SET %s WHERE %s",
+	return arena_fmt(a, " ON CONFLICT (%s) DO UPDATE SET %s WHERE %s",
 			 keys.s, sets.s, missing);
+}
+
+const char *half_on_conflict(const struct statement *st,
+			     const struct ref *target)
+{
+	const InsertStmt *insert = (const InsertStmt *)st->node;
+
+	return half_fill_clause(statement_lens(st, target->name),
+				quote_name(ref_alias(target), st->a),
+				insert->onConflictClause != NULL, st->a);
 }
 
 void half_drop_clause(struct statement *st, const InsertStmt *insert,

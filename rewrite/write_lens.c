@@ -260,8 +260,7 @@ static bool lens_update(struct statement *st, const struct ref *target)
 	const struct check_place check =
 	    check_before(st, word, update->withClause);
 
-	return half_check_write(st, target) &&
-	       write_set(st, target, update->targetList,
+	return write_set(st, target, update->targetList,
 			 set_list(st, update->targetList), &check) &&
 	       write_rows(st, target);
 }
@@ -777,8 +776,7 @@ static void begin_row(struct statement *st, const struct ref *target,
 static bool insert_rows(struct statement *st, const struct ref *target,
 			const InsertStmt *insert, size_t source)
 {
-	if (!half_check_write(st, target) ||
-	    !check_own_with(st, target, insert, source) ||
+	if (!check_own_with(st, target, insert, source) ||
 	    !take_overriding(st, target, insert,
 			     insert_target(st, target).end) ||
 	    !check_identity(st, target, insert))
@@ -815,6 +813,8 @@ static bool lens_insert(struct statement *st, const struct ref *target)
 
 bool write_lens(struct statement *st, const struct ref *target)
 {
+	if (!half_check_write(st, target))
+		return false;
 	if (IsA(st->node, InsertStmt))
 		return lens_insert(st, target);
 	if (IsA(st->node, UpdateStmt))

@@ -109,12 +109,27 @@ SCRIPTS = [
     "DELETE FROM people p WHERE EXISTS (SELECT FROM profiles f WHERE f.id ="
     " p.id AND f.stars > 57)",
     "DELETE FROM people WHERE false",
+    "WITH d AS (DELETE FROM people WHERE id IN (11, 46) RETURNING id, nam)"
+    " SELECT * FROM d ORDER BY id",
+    "WITH i AS (INSERT INTO profiles (id, bio) VALUES (12, 'in with') RETURNING"
+    " id, stars) INSERT INTO visits SELECT id + 100, stars FROM i",
+    "WITH u AS (UPDATE people SET age = age + 1 WHERE id = 47 RETURNING *)"
+    " SELECT u.age, f.stars FROM u JOIN profiles f USING (id)",
     "BEGIN; DELETE FROM people; SELECT count(*) FROM people; SELECT count(*)"
     " FROM profiles; ROLLBACK",
     "BEGIN; DELETE FROM people WHERE id = 52; INSERT INTO people (id, nam, age)"
     " VALUES (52, 'again', 1); SELECT * FROM people WHERE id = 52; COMMIT",
     "SELECT * FROM people ORDER BY id",
     "SELECT * FROM profiles ORDER BY id",
+]
+
+COPIES = [
+    ('COPY people (id, nam, age) FROM STDIN', '800\tnew\t4\n86\tbeside\t4\n'),
+    ('COPY profiles (id, bio) FROM STDIN', '800\tbeside\n801\talone\n'),
+    ('COPY profiles (id, bio) FROM STDIN', '802\tfirst\n800\ttwice\n'),
+    ('COPY profiles (id, bio) FROM STDIN', '803\tfirst\n804\t\\N\n'),
+    ('COPY profiles (id, bio, stars) FROM STDIN', '805\tx\t-4\n'),
+    ('COPY people (nam, age) FROM STDIN', 'by default\t4\n'),
 ]
 
 # Carried while the old tables are written, refused through the lens.
@@ -138,8 +153,22 @@ def spec(database):
     return {'members.yaml': SPEC.format(database)}
 
 
+def copied(connection, statement, data):
+    try:
+        with connection.cursor() as cur:
+            with cur.copy(statement) as copy:
+                copy.write(data)
+            return [cur.statusmessage]
+    except psycopg.Error as e:
+        return [('error', e.sqlstate, e.diag.constraint_name,
+                 e.diag.table_name)]
+
+
 def run(connection):
-    return [(s, outcomes(connection, s)) for s in SCRIPTS]
+    first = [(s, outcomes(connection, s)) for s in SCRIPTS]
+    copies = [(s + d, copied(connection, s, d)) for s, d in COPIES]
+    return first + copies + [(s, outcomes(connection, s))
+                             for s in SCRIPTS[-2:]]
 
 
 def same(expected, got):
