@@ -551,7 +551,7 @@ static bool inserted_twice(const struct plan *plan, const struct lens *l,
 	const char *name = l->old->name;
 
 	if (plan == NULL || plan->text == NULL ||
-	    strstr(plan->text, l->half->fill_ref) == NULL)
+	    strstr(plan->text, l->half->claim_ref) == NULL)
 		return false;
 	for (size_t i = 0; i < l->old->n_constraints; i++)
 		if (l->old->constraints[i].kind == CONSTRAINT_PRIMARY)

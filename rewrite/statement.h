@@ -221,10 +221,12 @@ bool child_check_writes(struct statement *st);
  * CONFLICT clause goes, and the one that fills a row's half stands instead.
  */
 bool half_check_write(struct statement *st, const struct ref *target);
+/* INSERT that may fill a half: "the row is there without it"; else NULL. */
+const char *half_missing(const struct statement *st, const struct ref *target);
 bool half_check_current_of(struct statement *st, const struct ref *target);
 const char *half_on_conflict(const struct statement *st,
 			     const struct ref *target);
-void half_drop_clause(struct statement *st, const InsertStmt *insert,
+void half_edit_clause(struct statement *st, const struct ref *target,
 		      size_t source);
 
 /* utility.c: everything but SELECT, INSERT, UPDATE, DELETE and MERGE; finds

@@ -6,12 +6,17 @@
  *            DO UPDATE SET <this half> WHERE L_claim(old.marker IS NULL, key)
  *   ... ON CONFLICT DO NOTHING
  *            the same WHERE old.marker IS NULL
+ *   ... ON CONFLICT DO UPDATE SET a = X WHERE c
+ *            the client's clause with
+ *            SET (a, <rest of the half>) = (SELECT CASE WHEN old.marker IS NULL
+ *            THEN excluded.a ELSE X END, ...) WHERE old.marker IS NULL OR (c)
  */
 #include "rewrite/statement.h"
 
 #include <string.h>
 
 #include "rewrite/sqltext.h"
+#include "rewrite/write_set.h"
 
 static bool is_key_column(const struct lens *l, const char *name)
 {
@@ -36,19 +41,32 @@ static bool has_only_key(const struct lens *l)
 	return unique == 1;
 }
 
+static bool is_key_constraint(const struct lens *l, const struct constraint *k)
+{
+	if (k == NULL || k->n_columns != l->n_key)
+		return false;
+	for (size_t i = 0; i < k->n_columns; i++)
+		if (!is_key_column(l, k->columns[i]))
+			return false;
+	return true;
+}
+
 static bool infers_key(const struct lens *l, const InferClause *infer)
 {
 	ListCell *cell;
 
 	if (infer == NULL)
 		return has_only_key(l);
+	if (infer->conname != NULL)
+		return is_key_constraint(
+		    l, relation_find_unique(l->old, infer->conname));
 	foreach (cell, infer->indexElems) {
 		const char *name = lfirst_node(IndexElem, cell)->name;
 
 		if (name == NULL || !is_key_column(l, name))
 			return false;
 	}
-	return infer->conname == NULL && infer->whereClause == NULL &&
+	return infer->whereClause == NULL &&
 	       (size_t)list_length(infer->indexElems) == l->n_key;
 }
 
@@ -68,13 +86,6 @@ static bool check_conflict(struct statement *st, const struct ref *target,
 
 	if (clause == NULL || !lens_fills(l))
 		return true;
-	if (clause->action == ONCONFLICT_UPDATE)
-		return statement_refuse(
-		    st, target->name, "ON CONFLICT DO UPDATE",
-		    "The row may be there with the other old table's half "
-		    "alone.",
-		    "UPDATE, and INSERT ... ON CONFLICT DO NOTHING where no "
-		    "row was there.");
 	if (!infers_key(l, clause->infer))
 		return statement_refuse(
 		    st, target->name,
@@ -82,6 +93,8 @@ static bool check_conflict(struct statement *st, const struct ref *target,
 		    "The row may be there with the other old table's half "
 		    "alone.",
 		    "Name the key's columns.");
+	if (clause->action == ONCONFLICT_UPDATE)
+		return write_check_upsert(st, target);
 	return is_one_row(insert) ||
 	       statement_refuse(st, target->name,
 				"ON CONFLICT for more than one row of VALUES",
@@ -158,6 +171,75 @@ static bool is_set(const struct lens *l, unsigned new)
 		 is_key_column(l, l->old->columns[n->old_index].name));
 }
 
+const char *half_missing(const struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	return lens_fills(l) && IsA(st->node, InsertStmt)
+		   ? arena_fmt(st->a, "%s.%s IS NULL",
+			       quote_name(ref_alias(target), st->a),
+			       view_name(l, l->half->marker, st->a))
+		   : NULL;
+}
+
+const char *set_or_fill(const struct set *s, const char *goal,
+			const char *value)
+{
+	return s->missing == NULL
+		   ? value
+		   : arena_fmt(s->st->a,
+			       "CASE WHEN %s THEN excluded.%s ELSE %s END",
+			       s->missing, goal, value);
+}
+
+static bool is_made_of(const struct lens_new *n, unsigned old)
+{
+	for (size_t i = 0; i < n->forward.n; i++)
+		if (n->forward.column[i] == old)
+			return true;
+	return n->carried && n->old_index == old;
+}
+
+static bool is_assigned(const struct set *s, unsigned new)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (is_made_of(&s->l->news[new], (unsigned)s->v[i].old))
+			return true;
+	return false;
+}
+
+void set_fill_goals(const struct set *s, struct sqltext *goals,
+		    struct sqltext *values)
+{
+	const char *alias = quote_name(ref_alias(s->target), goals->a);
+
+	for (unsigned i = 0; i < s->l->n_new; i++) {
+		const char *name = view_name(s->l, i, goals->a);
+
+		if (!is_set(s->l, i) || is_assigned(s, i))
+			continue;
+		sqltext_item(goals, ", ", "%s", name);
+		sqltext_item(
+		    values, ", ", "%s",
+		    set_or_fill(s, name,
+				arena_fmt(goals->a, "%s.%s", alias, name)));
+	}
+}
+
+/* The client's condition is of rows that have the half. */
+static void half_condition(struct statement *st, const struct ref *target,
+			   size_t source)
+{
+	size_t where = span_find_word(st, source + 1, "where");
+	size_t end = span_find_word(st, source + 1, "returning");
+
+	if (where >= end)
+		return;
+	statement_insert_after(
+	    st, where, arena_fmt(st->a, " %s OR (", half_missing(st, target)));
+	statement_insert_after(st, end - 1, ")");
+}
+
 const char *half_fill_clause(const struct lens *l, const char *alias,
 			     bool or_nothing, struct arena *a)
 {
@@ -190,18 +272,26 @@ const char *half_on_conflict(const struct statement *st,
 			     const struct ref *target)
 {
 	const InsertStmt *insert = (const InsertStmt *)st->node;
+	const OnConflictClause *clause = insert->onConflictClause;
 
+	if (clause != NULL && clause->action == ONCONFLICT_UPDATE)
+		return ""; /* the client's own */
 	return half_fill_clause(statement_lens(st, target->name),
 				quote_name(ref_alias(target), st->a),
-				insert->onConflictClause != NULL, st->a);
+				clause != NULL, st->a);
 }
 
-void half_drop_clause(struct statement *st, const InsertStmt *insert,
+void half_edit_clause(struct statement *st, const struct ref *target,
 		      size_t source)
 {
+	const InsertStmt *insert = (const InsertStmt *)st->node;
 	struct span clause = {source + 1,
 			      span_find_word(st, source + 1, "returning")};
 
-	if (insert->onConflictClause != NULL)
+	if (insert->onConflictClause == NULL)
+		return;
+	if (insert->onConflictClause->action == ONCONFLICT_UPDATE)
+		half_condition(st, target, source);
+	else
 		statement_replace(st, clause, "");
 }

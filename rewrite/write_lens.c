@@ -434,7 +434,8 @@ static bool lens_on_conflict(struct statement *st, const struct ref *target,
 	const struct check_place check = {
 	    st->tokens->v[source].to, ", ", "", {0, 0}};
 
-	if (clause == NULL || lens_fills(statement_lens(st, target->name)))
+	if (clause == NULL || (lens_fills(statement_lens(st, target->name)) &&
+			       clause->action != ONCONFLICT_UPDATE))
 		return true;
 	if (statement_lens(st, target->name)->child != NULL) {
 		if (!write_check_upsert(st, target))
@@ -787,7 +788,7 @@ static bool insert_rows(struct statement *st, const struct ref *target,
 	if (!lens_on_conflict(st, target, insert->onConflictClause, source))
 		return false;
 	if (lens_fills(statement_lens(st, target->name)))
-		half_drop_clause(st, insert, source);
+		half_edit_clause(st, target, source);
 	if (st->part != NULL)
 		statement_insert_after(
 		    st, source,

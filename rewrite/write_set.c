@@ -597,7 +597,9 @@ static void put_goals(const struct set *s, size_t first, size_t n,
 		if (!s->v[i].carried)
 			continue;
 		sqltext_item(goals, ", ", "%s", carried_name(s, &s->v[i]));
-		sqltext_item(mappings, ", ", "r.%s", name);
+		sqltext_item(mappings, ", ", "%s",
+			     set_or_fill(s, carried_name(s, &s->v[i]),
+					 arena_fmt(goals->a, "r.%s", name)));
 	}
 	if (s->l->child != NULL && set_touches_child(s, first, n))
 		set_child_goals(s, first, n, goals, mappings);
@@ -605,10 +607,14 @@ static void put_goals(const struct set *s, size_t first, size_t n,
 		if (!is_fed(s, j, first, n))
 			continue;
 		sqltext_item(goals, ", ", "%s", new_name(s, j));
-		sqltext_item(mappings, ", ", "%s",
-			     lens_forward(s->l, j, "r.", goals->a));
+		sqltext_item(
+		    mappings, ", ", "%s",
+		    set_or_fill(s, new_name(s, j),
+				lens_forward(s->l, j, "r.", goals->a)));
 		put_others(s, rest, done, j);
 	}
+	if (s->missing != NULL)
+		set_fill_goals(s, goals, mappings);
 }
 
 /* A subselect that finds no row assigns NULLs, which have to be mapped too:
@@ -844,7 +850,9 @@ bool write_set(struct statement *st, const struct ref *target,
 	if (!cut_items(&s, list) || !check_assignments(&s) ||
 	    (s.l->child != NULL && !set_begin_stash(&s, targets, list)))
 		return false;
-	s.grouped = needs_group(&s) || (s.direct && !is_constant_list(&s));
+	s.missing = half_missing(st, target);
+	s.grouped = needs_group(&s) || (s.direct && !is_constant_list(&s)) ||
+		    s.missing != NULL;
 	if (!check_subselects(&s) ||
 	    (s.l->child != NULL && !set_child_current(&s)))
 		return false;

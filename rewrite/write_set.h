@@ -37,6 +37,8 @@ struct set {
 	size_t n_items;
 	struct item *items;
 	int stash; /* child lens: the column that carries the stash */
+	/* Upsert of a merge's half: "the row is there without it"; or NULL. */
+	const char *missing;
 };
 
 /*
@@ -56,6 +58,17 @@ void set_child_goals(const struct set *s, size_t first, size_t n,
 		     struct sqltext *goals, struct sqltext *mappings);
 /* WHERE CURRENT OF: columns that have moved are looked up. */
 bool set_child_current(const struct set *s);
+
+/*
+ * write_half.c, for a merge's.  A row that is there without this half gets
+ * what the client would insert.
+ */
+/* The goal's value then, or what the client assigns. */
+const char *set_or_fill(const struct set *s, const char *goal,
+			const char *value);
+/* The half's columns that the client does not assign. */
+void set_fill_goals(const struct set *s, struct sqltext *goals,
+		    struct sqltext *values);
 
 /* Is the value the word DEFAULT? */
 bool set_is_default(const struct set *s, const struct assignment *a);

@@ -86,6 +86,24 @@ SCRIPTS = [
     "INSERT INTO people (nam) VALUES ('no age')",
     "INSERT INTO people (id, nam, age) VALUES (99, 'x', 1), (99, 'y', 2)",
     "INSERT INTO people (nam, age) VALUES ('one', 1), ('two', 2)",
+    # upserts
+    "INSERT INTO people (id, nam, age) VALUES (3, 'x', 1) ON CONFLICT (id) DO"
+    " UPDATE SET age = people.age + excluded.age RETURNING *",
+    "INSERT INTO people (id, nam, age, note) VALUES (83, 'x', 1, 'beside'),"
+    " (84, 'y', 2, NULL) ON CONFLICT (id) DO UPDATE SET age = 99 RETURNING *",
+    "INSERT INTO profiles AS p (id, bio) VALUES (8, 'a'), (35, 'b'), (95, 'c')"
+    " ON CONFLICT ON CONSTRAINT profiles_pkey DO UPDATE SET (bio, stars) ="
+    " (excluded.bio || '!', p.stars + 1) WHERE p.stars < 36 RETURNING *",
+    "INSERT INTO profiles (id, bio) VALUES (36, 'a') ON CONFLICT (id) DO"
+    " UPDATE SET bio = excluded.bio WHERE profiles.stars < 0",
+    "INSERT INTO profiles (id, bio) VALUES (9, 'a'), (9, 'b') ON CONFLICT (id)"
+    " DO UPDATE SET bio = excluded.bio",
+    "INSERT INTO profiles (id, bio) VALUES (37, 'a') ON CONFLICT (id) DO"
+    " UPDATE SET stars = NULL",
+    "INSERT INTO profiles (id, bio) VALUES (37, 'a') ON CONFLICT (id) DO"
+    " UPDATE SET stars = DEFAULT, id = excluded.id RETURNING *",
+    "INSERT INTO profiles (id, bio) VALUES (38, 'a') ON CONFLICT (id) DO"
+    " UPDATE SET stars = 'many'",
     # updates of one half
     "UPDATE people SET nam = 'new', age = age + 1 WHERE id = 40 RETURNING *",
     "UPDATE profiles SET stars = stars + 1 WHERE id BETWEEN 38 AND 42",
@@ -136,8 +154,6 @@ COPIES = [
 REFUSED = [
     "UPDATE people SET id = id + 5000 WHERE id = 20",
     "TRUNCATE people",
-    "INSERT INTO people (id, nam, age) VALUES (1, 'x', 1) ON CONFLICT (id) DO"
-    " UPDATE SET age = 9",
     "INSERT INTO people (id, nam, age) VALUES (1, 'x', 1), (2, 'y', 2) ON"
     " CONFLICT DO NOTHING",
     "WITH d AS (DELETE FROM people WHERE id = 21 RETURNING id) DELETE FROM"
