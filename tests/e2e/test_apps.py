@@ -77,9 +77,9 @@ def script(interpreter, path):
     return lambda folder: [interpreter, str(HERE / path)]
 
 
-def blind(path):
-    return lambda folder: ['env', 'APP_BLIND=1', '/usr/bin/python3',
-                           str(HERE / path)]
+def blind(app):
+    """It knows its columns, and does not look into the catalog."""
+    return lambda folder: ['env', 'APP_BLIND=1', *app(folder)]
 
 
 def java(folder):
@@ -105,15 +105,19 @@ def go(folder):
 # its command.
 APPS = {
     'django': script('/usr/bin/python3', 'django/app.py'),
-    'django_in_place': blind('django/app.py'),
-    'django_child': blind('django/app.py'),
     'sqlalchemy': script('/usr/bin/python3', 'sqlalchemy/app.py'),
     'activerecord': script('ruby', 'activerecord/app.rb'),
     'jdbc': java,
     'sequelize': node,
     'pgx': go,
 }
-SPECS = {'django_in_place': IN_PLACE, 'django_child': CHILD}
+SPECS = {}
+for _app in ('django_in_place', 'django_child', 'sqlalchemy_in_place',
+             'sqlalchemy_child', 'jdbc_child', 'sequelize_child',
+             'pgx_in_place'):
+    _name, _, _kind = _app.partition('_')
+    SPECS[_app] = CHILD if _kind == 'child' else IN_PLACE
+    APPS[_app] = blind(APPS[_name])
 CHOSEN = os.environ.get('APPS', ' '.join(APPS)).split()
 
 

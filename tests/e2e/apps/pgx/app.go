@@ -1,5 +1,6 @@
 // A shop on pgx, which caches prepared statements and speaks binary; see
-// ../rounds.py.
+// ../rounds.py.  With APP_BLIND in the environment it does not look into the
+// catalog.
 package main
 
 import (
@@ -210,7 +211,9 @@ func (r *round) print() {
 
 func do(db *pgx.Conn, n int) {
 	r := &round{db: db, n: n}
-	r.catalog()
+	if os.Getenv("APP_BLIND") == "" {
+		r.catalog()
+	}
 	r.create()
 	r.read()
 	r.write()

@@ -1,4 +1,5 @@
-// A shop in Sequelize, with its own migrations; see ../rounds.py.
+// A shop in Sequelize, with its own migrations; see ../rounds.py.  With
+// APP_BLIND in the environment it does not look into the catalog.
 
 const crypto = require('crypto');
 const { DataTypes, Op, Sequelize, Transaction, col, fn, literal } =
@@ -183,7 +184,8 @@ async function round(n) {
     const reads = [];
     const note = (...values) => reads.push(
         values.map((v) => JSON.stringify(v)).join(' '));
-    await catalog(note);
+    if (!process.env.APP_BLIND)
+        await catalog(note);
     const one = await create(n, note);
     await read(n, note);
     await write(n, note, one);
