@@ -1,4 +1,9 @@
 /*
+ * Columns that every table has: ctid, xmin, tableoid and the like.
+ *
+ * Where the rows come from another table only tableoid can be given, and is
+ * the old one's, or its husk's: tableoid::regclass prints what it printed.
+ *
  * Kind columns: ctid, xmin, tableoid and the like.  A row of either model is
  * the same row of the same table, so that they are what they always were.
  *
@@ -24,6 +29,20 @@ bool system_column_is_shown(const struct statement *st, const struct ref *ref)
 	return false;
 }
 
+/* The old relation's, as long as the catalog has it; or 0. */
+static uint32_t table_number(const struct statement *st, unsigned name)
+{
+	const struct rule_name *n = statement_name(st, name);
+	const struct relation *old = n->through->old;
+	enum phase phase = st->req->rules->migrations[n->migration].phase;
+
+	if (n->through->child != NULL || old->kind != 'r')
+		return 0; /* a partition's rows have the partition's */
+	if (old->husk != 0 || phase == PHASE_CONTRACTED)
+		return old->husk;
+	return old->oid;
+}
+
 const char *system_columns(const struct statement *st, const struct ref *ref)
 {
 	struct sqltext t;
@@ -36,8 +55,13 @@ const char *system_columns(const struct statement *st, const struct ref *ref)
 		if (use->kind != COLUMN_SYSTEM || use->ref != ref)
 			continue;
 		name = strVal(llast(use->node->fields));
-		if (strstr(t.s, name) == NULL)
+		if (strstr(t.s, name) != NULL)
+			continue;
+		if (statement_lens(st, ref->name)->kind == LENS_COLUMNS)
 			sqltext_put(&t, ", %s", name);
+		else
+			sqltext_put(&t, ", CAST(%u AS pg_catalog.oid) AS %s",
+				    table_number(st, ref->name), name);
 	}
 	return t.s;
 }
@@ -55,7 +79,10 @@ bool system_column(struct statement *st, const struct column_use *use)
 {
 	const struct ref *ref = use->ref;
 
-	if (statement_lens(st, ref->name)->kind != LENS_COLUMNS)
+	if (statement_lens(st, ref->name)->kind != LENS_COLUMNS &&
+	    (ref->is_target ||
+	     strcmp(strVal(llast(use->node->fields)), "tableoid") != 0 ||
+	     table_number(st, ref->name) == 0))
 		return statement_refuse(
 		    st, ref->name, "a system column",
 		    "The rows come from the new relation: their ctid, "
