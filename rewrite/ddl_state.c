@@ -284,10 +284,11 @@ static const char state_schema[] =
 "$pgtandem$;\n"
 "\n"
 /* Stands in the WHERE of a COPY FROM that is synced: the fence that the sync
- * functions are in other writes (rewrite/ddl_lens.c). */
+ * functions are in other writes (rewrite/ddl_lens.c).  Not volatile: COPY would
+ * insert each row by itself. */
 "CREATE OR REPLACE FUNCTION pgtandem.copy_is_at(pg_catalog.text,\n"
 "	pg_catalog.int8) RETURNS pg_catalog.bool\n"
-"LANGUAGE plpgsql VOLATILE SECURITY DEFINER\n"
+"LANGUAGE plpgsql STABLE SECURITY DEFINER\n"
 "SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
 "BEGIN\n"
 "	IF (SELECT m.epoch FROM pgtandem.migration AS m\n"

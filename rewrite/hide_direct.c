@@ -52,11 +52,11 @@ bool hide_is_direct(const struct statement *st, const struct ref *target)
 		sets_made_column(r, ((const UpdateStmt *)write)->targetList));
 }
 
-static bool refuse(struct statement *st, const struct ref *target,
-		   const char *clause, const char *hint)
+static bool refuse(struct statement *st, unsigned name, const char *clause,
+		   const char *hint)
 {
 	return statement_refuse(
-	    st, target->name, clause,
+	    st, name, clause,
 	    "This write goes to the table itself, which has the columns of "
 	    "both models.",
 	    hint);
@@ -79,14 +79,44 @@ static bool is_hidden(const struct statement *st, unsigned name, size_t token)
 	return false;
 }
 
-static bool check_names(struct statement *st, const struct ref *target)
+static bool check_names(struct statement *st, unsigned name, size_t from)
 {
-	for (size_t i = st->first; i < st->end; i++)
-		if (is_hidden(st, target->name, i))
-			return refuse(st, target,
+	for (size_t i = from; i < st->end; i++)
+		if (is_hidden(st, name, i))
+			return refuse(st, name,
 				      "the name of a column of the other model "
 				      "in this statement",
 				      "Give it another name here.");
+	return true;
+}
+
+/* COPY FROM's WHERE is of the table, and so is its row. */
+static bool check_where(struct statement *st, const CopyStmt *copy,
+			unsigned name)
+{
+	const char *relation = copy->relation->relname;
+	size_t where = span_find_word(
+	    st, span_of_relation(st, copy->relation).end, "where");
+
+	for (size_t i = where; i < st->end; i++)
+		if (token_spells(st->sql, &st->tokens->v[i], relation) &&
+		    !token_is_punct(st->tokens, i + 1, '.') &&
+		    relation_find_column(hide_shown(st, name), relation) ==
+			NULL)
+			return refuse(st, name,
+				      "COPY FROM with the whole row in WHERE",
+				      "Name the columns.");
+	return check_names(st, name, where);
+}
+
+bool copy_in_hide(struct statement *st, const CopyStmt *copy, unsigned name,
+		  enum action action)
+{
+	if ((copy->whereClause != NULL && !check_where(st, copy, name)) ||
+	    !copy_hide(st, copy, name))
+		return false;
+	if (action == ACT_HIDE_SYNC)
+		copy_fence(st, copy, name);
 	return true;
 }
 
@@ -128,7 +158,7 @@ static bool add_list(struct statement *st, const struct ref *target, size_t at,
 			       : insert_list(st, target, list_length(values));
 
 	if (list == NULL)
-		return refuse(st, target, "INSERT without a column list",
+		return refuse(st, target->name, "INSERT without a column list",
 			      "List the columns.");
 	statement_insert_after(st, at, list);
 	return true;
@@ -143,7 +173,7 @@ static bool direct_insert(struct statement *st, const struct ref *target)
 	if (insert->cols != NIL || source == NULL)
 		return true;
 	if (source->valuesLists == NIL)
-		return refuse(st, target, "INSERT without a column list",
+		return refuse(st, target->name, "INSERT without a column list",
 			      "List the columns.");
 	if (target->var->alias != NULL)
 		last = span_name_end(st, last + 2) - 1;
@@ -214,7 +244,7 @@ bool hide_direct(struct statement *st, const struct ref *target)
 {
 	enum shape shape = statement_shape(st, target->name);
 
-	if (!check_names(st, target))
+	if (!check_names(st, target->name, st->first))
 		return false;
 	if (IsA(st->node, MergeStmt))
 		return direct_merge(st, target);

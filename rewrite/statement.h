@@ -114,6 +114,8 @@ const char *hide_derived(const struct statement *st, const struct ref *ref,
 bool write_hide(struct statement *st, const struct ref *target);
 bool copy_hide(struct statement *st, const CopyStmt *copy, unsigned name);
 /* hide_direct.c: the table itself is written, where no view can be. */
+bool copy_in_hide(struct statement *st, const CopyStmt *copy, unsigned name,
+		  enum action action);
 bool hide_is_direct(const struct statement *st, const struct ref *target);
 bool hide_direct(struct statement *st, const struct ref *target);
 /* system_column.c: one table that is both models. */
@@ -232,6 +234,8 @@ void half_edit_clause(struct statement *st, const struct ref *target,
 /* utility.c: everything but SELECT, INSERT, UPDATE, DELETE and MERGE; finds
  * the statement inside EXPLAIN, COPY, DECLARE and such. */
 bool utility_plan(struct statement *st);
+/* Refuses, when it is run, a COPY FROM that was planned at an older epoch. */
+void copy_fence(struct statement *st, const CopyStmt *copy, unsigned name);
 bool utility_unwrap(struct statement *st);
 /* utility_list.c: TRUNCATE, LOCK, VACUUM, ANALYZE, GRANT and REVOKE. */
 bool utility_lists_relations(const Node *node);

@@ -293,16 +293,32 @@ static bool copy_in_where(struct statement *st, const char *relation,
 	return true;
 }
 
+/* Behind the client's own condition, if there is one. */
+void copy_fence(struct statement *st, const CopyStmt *copy, unsigned name)
+{
+	const struct rule_migration *m = statement_migration(st, name);
+	size_t where = span_find_word(
+	    st, span_of_relation(st, copy->relation).end, "where");
+	const char *fence = arena_fmt(st->a, "pgtandem.copy_is_at(%s, %llu)",
+				      quote_text(m->spec->name, st->a),
+				      (unsigned long long)m->epoch);
+
+	if (copy->whereClause == NULL) {
+		statement_insert_after(st, st->end - 1,
+				       arena_fmt(st->a, " WHERE %s", fence));
+		return;
+	}
+	statement_insert_before(st, where + 1, "(");
+	statement_insert_after(st, st->end - 1,
+			       arena_fmt(st->a, ") AND %s", fence));
+}
+
 /* The rows go into one of the lens's views for it (rewrite/ddl_copy.c). */
 static bool copy_in(struct statement *st, const CopyStmt *copy, unsigned name,
 		    enum action action)
 {
-	const struct rule_migration *m = statement_migration(st, name);
 	struct span span = span_of_relation(st, copy->relation);
 	size_t where = span_find_word(st, span.end, "where");
-	const char *fence = arena_fmt(st->a, "pgtandem.copy_is_at(%s, %llu)",
-				      quote_text(m->spec->name, st->a),
-				      (unsigned long long)m->epoch);
 	const char *what = action == ACT_LENS			    ? "lens"
 			   : action == ACT_LENS_SYNC		    ? "both"
 			   : statement_shape(st, name) == SHAPE_OLD ? "old"
@@ -318,16 +334,8 @@ static bool copy_in(struct statement *st, const CopyStmt *copy, unsigned name,
 				   "Name the columns.");
 	statement_replace(st, span,
 			  copy_view(statement_lens(st, name), what, st->a));
-	if (action == ACT_LENS)
-		return true;
-	if (copy->whereClause == NULL) {
-		statement_insert_after(st, st->end - 1,
-				       arena_fmt(st->a, " WHERE %s", fence));
-		return true;
-	}
-	statement_insert_before(st, where + 1, "(");
-	statement_insert_after(st, st->end - 1,
-			       arena_fmt(st->a, ") AND %s", fence));
+	if (action != ACT_LENS)
+		copy_fence(st, copy, name);
 	return true;
 }
 
@@ -343,8 +351,8 @@ static bool plan_copy(struct statement *st)
 	statement_note(st, (unsigned)name, copy->is_from);
 	if (!statement_decide(st, (unsigned)name, use, &action))
 		return false;
-	if (copy->is_from && action == ACT_HIDE)
-		return copy_hide(st, copy, (unsigned)name);
+	if (copy->is_from && (action == ACT_HIDE || action == ACT_HIDE_SYNC))
+		return copy_in_hide(st, copy, (unsigned)name, action);
 	if (copy->is_from && action != ACT_PASS)
 		return copy_in(st, copy, (unsigned)name, action);
 	st->plan->reads_new |= action == ACT_THROUGH_SHARE;

@@ -41,6 +41,7 @@ struct item {
 	const struct level *level;
 	const CommonTableExpr *cte; /* whose query it is */
 	const Node *parent;	    /* lists aside */
+	const Node *around;	    /* the parent's */
 };
 
 struct walk {
@@ -108,8 +109,10 @@ static bool push_child(Node *node, void *context)
 	item.node = node;
 	item.next = 0;
 	item.cte = NULL;
-	if (!IsA(w->current.node, List))
+	if (!IsA(w->current.node, List)) {
+		item.around = w->current.parent;
 		item.parent = w->current.node;
+	}
 	push_item(w, &item);
 	return false;
 }
@@ -364,6 +367,7 @@ static void add_column(struct walk *w, enum column_kind kind,
 	    (struct column_use){.kind = kind,
 				.is_sure = is_sure(item->level, ref),
 				.parent = item->parent,
+				.around = item->around,
 				.node = (const ColumnRef *)item->node,
 				.ref = ref};
 }

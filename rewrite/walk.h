@@ -58,6 +58,7 @@ struct column_use {
 	enum column_kind kind;
 	bool is_sure; /* no other relation can have a column of this name */
 	const Node *parent; /* what it stands in, lists aside; or NULL */
+	const Node *around; /* what that stands in; or NULL */
 	const ColumnRef *node;
 	const struct ref *ref;
 };

@@ -85,6 +85,30 @@ static bool is_comparison(const A_Expr *e)
 			  sizeof(names) / sizeof(*names)));
 }
 
+/* array_to_json(array_agg(i)), to_json(ROW(i, 1)): an array or a row of rows,
+ * of which only the columns are seen. */
+static bool is_gathered(const struct column_use *use)
+{
+	static const char *const names[] = {
+	    "array_to_json",	  "row_to_json",       "to_json",
+	    "to_jsonb",		  "json_agg",	       "jsonb_agg",
+	    "json_build_array",	  "json_build_object", "jsonb_build_array",
+	    "jsonb_build_object",
+	};
+	const FuncCall *call = (const FuncCall *)use->parent;
+	const FuncCall *around = (const FuncCall *)use->around;
+
+	if (around == NULL || !IsA(around, FuncCall) ||
+	    list_length(around->funcname) != 1 ||
+	    !is_any_of(strVal(linitial(around->funcname)), names,
+		       sizeof(names) / sizeof(*names)))
+		return false;
+	return IsA(call, RowExpr) || IsA(call, A_ArrayExpr) ||
+	       IsA(call, CoalesceExpr) ||
+	       (IsA(call, FuncCall) && list_length(call->funcname) == 1 &&
+		strcmp(strVal(linitial(call->funcname)), "array_agg") == 0);
+}
+
 /* Can the row's type show where it stands? */
 static bool type_shows(const struct statement *st, const struct column_use *use)
 {
@@ -92,6 +116,8 @@ static bool type_shows(const struct statement *st, const struct column_use *use)
 
 	if (parent == NULL)
 		return true;
+	if (is_gathered(use))
+		return false;
 	if (IsA(parent, FuncCall))
 		return !is_typeless_call(st, use, (const FuncCall *)parent);
 	if (IsA(parent, TypeCast))
@@ -136,7 +162,7 @@ static bool is_aggregated(const struct column_use *use)
 {
 	static const char *const names[] = {
 	    "count",	       "json_agg",	   "jsonb_agg",
-	    "json_object_agg", "jsonb_object_agg",
+	    "json_object_agg", "jsonb_object_agg", "array_agg",
 	};
 	const FuncCall *call = (const FuncCall *)use->parent;
 
