@@ -22,7 +22,7 @@ struct entry {
 	struct arena arena;	/* owned: plan and text */
 	unsigned refs;
 	uint64_t hash;
-	uint64_t hidden;
+	const struct session_names *names; /* in the arena; or NULL */
 	unsigned flags;
 	bool read_new;
 	size_t bytes;
@@ -97,8 +97,11 @@ static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t len)
 
 static uint64_t hash_request(const struct rewrite_request *req)
 {
-	uint64_t h = req->rules->serial * 31 + req->hidden;
+	uint64_t h = req->rules->serial * 31;
 
+	if (req->names != NULL)
+		h = hash_bytes(h + req->names->new_shape, &req->names->hidden,
+			       sizeof(req->names->hidden));
 	return hash_bytes(h, req->sql, req->len);
 }
 
@@ -107,7 +110,8 @@ static bool entry_matches(const struct entry *e, uint64_t hash,
 {
 	return e->hash == hash && e->planned.len == req->len &&
 	       e->planned.serial == req->rules->serial &&
-	       e->hidden == req->hidden && e->flags == req->flags &&
+	       session_names_same(e->names, req->names) &&
+	       e->flags == req->flags &&
 	       (!e->planned.plan->reads_new || e->read_new == req->read_new) &&
 	       memcmp(e->planned.sql, req->sql, req->len) == 0;
 }
@@ -169,6 +173,18 @@ static void keep(struct cache *c, struct entry *e)
 	e->refs++;
 }
 
+static const struct session_names *names_keep(const struct session_names *names,
+					      struct arena *a)
+{
+	struct session_names *kept;
+
+	if (names == NULL)
+		return NULL;
+	kept = arena_alloc(a, sizeof(*kept));
+	*kept = *names;
+	return kept;
+}
+
 static struct entry *plan_entry(const struct rewrite_request *req,
 				uint64_t hash)
 {
@@ -182,7 +198,7 @@ static struct entry *plan_entry(const struct rewrite_request *req,
 	e->planned.serial = req->rules->serial;
 	e->planned.plan = rewrite_plan(req, &arena);
 	e->hash = hash;
-	e->hidden = req->hidden;
+	e->names = names_keep(req->names, &arena);
 	e->flags = req->flags;
 	e->read_new = req->read_new;
 	e->refs = 1;

@@ -99,25 +99,18 @@ static void count_token(struct count *c, const char *sql, const struct token *t,
 		c->longest = c->chain[c->depth];
 }
 
-static uint64_t names_spelled(const struct ruleset *rules, const char *sql,
-			      const struct token *t)
+static void note_names(struct limits *l, const struct ruleset *rules,
+		       const char *sql, const struct token *t)
 {
-	uint64_t named = 0;
+	const struct name_index *x = &rules->index;
 
-	for (size_t i = 0; i < rules->n_names; i++)
-		if (token_spells(sql, t, rules->names[i].name))
-			named |= UINT64_C(1) << i;
-	return named;
-}
-
-/* Only words of a name's length are compared letter by letter. */
-static uint64_t name_lengths(const struct ruleset *rules)
-{
-	uint64_t lengths = 0;
-
-	for (size_t i = 0; i < rules->n_names; i++)
-		lengths |= UINT64_C(1) << (strlen(rules->names[i].name) & 63);
-	return lengths;
+	for (uint16_t i = name_index_find(x, sql + t->from, t->to - t->from);
+	     i != NAME_NONE; i = x->next[i]) {
+		if (!token_spells(sql, t, rules->names[i].name))
+			continue;
+		name_set_add(&l->named, i);
+		l->any_named = true;
+	}
 }
 
 static void over(struct limits *l, const char *what, size_t is, size_t most)
@@ -168,13 +161,12 @@ static void judge(struct limits *l, const struct count *c,
 void limits_scan(const char *sql, size_t len, const struct ruleset *rules,
 		 struct limits *ret)
 {
-	uint64_t lengths = name_lengths(rules);
 	struct count c = {0};
 	struct lexer s;
 	struct token t;
 	char before = '(';
 
-	*ret = (struct limits){0};
+	memset(ret, 0, sizeof(*ret));
 	if (len > rules->max_statement_bytes)
 		over(ret, "a length in bytes of", len,
 		     rules->max_statement_bytes);
@@ -182,10 +174,8 @@ void limits_scan(const char *sql, size_t len, const struct ruleset *rules,
 	for (lexer_next(&s, &t); t.kind != TOKEN_END; lexer_next(&s, &t)) {
 		count_token(&c, sql, &t, before);
 		before = t.punct;
-		if (t.kind == TOKEN_QUOTED ||
-		    (t.kind == TOKEN_NAME &&
-		     (lengths >> ((t.to - t.from) & 63) & 1) != 0))
-			ret->named |= names_spelled(rules, sql, &t);
+		if (t.kind == TOKEN_QUOTED || t.kind == TOKEN_NAME)
+			note_names(ret, rules, sql, &t);
 		ret->unicode |= t.kind == TOKEN_UNICODE;
 		ret->strings |= t.kind == TOKEN_STRING;
 	}

@@ -34,7 +34,8 @@ enum {
 
 struct limits {
 	size_t n_tokens;
-	uint64_t named;		/* bit i: rules->names[i] stands in the text */
+	struct name_set named; /* those that stand in the text */
+	bool any_named;
 	bool unicode;		/* a U&"" may spell any of the names */
 	bool strings;		/* a string, maybe a body of code, may */
 	bool over;		/* `problem` says which limit */

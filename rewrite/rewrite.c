@@ -316,12 +316,10 @@ static void apply_edits(struct text *t)
 	parse_end(&parse);
 }
 
-/* The names that the text spells, as far as tokens tell. */
-static uint64_t named(const struct text *t)
+/* May the text name it, as far as tokens tell? */
+static bool is_named(const struct text *t, size_t i)
 {
-	uint64_t all = (UINT64_C(1) << t->req->rules->n_names) - 1;
-
-	return t->limits.unicode ? all : t->limits.named;
+	return t->limits.unicode || name_set_has(&t->limits.named, i);
 }
 
 /*
@@ -337,10 +335,9 @@ static void refuse_unparsed(struct text *t, const PgQueryError *error)
 		const struct rule_name *n = &t->req->rules->names[i];
 		const struct rule_migration *m =
 		    &t->req->rules->migrations[n->migration];
-		enum shape shape = rule_name_shape(n, t->req->hidden);
+		enum shape shape = rule_name_shape(n, t->req->names);
 
-		if ((named(t) >> i & 1) == 0 ||
-		    (shape != SHAPE_OLD && !n->shared) ||
+		if (!is_named(t, i) || (shape != SHAPE_OLD && !n->shared) ||
 		    !policy_needs_rewriting(m->lenses[n->lens]->kind, m->phase,
 					    shape))
 			continue;
@@ -387,7 +384,7 @@ static const struct rule_name *rewritten_name(const struct text *t)
 		const struct rule_name *n = &rules->names[i];
 		const struct rule_migration *m =
 		    &rules->migrations[n->migration];
-		enum shape shape = rule_name_shape(n, t->req->hidden);
+		enum shape shape = rule_name_shape(n, t->req->names);
 
 		if (!policy_needs_rewriting(m->lenses[n->lens]->kind, m->phase,
 					    shape) ||
@@ -473,7 +470,7 @@ const struct plan *rewrite_plan(const struct rewrite_request *req,
 			return plan;
 	}
 	limits_scan(req->sql, t.len, req->rules, &t.limits);
-	if (t.limits.named == 0 && !t.limits.unicode &&
+	if (!t.limits.any_named && !t.limits.unicode &&
 	    (t.limits.over || !t.limits.strings))
 		return plan;
 	if (t.limits.over) {

@@ -34,10 +34,9 @@ struct rewrite_request {
 	const char *sql; /* need not be NUL-terminated */
 	size_t len;
 	const struct ruleset *rules;
-	uint64_t hidden; /* names that mean something else here, and the
-			  * session's shape: see rewrite/ruleset.h */
-	bool read_new;	 /* this session is in read_percent */
-	unsigned flags;	 /* of enum request_flag */
+	const struct session_names *names; /* borrowed; NULL: the usual */
+	bool read_new;			   /* this session is in read_percent */
+	unsigned flags;			   /* of enum request_flag */
 };
 
 /* What the text alone does not say. */

@@ -15,14 +15,11 @@
 #include "config/arena.h"
 #include "config/phase.h"
 #include "config/spec.h"
+#include "rewrite/filter.h"
 #include "rewrite/lens.h"
+#include "rewrite/name_set.h"
 
-enum { RULESET_MAX_MIGRATIONS = 64, RULESET_MAX_NAMES = 63 };
-
-/* The bit of a `hidden` mask that stands for no name: the session says that it
- * speaks the new shape (the setting pgtandem.shape), where a name is that of
- * both shapes. */
-#define RULESET_NEW_SHAPE (UINT64_C(1) << 63)
+enum { RULESET_MAX_MIGRATIONS = 64 };
 
 enum shape { SHAPE_OLD, SHAPE_NEW, SHAPE_COUNT };
 
@@ -62,10 +59,10 @@ struct ruleset {
 	size_t n_migrations;
 	const struct rule_migration *migrations;
 	size_t n_names;
-	/* Bit i of a `hidden` mask is names[i]. */
-	const struct rule_name *names;
+	const struct rule_name *names; /* their index is a name_set's */
+	struct name_index index;
 	uint32_t max_statement_bytes;
-	const void *filter; /* name pre-filter, compiled */
+	const struct filter *filter;
 };
 
 struct ruleset_input {
@@ -86,19 +83,9 @@ bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 		   const struct ruleset **ret, struct problem *p)
     __attribute__((warn_unused_result));
 
-/*
- * The name pre-filter: may this text name a relation under migration?  Never
- * a false no; a false yes costs a parse.  Linear, no allocation, safe on any
- * bytes.  Identifiers with Unicode escapes (U&"...") always count.
- */
+/* May this text name a relation under migration?  See rewrite/filter.h.
+ * Identifiers with Unicode escapes (U&"...") always count. */
 bool ruleset_mentions(const struct ruleset *r, const char *sql, size_t len);
-
-/*
- * May this text change what names mean in the session (search_path, role,
- * pgtandem.shape, temporary relations, DISCARD, RESET, rolled back SET)?  As
- * cheap and as wide as the pre-filter.
- */
-bool sql_may_change_names(const char *sql, size_t len);
 
 /*
  * A query that asks a session which shape it speaks and which of the ruleset's
@@ -108,9 +95,12 @@ bool sql_may_change_names(const char *sql, size_t len);
  * (hidden).  NULL when there are no names.
  */
 const char *ruleset_probe_sql(const struct ruleset *r, struct arena *a);
-uint64_t ruleset_probe_mask(const char *answer, size_t len);
+/* False: it is the usual answer, for which NULL stands. */
+bool ruleset_probe_read(const char *answer, size_t len,
+			struct session_names *ret);
 
-/* The shape that a name has for a session with this mask. */
-enum shape rule_name_shape(const struct rule_name *n, uint64_t hidden);
+/* The shape that a name has for this session. */
+enum shape rule_name_shape(const struct rule_name *n,
+			   const struct session_names *session);
 
 #endif

@@ -25,7 +25,7 @@ const struct lens *statement_lens(const struct statement *st, unsigned name)
 
 enum shape statement_shape(const struct statement *st, unsigned name)
 {
-	return rule_name_shape(statement_name(st, name), st->req->hidden);
+	return rule_name_shape(statement_name(st, name), st->req->names);
 }
 
 bool statement_prelocks(const struct statement *st, unsigned name)

@@ -378,7 +378,7 @@ static bool is_mention(const struct statement *st, size_t i, unsigned name)
 		return false;
 	if (i > st->first + 1 && token_is_punct(st->tokens, i - 1, '.'))
 		return token_spells(st->sql, &v[i - 2], n->schema);
-	return (st->req->hidden >> name & 1) == 0;
+	return !names_hide(st->req->names, name);
 }
 
 static bool is_word_byte(char c)

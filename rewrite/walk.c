@@ -134,15 +134,17 @@ int walk_match(const struct rewrite_request *req, const RangeVar *var)
 	if (var->catalogname != NULL &&
 	    strcmp(var->catalogname, rules->database) != 0)
 		return -1;
-	for (size_t i = 0; i < rules->n_names; i++) {
+	for (uint16_t i = name_index_find(&rules->index, var->relname,
+					  strlen(var->relname));
+	     i != NAME_NONE; i = rules->index.next[i]) {
 		const struct rule_name *name = &rules->names[i];
 
 		if (strcmp(var->relname, name->name) != 0)
 			continue;
 		if (var->schemaname != NULL
 			? strcmp(var->schemaname, name->schema) == 0
-			: (req->hidden >> i & 1) == 0)
-			return (int)i;
+			: !names_hide(req->names, i))
+			return i;
 	}
 	return -1;
 }

@@ -182,7 +182,7 @@ void session_unpin_if_idle(struct session *s)
 		return;
 	if (s->names_change) {
 		s->names_change = false;
-		s->hidden_known = false;
+		s->names_known = false;
 	}
 	session_unpin(s);
 	replies_shrink(&s->replies);
@@ -265,6 +265,7 @@ static void session_free_if_gone(struct session *s)
 	free(s->application);
 	free(s->address);
 	free(s->probe_failed);
+	free(s->names);
 	free(s->scan_tail);
 	free(s); /* the only free of a session */
 }

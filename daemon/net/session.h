@@ -143,10 +143,12 @@ struct session {
 	const struct snapshot_database *db; /* of pin; NULL: no migration */
 
 	/* session_plan.c */
-	uint64_t new_shape;   /* migrations whose new shape it uses */
-	uint64_t hidden;      /* names that mean something else */
-	uint64_t hidden_hash; /* of the probe that said so */
-	bool hidden_known;
+	uint64_t new_shape; /* migrations whose new shape it uses */
+	/* What names mean here, and a number that changes with it. */
+	struct session_names *names; /* owned; or NULL */
+	unsigned names_serial;
+	uint64_t names_hash; /* of the probe that said so */
+	bool names_known;
 	bool names_change; /* the transaction may change them */
 	unsigned lexing;   /* settings that change how a text is
 			    * read: of enum request_flag */

@@ -116,7 +116,7 @@ static void statement_plan(struct session *s, struct statement *st,
 	st->now = o->planned;
 	st->mentions = o->mentions;
 	st->serial = s->db == NULL ? 0 : s->db->rules->serial;
-	st->hidden = s->hidden;
+	st->names_serial = s->names_serial;
 }
 
 static void statement_set_runs(struct statement *st, struct planned *runs)
@@ -239,7 +239,7 @@ static bool statement_is_current(const struct session *s,
 				 const struct statement *st)
 {
 	return st->serial == s->db->rules->serial &&
-	       (!st->mentions || (s->hidden_known && st->hidden == s->hidden));
+	       (!st->mentions || (s->names_known && st->names_serial == s->names_serial));
 }
 
 enum verdict statement_look(struct session *s, struct statement *st,

@@ -39,13 +39,13 @@ static struct problem *problem_copy(const struct problem *from)
 	return p;
 }
 
-/* The mask's bits are positions in the ruleset's names: another list of names
+/* What is hidden are positions in the ruleset's names: another list of names
  * is another question. */
 void plan_snapshot_pinned(struct session *s)
 {
-	if (plan_names_hash(s) == s->hidden_hash)
+	if (plan_names_hash(s) == s->names_hash)
 		return;
-	s->hidden_known = false;
+	s->names_known = false;
 	s->new_shape = 0;
 }
 
@@ -58,7 +58,7 @@ void plan_note_names(struct session *s, const char *sql, size_t len)
 /* At once, and again when the transaction ends: it may undo the change. */
 void plan_names_changed(struct session *s)
 {
-	s->hidden_known = false;
+	s->names_known = false;
 	s->names_change = true;
 }
 
@@ -105,15 +105,40 @@ static void probe_send(struct session *s)
 	}
 }
 
+/* Statements keep the number of the answer that they were looked at with. */
+static void names_set(struct session *s, const struct session_names *names)
+{
+	if (session_names_same(names, s->names))
+		return;
+	s->names_serial++;
+	if (names == NULL) {
+		free(s->names);
+		s->names = NULL;
+		return;
+	}
+	if (s->names == NULL)
+		s->names = malloc(sizeof(*s->names));
+	if (s->names == NULL)
+		abort();
+	*s->names = *names;
+}
+
+static void names_take(struct session *s, const char *answer, size_t len)
+{
+	struct session_names names;
+
+	names_set(s, ruleset_probe_read(answer, len, &names) ? &names : NULL);
+}
+
 void probe_row(struct session *s, const struct frame *f)
 {
 	struct mstr answer;
 
 	if (!msg_data_row_value(f, 0, &answer) || answer.s == NULL)
 		return;
-	s->hidden = ruleset_probe_mask(answer.s, answer.len);
-	s->hidden_hash = plan_names_hash(s);
-	s->hidden_known = true;
+	names_take(s, answer.s, answer.len);
+	s->names_hash = plan_names_hash(s);
+	s->names_known = true;
 }
 
 void probe_over(struct session *s, bool done)
@@ -126,14 +151,14 @@ void probe_over(struct session *s, bool done)
 static enum verdict plan_know_names(struct session *s,
 				    struct problem **ret_refusal)
 {
-	if (s->hidden_known)
+	if (s->names_known)
 		return VERDICT_PASS;
 	if (s->probe_failed != NULL) {
 		*ret_refusal = s->probe_failed;
 		s->probe_failed = NULL;
 		return VERDICT_REFUSE;
 	}
-	s->hidden = 0;
+	names_set(s, NULL);
 	/* A failed transaction answers nothing.  Then names are taken to be
 	 * ours: the statement fails unless it leaves the transaction first. */
 	if (s->db->probe_sql == NULL || (s->tx == 'E' && s->replies.count == 0))
@@ -287,7 +312,7 @@ enum verdict plan_text(struct session *s, const char *sql, size_t len,
 	v = plan_know_names(s, &ret->refusal);
 	if (v != VERDICT_PASS)
 		return v;
-	req.hidden = s->hidden;
+	req.names = s->names;
 	req.read_new = plan_reads_new(s);
 	planned = cache_get(s->worker->cache, &req);
 	plan_count_cache(s);

@@ -421,7 +421,7 @@ static void server_parameter(struct session *s, const struct frame *f)
 		free(s->application);
 		s->application = strndup(value.s, value.len);
 	} else if (strcmp(name.s, "search_path") == 0) {
-		s->hidden_known = false;
+		s->names_known = false;
 	}
 	plan_note_parameter(s, name.s, value.s);
 }

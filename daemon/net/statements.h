@@ -26,9 +26,9 @@ struct statement {
 	struct planned *now;	/* owned reference: its plan under `serial` */
 	uint64_t serial;	/* of the ruleset that it was looked at with */
 	uint64_t names_hash;	/* sql NULL: of names that it is free of */
-	uint64_t hidden;	/* names hidden then */
+	unsigned names_serial;	/* the session's answer then */
 	bool changes_names;	/* running it may change what names mean */
-	bool mentions;		/* its plan depends on `hidden` */
+	bool mentions;		/* its plan depends on names */
 	bool lost;		/* preparing it again failed: try anew */
 	bool by_sql;		/* made by PREPARE: that is its `sql` */
 	bool uses_prepared;	/* its text may make, run or drop others */

@@ -342,14 +342,16 @@ static const char *trimmed(const char *from, const char *to, struct arena *a)
 	return arena_dup(a, from, (size_t)(to - from));
 }
 
-static uint64_t hidden_mask(const struct run *r, const struct ruleset *rules)
+static const struct session_names *
+session_names(const struct run *r, const struct ruleset *rules, struct arena *a)
 {
-	uint64_t mask = r->new_shape ? RULESET_NEW_SHAPE : 0;
+	struct session_names *names = arena_alloc(a, sizeof(*names));
 
+	names->new_shape = r->new_shape;
 	for (size_t i = 0; i < rules->n_names; i++)
 		if (strstr(r->hides, rules->names[i].name) != NULL)
-			mask |= UINT64_C(1) << i;
-	return mask;
+			name_set_add(&names->hidden, i);
+	return names;
 }
 
 static void run_in_phase(struct run *r, struct test_case *t, enum phase phase,
@@ -363,7 +365,7 @@ static void run_in_phase(struct run *r, struct test_case *t, enum phase phase,
 	t->req = (struct rewrite_request){.sql = t->sql,
 					  .len = strlen(t->sql),
 					  .rules = rules,
-					  .hidden = hidden_mask(r, rules),
+					  .names = session_names(r, rules, a),
 					  .read_new = !r->reads_old,
 					  .flags = r->flags};
 	t->plan = rewrite_plan(&t->req, a);

@@ -29,13 +29,14 @@ const struct plan *rewrite_plan(const struct rewrite_request *req,
 static const struct ruleset rules = {.serial = 1}, later = {.serial = 2};
 
 static struct planned *get(struct cache *c, const char *sql,
-			   const struct ruleset *r, uint64_t hidden,
+			   const struct ruleset *r, bool new_shape,
 			   bool read_new)
 {
+	static const struct session_names names = {.new_shape = true};
 	const struct rewrite_request req = {.sql = sql,
 					    .len = strlen(sql),
 					    .rules = r,
-					    .hidden = hidden,
+					    .names = new_shape ? &names : NULL,
 					    .read_new = read_new};
 
 	return cache_get(c, &req);
@@ -54,14 +55,14 @@ static struct planned *get_flags(struct cache *c, const char *sql,
 static void a_text_is_planned_once_per_key(void **state)
 {
 	struct cache *c = cache_create(100);
-	struct planned *first = get(c, "SELECT 1", &rules, 0, false);
-	struct planned *again = get(c, "SELECT 1", &rules, 0, true);
+	struct planned *first = get(c, "SELECT 1", &rules, false, false);
+	struct planned *again = get(c, "SELECT 1", &rules, false, true);
 	struct planned *others[] = {
-	    get(c, "SELECT 2", &rules, 0, false),
-	    get(c, "SELECT 1", &later, 0, false),
-	    get(c, "SELECT 1", &rules, 1, false),
-	    get(c, "read", &rules, 0, false),
-	    get(c, "read", &rules, 0, true),
+	    get(c, "SELECT 2", &rules, false, false),
+	    get(c, "SELECT 1", &later, false, false),
+	    get(c, "SELECT 1", &rules, true, false),
+	    get(c, "read", &rules, false, false),
+	    get(c, "read", &rules, false, true),
 	    get_flags(c, "SELECT 1", REQUEST_WIDE),
 	};
 	struct cache_stats stats;
@@ -74,7 +75,7 @@ static void a_text_is_planned_once_per_key(void **state)
 		planned_unref(others[i]);
 	}
 	assert_ptr_not_equal(others[3], others[4]);
-	planned_unref(get(c, "read", &rules, 0, false));
+	planned_unref(get(c, "read", &rules, false, false));
 	cache_get_stats(c, &stats);
 	assert_int_equal(stats.hits, 2);
 	assert_int_equal(stats.misses, 7);
@@ -87,27 +88,27 @@ static void a_text_is_planned_once_per_key(void **state)
 static void the_least_recently_used_goes_first(void **state)
 {
 	struct cache *c = cache_create(3);
-	struct planned *held = get(c, "a", &rules, 0, false);
+	struct planned *held = get(c, "a", &rules, false, false);
 	struct cache_stats stats;
 
-	planned_unref(get(c, "b", &rules, 0, false));
-	planned_unref(get(c, "c", &rules, 0, false));
-	planned_unref(get(c, "a", &rules, 0, false));
-	planned_unref(get(c, "d", &rules, 0, false)); /* b goes */
+	planned_unref(get(c, "b", &rules, false, false));
+	planned_unref(get(c, "c", &rules, false, false));
+	planned_unref(get(c, "a", &rules, false, false));
+	planned_unref(get(c, "d", &rules, false, false)); /* b goes */
 	cache_get_stats(c, &stats);
 	assert_int_equal(stats.entries, 3);
 	planned_count = 0;
-	planned_unref(get(c, "c", &rules, 0, false));
-	planned_unref(get(c, "a", &rules, 0, false));
-	planned_unref(get(c, "d", &rules, 0, false));
+	planned_unref(get(c, "c", &rules, false, false));
+	planned_unref(get(c, "a", &rules, false, false));
+	planned_unref(get(c, "d", &rules, false, false));
 	assert_int_equal(planned_count, 0);
-	planned_unref(get(c, "b", &rules, 0, false));
+	planned_unref(get(c, "b", &rules, false, false));
 	assert_int_equal(planned_count, 1);
 	for (int i = 0; i < 3; i++) {
 		char text[8];
 
 		snprintf(text, sizeof(text), "x%d", i);
-		planned_unref(get(c, text, &rules, 0, false));
+		planned_unref(get(c, text, &rules, false, false));
 	}
 	assert_string_equal(held->sql, "a"); /* gone, but held */
 	planned_unref(held);
@@ -122,15 +123,15 @@ static void large_texts_and_plans_are_not_kept(void **state)
 
 	memset(text, 'x', 70 * 1024);
 	text[70 * 1024 - 1] = '\0';
-	planned_unref(get(c, text, &rules, 0, false));
+	planned_unref(get(c, text, &rules, false, false));
 	text[64 * 1024] = '\0';
-	planned_unref(get(c, text, &rules, 0, false));
+	planned_unref(get(c, text, &rules, false, false));
 	cache_get_stats(c, &stats);
 	assert_int_equal(stats.entries, 1);
 	assert_true(stats.bytes >= 64 * 1024);
 	for (int i = 0; i < 1000; i++) {
 		snprintf(text, 16, "huge %d", i);
-		planned_unref(get(c, text, &rules, 0, false));
+		planned_unref(get(c, text, &rules, false, false));
 	}
 	cache_get_stats(c, &stats);
 	assert_true(stats.bytes <= 64 * 1024 * 1024);
@@ -141,8 +142,8 @@ static void large_texts_and_plans_are_not_kept(void **state)
 static void a_cache_of_nothing_still_plans(void **state)
 {
 	struct cache *c = cache_create(0);
-	struct planned *p = get(c, "SELECT 1", &rules, 0, false);
-	struct planned *q = get(c, "SELECT 1", &rules, 0, false);
+	struct planned *p = get(c, "SELECT 1", &rules, false, false);
+	struct planned *q = get(c, "SELECT 1", &rules, false, false);
 
 	assert_ptr_not_equal(p, q);
 	planned_ref(p);
