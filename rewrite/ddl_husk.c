@@ -11,8 +11,8 @@
  * to the control role, nobody has a right on it, and a trigger refuses writes.
  * Only a superuser can read it, and sees its comment.
  *
- * It is made before the old relation is dropped, in a schema of its own, so
- * that its indexes get the names that PostgreSQL would give them there, and
+ * It is made before the old relation is dropped, in a schema of its own, where
+ * its indexes and their constraints get the names that the old ones have, and
  * then put in its place.
  */
 #include "rewrite/ddl_part.h"
@@ -25,6 +25,35 @@ static const char *husk_ref(const struct ddl_build *b)
 	return quote_qualified(HUSK_SCHEMA, b->l->old->name, b->a);
 }
 
+/*
+ * LIKE copies indexes in the order in which they were made, and names the
+ * copies anew.  Renamed twice, as one may have got the name of another.
+ */
+static const char *names_again(const struct ddl_build *b)
+{
+	static const char made[] =
+	    "(SELECT i.indexrelid, pg_catalog.row_number() OVER (ORDER BY"
+	    " i.indexrelid) AS n FROM pg_catalog.pg_index AS i"
+	    " WHERE i.indrelid = %s::pg_catalog.regclass)";
+	const char *body = arena_fmt(
+	    b->a,
+	    "DECLARE v_was pg_catalog.name; v_n pg_catalog.int8; BEGIN"
+	    " FOR v_was, v_n IN SELECT c.relname, m.n FROM %s AS m JOIN"
+	    " pg_catalog.pg_class AS c ON c.oid = m.indexrelid LOOP EXECUTE"
+	    " pg_catalog.format('ALTER INDEX " HUSK_SCHEMA ".%%I RENAME TO"
+	    " %%I', v_was, v_n); END LOOP;"
+	    " FOR v_was, v_n IN SELECT c.relname, m.n FROM %s AS m JOIN"
+	    " pg_catalog.pg_class AS c ON c.oid = m.indexrelid LOOP EXECUTE"
+	    " pg_catalog.format('ALTER INDEX " HUSK_SCHEMA ".%%I RENAME TO"
+	    " %%I', v_n, v_was); END LOOP; END",
+	    arena_fmt(b->a, made, quote_text(husk_ref(b), b->a)),
+	    arena_fmt(b->a, made, quote_text(b->l->old_ref, b->a)));
+
+	return arena_fmt(b->a, "DO LANGUAGE plpgsql %s",
+			 quote_text(body, b->a));
+}
+
+/* Statistics are of rows. */
 void ddl_make_husk(struct ddl_build *b)
 {
 	if (!b->l->husk)
@@ -33,8 +62,8 @@ void ddl_make_husk(struct ddl_build *b)
 		arena_fmt(b->a,
 			  "CREATE SCHEMA " HUSK_SCHEMA ";\n"
 			  "CREATE TABLE %s (LIKE %s INCLUDING ALL"
-			  " EXCLUDING IDENTITY)",
-			  husk_ref(b), b->l->old_ref),
+			  " EXCLUDING IDENTITY EXCLUDING STATISTICS);\n%s",
+			  husk_ref(b), b->l->old_ref, names_again(b)),
 		"describe %s once more", b->l->old_ref);
 }
 

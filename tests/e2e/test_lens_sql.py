@@ -259,6 +259,25 @@ def test_contract_leaves_what_the_catalog_says(make, identity):
     lens.c.execute('RESET ROLE; DROP OWNED BY lens_husk; DROP ROLE lens_husk')
 
 
+def test_what_contract_leaves_has_the_names_that_it_had(make):
+    """Not those that PostgreSQL would give, which others may have by then;
+    and statistics stay behind."""
+    lens = make('lens_names', TABLE + '''
+        CREATE INDEX inovices_phone_idx ON inovices (customr);
+        CREATE INDEX inovices_customr_idx ON inovices (phone);
+        CREATE UNIQUE INDEX a_name_of_its_own ON inovices (id, amount);
+        ALTER TABLE inovices ADD CONSTRAINT spaced EXCLUDE USING btree
+            (id WITH =) WHERE (amount > 0);
+        CREATE STATISTICS inovices_stat ON customr, phone FROM inovices;
+        CREATE TABLE other (id int); CREATE INDEX inovices_id_amount_idx
+            ON other (id)''')
+    before = [lens.rows(q) for q in (DESCRIPTION, INDEXES, CHECKS)]
+    lens.move('planned', 'expanded', 'dual_write')
+    lens.walk()
+    lens.move('dual_write', 'read_new', 'write_new', 'new_only', 'contracted')
+    assert before == [lens.rows(q) for q in (DESCRIPTION, INDEXES, CHECKS)]
+
+
 def test_contract_leaves_nothing_if_nothing_is_wanted(make):
     lens = make('lens_no_husk', spec=SPEC.replace(
         'database: any', 'database: any\nhusk: none'))
@@ -364,6 +383,23 @@ def test_a_delete_that_waits_for_an_update(make, how, correct):
     assert lens.value('SELECT count(*) FROM inovices WHERE id = 7') == 0
     orphans = lens.value('SELECT count(*) FROM invoices WHERE id = 7')
     assert orphans == (0 if correct else 1)
+
+
+ODD_NAMES = {'"Odd ""one"""', '"With space"', 'ÄPFEL', 'Plain_1'}
+
+
+@pytest.mark.parametrize('name', ODD_NAMES)
+def test_a_function_without_a_schema_is_found_beside_the_table(make, name):
+    """Whatever its name, and whatever search_path is when it runs."""
+    lens = make('lens_functions', TABLE + f'''
+        CREATE FUNCTION {name}(integer) RETURNS integer IMMUTABLE LANGUAGE sql
+            AS $$ SELECT $1 * 10 $$''', SPEC.replace(
+        '(amount * 100)::bigint', f"'{name}(amount) * 10::bigint'"))
+    lens.move('planned', 'expanded', 'dual_write')
+    lens.c.execute('SET search_path = pg_catalog')
+    lens.walk()
+    assert lens.rows('SELECT amount_cents FROM public.invoices WHERE id = 7'
+                     ) == [(700,)]
 
 
 # The index on gate() comes first and stops a sync that has found no row of its
