@@ -1,5 +1,7 @@
 #include "daemon/phase/catalog_load.h"
 
+#include <assert.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,8 +95,19 @@ static const char grants_sql[] =
     "  WHERE a.attrelid = c.oid AND a.attnum > 0"
     "  AND NOT a.attisdropped) g)";
 
-/* Names that the expressions, $3, hold in any way: a few too many, but not the
- * thousands that there are. */
+/*
+ * Names that the expressions, $3, may hold, as an array that is looked up in
+ * the catalog's indexes: their words, folded, and whatever stands between two
+ * double quotes.  A few too many, but not the thousands that there are.
+ */
+#define WORDS \
+	"((string_to_array(translate($3, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ' ||" \
+	" E' ()[]{}<>=~!@#%^&|+-*/?,.;:`''\"\\n\\r\\t\\f\\x0b\\\\'," \
+	" 'abcdefghijklmnopqrstuvwxyz' || repeat(' ', 40)), ' ') ||" \
+	" string_to_array($3, '\"') ||" \
+	" string_to_array(replace(replace(replace($3, '\"\"', E'\\x01')," \
+	" '\"', E'\\x02'), E'\\x01', '\"'), E'\\x02'))::name[])"
+
 static const char known_sql[] =
     "CASE WHEN $3::text IS NOT NULL THEN json_build_object('functions',"
     " (SELECT json_agg(json_build_array(f.name, f.schema)) FROM ("
@@ -102,14 +115,14 @@ static const char known_sql[] =
     "  CASE WHEN bool_or(p.pronamespace = 'pg_catalog'::regnamespace)"
     "  THEN 'pg_catalog' ELSE n.nspname END AS schema FROM pg_proc p"
     "  WHERE p.pronamespace IN (n.oid, 'pg_catalog'::regnamespace)"
-    "  AND p.prokind = 'f' AND strpos(lower($3), lower(p.proname)) > 0"
+    "  AND p.prokind = 'f' AND p.proname = ANY (" WORDS ")"
     "  GROUP BY p.proname) f),"
     "'types', (SELECT json_agg(json_build_array(f.name, f.schema)) FROM ("
     "SELECT t.typname AS name,"
     "  CASE WHEN bool_or(t.typnamespace = 'pg_catalog'::regnamespace)"
     "  THEN 'pg_catalog' ELSE n.nspname END AS schema FROM pg_type t"
     "  WHERE t.typnamespace IN (n.oid, 'pg_catalog'::regnamespace)"
-    "  AND strpos(lower($3), lower(t.typname)) > 0"
+    "  AND t.typname = ANY (" WORDS ")"
     "  GROUP BY t.typname) f)) END";
 
 char *catalog_expressions(const struct spec_lens *l)
@@ -192,27 +205,51 @@ bool catalog_load(PGconn *db, const char *schema, const char *name,
 	return true;
 }
 
-bool catalog_fingerprint(PGconn *db, const char *schema, const char *name,
-			 char **ret, struct problem *p)
-{
-	static const char sql[] =
-	    "SELECT concat_ws(' ', c.oid, c.xmin,"
-	    " (SELECT sum(a.xmin::text::bigint + a.attnum)"
-	    "  FROM pg_attribute a WHERE a.attrelid = c.oid),"
-	    " (SELECT concat(count(*), '.', sum(d.xmin::text::bigint))"
-	    "  FROM pg_attrdef d WHERE d.adrelid = c.oid),"
-	    " (SELECT concat(count(*), '.', sum(k.xmin::text::bigint))"
-	    "  FROM pg_constraint k WHERE k.conrelid = c.oid),"
-	    " (SELECT concat(count(*), '.', sum(i.xmin::text::bigint))"
-	    "  FROM pg_index i WHERE i.indrelid = c.oid))"
-	    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-	    " WHERE n.nspname = $1 AND c.relname = $2";
-	const char *const params[] = {schema, name};
-	PGresult *r = db_query(db, p, sql, 2, params);
+static const char prints_sql[] =
+    "SELECT CASE WHEN c.oid IS NULL THEN 'gone' ELSE"
+    " concat_ws(' ', c.oid, c.xmin,"
+    " (SELECT sum(a.xmin::text::bigint + a.attnum)"
+    "  FROM pg_attribute a WHERE a.attrelid = c.oid),"
+    " (SELECT concat(count(*), '.', sum(d.xmin::text::bigint))"
+    "  FROM pg_attrdef d WHERE d.adrelid = c.oid),"
+    " (SELECT concat(count(*), '.', sum(k.xmin::text::bigint))"
+    "  FROM pg_constraint k WHERE k.conrelid = c.oid),"
+    " (SELECT concat(count(*), '.', sum(i.xmin::text::bigint))"
+    "  FROM pg_index i WHERE i.indrelid = c.oid)) END,"
+    " CASE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid"
+    "  AND t.tgname = 'pgtandem_husk') THEN c.oid::bigint END"
+    " FROM json_array_elements($1::json) WITH ORDINALITY AS g(given, i)"
+    " LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)"
+    " ON n.nspname = g.given ->> 0 AND c.relname = g.given ->> 1"
+    " ORDER BY g.i";
 
+/* One query for all: there may be hundreds, every second. */
+bool catalog_fingerprints(PGconn *db, const struct spec_name *relations,
+			  size_t n, struct catalog_print *ret,
+			  struct problem *p)
+{
+	json_t *list = json_array();
+	const char *params[1];
+	char *text;
+	PGresult *r;
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(
+		    list,
+		    json_pack("[ss]", relations[i].schema, relations[i].name));
+	params[0] = text = json_dumps(list, JSON_COMPACT);
+	json_decref(list);
+	if (!text)
+		abort();
+	r = db_query(db, p, prints_sql, 1, params);
+	free(text);
 	if (!r)
 		return false;
-	*ret = strdup(PQntuples(r) > 0 ? PQgetvalue(r, 0, 0) : "gone");
+	assert((size_t)PQntuples(r) == n);
+	for (size_t i = 0; i < n; i++) {
+		ret[i].text = strdup(PQgetvalue(r, (int)i, 0));
+		ret[i].husk = (uint32_t)db_int(r, (int)i, 1);
+	}
 	PQclear(r);
 	return true;
 }

@@ -6,6 +6,7 @@
 
 #include <libpq-fe.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "config/problem.h"
 #include "config/spec.h"
@@ -22,11 +23,17 @@ bool catalog_load(PGconn *db, const char *schema, const char *name,
 /* All mapping expressions of a lens; the caller frees them. */
 char *catalog_expressions(const struct spec_lens *l);
 
-/* A short text that changes whenever catalog_load's may have changed, but for
- * the estimated number of rows; cheap enough for every second.  The caller
- * frees it. */
-bool catalog_fingerprint(PGconn *db, const char *schema, const char *name,
-			 char **ret, struct problem *p)
+struct catalog_print {
+	char *text; /* changes whenever catalog_load's may have changed, but for
+		     * the estimated number of rows; the caller frees it */
+	uint32_t husk; /* the Oid, if it is what a migration has left; or 0 */
+};
+
+/* Of each of n relations; cheap enough for every second.  On failure `ret` has
+ * nothing. */
+bool catalog_fingerprints(PGconn *db, const struct spec_name *relations,
+			  size_t n, struct catalog_print *ret,
+			  struct problem *p)
     __attribute__((warn_unused_result));
 
 #endif

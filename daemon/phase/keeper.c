@@ -1,7 +1,9 @@
 #include "daemon/phase/keeper.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/log.h"
@@ -198,6 +200,49 @@ static bool states_adopt(struct keeper *k, struct problem *p)
 	return true;
 }
 
+/*
+ * Do the phases that this instance runs by still stand?  One question, however
+ * many migrations there are: reading what else may have changed takes longer,
+ * and the lease must not run out meanwhile.
+ */
+static bool states_stand(struct keeper *k, bool *ret, struct problem *p)
+{
+	json_t *held = json_array();
+	struct migration *m;
+	const char *params[1];
+	char *text;
+	int64_t differ;
+	bool gone, ok;
+
+	for (size_t i = 0; (m = nth(k->d, i, &gone)); i++) {
+		uv_mutex_lock(&k->d->control->lock);
+		if (!gone)
+			json_array_append_new(
+			    held, json_pack("[sI]", m->name,
+					    (json_int_t)m->row.epoch));
+		uv_mutex_unlock(&k->d->control->lock);
+	}
+	params[0] = text = json_dumps(held, JSON_COMPACT);
+	json_decref(held);
+	if (!text)
+		abort();
+	ok = db_number(k->db,
+		       "SELECT count(*) FROM json_array_elements($1::json)"
+		       " AS h(held) LEFT JOIN pgtandem.migration m"
+		       " ON m.name = h.held ->> 0"
+		       " WHERE (m.epoch = (h.held ->> 1)::bigint) IS NOT TRUE",
+		       1, params, 1, &differ, p);
+	free(text);
+	*ret = ok && differ == 0;
+	return ok;
+}
+
+static void lease_extend(struct keeper *k, uint64_t begun_ns)
+{
+	atomic_store(&k->d->lease.fresh_until_ns,
+		     begun_ns + k->lease_ms * UINT64_C(1000000));
+}
+
 static bool walks_look(struct keeper *k, struct problem *p)
 {
 	struct migration *m;
@@ -220,13 +265,18 @@ static void lease_settings(struct keeper *k)
 static bool look(struct keeper *k, bool *ret_owed, struct problem *p)
 {
 	uint64_t begun_ns = uv_hrtime();
+	bool stand;
 
 	lease_settings(k);
-	if (!states_adopt(k, p))
+	if (!states_stand(k, &stand, p))
 		return false;
 	/* From before the question was asked: an answer may be late. */
-	atomic_store(&k->d->lease.fresh_until_ns,
-		     begun_ns + k->lease_ms * UINT64_C(1000000));
+	if (stand)
+		lease_extend(k, begun_ns);
+	begun_ns = uv_hrtime();
+	if (!states_adopt(k, p))
+		return false;
+	lease_extend(k, begun_ns);
 	return locks_swap(k, ret_owed, p) && usages_keep(k, p) &&
 	       walks_look(k, p);
 }

@@ -166,41 +166,44 @@ static bool source_load(PGconn *db, const struct spec *spec, unsigned i,
 			    &ret->new_json, p);
 }
 
-static bool husk_find(PGconn *db, const struct spec_lens *l, uint32_t *ret,
-		      struct problem *p)
-{
-	const char *const params[] = {l->old.schema, l->old.name};
-	int64_t oid;
-
-	if (!db_number(db,
-		       "SELECT coalesce((SELECT c.oid::bigint FROM pg_class c"
-		       " JOIN pg_namespace n ON n.oid = c.relnamespace"
-		       " JOIN pg_trigger t ON t.tgrelid = c.oid"
-		       "  AND t.tgname = 'pgtandem_husk'"
-		       " WHERE n.nspname = $1 AND c.relname = $2), 0)",
-		       2, params, 0, &oid, p))
-		return false;
-	*ret = (uint32_t)oid;
-	return true;
-}
-
-static bool source_fingerprint(PGconn *db, const struct spec_lens *l,
-			       bool stored, char **ret, struct problem *p)
+static char *fingerprint(const struct spec_lens *l, bool stored,
+			 const char *old, const char *new)
 {
 	bool in_place = l->kind == LENS_COLUMNS;
-	char *old, *new = NULL;
-	bool ok = catalog_fingerprint(db, l->old.schema, l->old.name, &old, p);
+	char *text;
 
-	if (!ok)
-		return false;
-	ok = in_place ||
-	     catalog_fingerprint(db, l->new.schema, l->new.name, &new, p);
-	if (ok &&
-	    asprintf(ret, "%s | %s%s", stored && !in_place ? "stored" : old,
-		     new ? new : "same", stored ? "c" : "") < 0)
+	if (asprintf(&text, "%s | %s%s", stored && !in_place ? "stored" : old,
+		     in_place ? "same" : new, stored ? "c" : "") < 0)
 		abort();
-	free(old);
-	free(new);
+	return text;
+}
+
+/* Of each lens the old relation and the new one. */
+static bool sources_fingerprint(PGconn *db, const struct spec *spec,
+				const struct state_row *row,
+				struct lens_source *ret, struct problem *p)
+{
+	size_t n = spec->n_lenses;
+	struct spec_name *relations = zeroed(2 * n, sizeof(*relations));
+	struct catalog_print *prints = zeroed(2 * n, sizeof(*prints));
+	bool ok;
+
+	for (size_t i = 0; i < n; i++) {
+		relations[2 * i] = spec->lenses[i].old;
+		relations[2 * i + 1] = spec->lenses[i].new;
+	}
+	ok = catalog_fingerprints(db, relations, 2 * n, prints, p);
+	for (size_t i = 0; ok && i < n; i++) {
+		ret[i].fingerprint = fingerprint(
+		    &spec->lenses[i], is_stored(&spec->lenses[i], row),
+		    prints[2 * i].text, prints[2 * i + 1].text);
+		if (row->phase == PHASE_CONTRACTED)
+			ret[i].husk = prints[2 * i].husk;
+	}
+	for (size_t i = 0; i < 2 * n; i++)
+		free(prints[i].text);
+	free(prints);
+	free(relations);
 	return ok;
 }
 
@@ -210,17 +213,13 @@ static bool sources_load(const struct migration *m, PGconn *db,
 			 bool *ret_changed, struct problem *p)
 {
 	*ret_changed = !m->sources;
+	if (!sources_fingerprint(db, m->spec, row, next, p))
+		return false;
 	for (unsigned i = 0; i < m->spec->n_lenses; i++) {
 		const struct lens_source *was =
 		    m->sources ? &m->sources[i] : NULL;
 		bool stored = is_stored(&m->spec->lenses[i], row);
 
-		if (!source_fingerprint(db, &m->spec->lenses[i], stored,
-					&next[i].fingerprint, p))
-			return false;
-		if (row->phase == PHASE_CONTRACTED &&
-		    !husk_find(db, &m->spec->lenses[i], &next[i].husk, p))
-			return false;
 		*ret_changed |= was && was->husk != next[i].husk;
 		if (was && strcmp(was->fingerprint, next[i].fingerprint) == 0) {
 			next[i].old_json = copied(was->old_json);
