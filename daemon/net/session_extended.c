@@ -239,7 +239,8 @@ static bool statement_is_current(const struct session *s,
 				 const struct statement *st)
 {
 	return st->serial == s->db->rules->serial &&
-	       (!st->mentions || (s->names_known && st->names_serial == s->names_serial));
+	       (!st->mentions ||
+		(s->names_known && st->names_serial == s->names_serial));
 }
 
 enum verdict statement_look(struct session *s, struct statement *st,

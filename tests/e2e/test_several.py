@@ -175,3 +175,34 @@ def test_a_relation_is_under_one_migration_at_a_time(postgres, start_proxy):
         start_proxy(postgres, {
             'a.yaml': spec('first', 'claimed', SHOPPERS),
             'b.yaml': spec('second', 'claimed', SHOPPERS)})
+
+
+def test_more_tables_than_one_would_think(postgres, start_proxy):
+    """Their names are more than a word has bits."""
+    numbers = range(40)
+    postgres.create_database('forty', ''.join(
+        f'CREATE TABLE t{i} (id integer PRIMARY KEY, n integer);'
+        f'INSERT INTO t{i} VALUES (1, {i});' for i in numbers))
+    lenses = [f'  - {{kind: table, old: t{i}, new: u{i}, key: [id],'
+              ' columns: [{old: n, new: m}]}\n' for i in numbers]
+    names = [f'm{at}' for at in range(0, 40, 20)]
+    proxy = start_proxy(postgres, {
+        f'{name}.yaml': spec(name, 'forty', *lenses[int(name[1:]):][:20])
+        for name in names})
+    sums = 'SELECT ' + ' + '.join(f'(SELECT n FROM t{i})' for i in (
+        0, 7, 31, 39))
+    with proxy.connect('forty') as c:
+        for phase in shop.PHASES[1:]:
+            for name in names:
+                proxy.advance(name, phase)
+            before = c.execute(sums).fetchone()[0]
+            for i in numbers:
+                assert c.execute(
+                    f'UPDATE t{i} SET n = n + 1 RETURNING n').rowcount == 1
+            assert c.execute(sums).fetchone()[0] == before + 4
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            c.execute('SELECT n FROM t40')
+        c.execute('CREATE TEMP TABLE t39 (n text)')
+        c.execute('INSERT INTO t39 VALUES (0)')
+        assert c.execute('SELECT n FROM t39').fetchone()[0] == '0'
+        assert c.execute('SELECT n FROM t38').fetchone()[0] == 38 + 6
