@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "rewrite/lens_child.h"
 #include "rewrite/origin_part.h"
 
 /* 1. Names. */
@@ -145,24 +146,44 @@ static void add_star(const struct origins *o, const ColumnRef *c,
 		fields_add_many(o, ret); /* of a composite column */
 }
 
-/* (alias).column is alias.column, unless a column has that name. */
-static bool of_row(const A_Indirection *ind, const struct scope *scope,
-		   struct plan_origin *ret)
+/* (alias).column is alias.column, unless a column has that name, and so is
+ * (alias).*. */
+static const struct source *row_source(const A_Indirection *ind,
+				       const struct scope *scope)
 {
 	const ColumnRef *c = (const ColumnRef *)ind->arg;
 	const char *name;
 	const struct source *s;
 
 	if (!IsA(c, ColumnRef) || list_length(c->fields) != 1 ||
-	    list_length(ind->indirection) != 1 ||
-	    !IsA(linitial(ind->indirection), String) ||
-	    is_star(linitial(c->fields)))
-		return false;
+	    list_length(ind->indirection) != 1 || is_star(linitial(c->fields)))
+		return NULL;
 	name = field_name(c, 0);
 	s = find_source(scope, NULL, name);
 	for (; s != NULL && scope != NULL; scope = scope->up)
 		if (find_in(scope, name) != NULL || !knows_all(scope))
-			return false;
+			return NULL;
+	return s;
+}
+
+static void add_fields(const struct origins *o, const A_Indirection *ind,
+		       const struct scope *scope, struct fields *ret)
+{
+	const struct source *s = row_source(ind, scope);
+
+	if (s != NULL)
+		fields_add_all(o, ret, &s->columns);
+	else
+		fields_add_many(o, ret);
+}
+
+static bool of_row(const A_Indirection *ind, const struct scope *scope,
+		   struct plan_origin *ret)
+{
+	const struct source *s = IsA(linitial(ind->indirection), String)
+				     ? row_source(ind, scope)
+				     : NULL;
+
 	if (s != NULL)
 		*ret = of_source(s, strVal(linitial(ind->indirection)));
 	return s != NULL;
@@ -186,7 +207,7 @@ static void add_result(const struct origins *o, const ResTarget *target,
 		const A_Indirection *ind = (const A_Indirection *)val;
 
 		if (is_star(llast(ind->indirection))) {
-			fields_add_many(o, ret);
+			add_fields(o, ind, scope, ret);
 			return;
 		}
 		if (!of_row(ind, scope, &column))
@@ -372,13 +393,14 @@ static const int16_t *own_columns(const struct lens *l, uint32_t *ret_table,
 }
 
 /* The new relation stands only for the old one, and not for itself. */
-static bool stands_for_old(const struct statement *st, const struct lens *l)
+static bool stands_for_old(const struct statement *st,
+			   const struct relation *new)
 {
 	for (size_t i = 0; i < st->found.n_refs; i++) {
 		const struct ref *r = st->found.refs[i];
 
 		if (!ref_is_replaced(r) &&
-		    strcmp(r->var->relname, l->new->name) == 0)
+		    strcmp(r->var->relname, new->name) == 0)
 			return false;
 	}
 	return true;
@@ -391,7 +413,7 @@ static void add_own(const struct statement *st, struct plan_origins *out,
 	struct plan_own *to = &own[out->n_own];
 
 	if (l->new->oid == 0 || l->new->oid == l->old->oid ||
-	    !stands_for_old(st, l))
+	    !stands_for_old(st, l->new))
 		return;
 	for (size_t i = 0; i < out->n_own; i++)
 		if (own[i].from == l->new->oid)
@@ -401,13 +423,41 @@ static void add_own(const struct statement *st, struct plan_origins *out,
 	out->n_own++;
 }
 
+/* A child's columns that hold what moved. */
+static void add_child(const struct statement *st, struct plan_origins *out,
+		      struct plan_own *own, const struct ref *ref)
+{
+	const struct lens *l = statement_lens(st, ref->name);
+	struct plan_own *to = &own[out->n_own];
+	int16_t *columns;
+
+	if (l->child == NULL || l->child->relation->oid == 0 ||
+	    !stands_for_old(st, l->child->relation))
+		return;
+	to->from = l->child->relation->oid;
+	to->table = l->old->oid;
+	to->n = 1;
+	for (size_t i = 0; i < l->child->n_columns; i++)
+		if ((size_t)l->child->columns[i].column->attnum >= to->n)
+			to->n = (size_t)l->child->columns[i].column->attnum + 1;
+	to->columns = columns = arena_alloc(st->a, to->n * sizeof(*columns));
+	for (size_t i = 0; i < l->child->n_columns; i++) {
+		const struct child_column *c = &l->child->columns[i];
+
+		if (c->plain && c->column->attnum > 0)
+			columns[c->column->attnum] =
+			    l->olds[c->old_index].column->attnum;
+	}
+	out->n_own++;
+}
+
 static const struct plan_origins *keep(const struct origins *o,
 				       const struct fields *f)
 {
 	const struct statement *st = o->st;
 	struct plan_origins *out = arena_alloc(st->a, sizeof(*out));
 	struct plan_own *own =
-	    arena_alloc(st->a, st->found.n_refs * sizeof(*own));
+	    arena_alloc(st->a, 2 * st->found.n_refs * sizeof(*own));
 
 	out->n = f->n;
 	out->columns = f->v;
@@ -416,8 +466,10 @@ static const struct plan_origins *keep(const struct origins *o,
 	while (out->after_many < f->n && !f->v[f->n - 1 - out->after_many].many)
 		out->after_many++;
 	for (size_t i = 0; i < st->found.n_refs; i++)
-		if (ref_is_replaced(st->found.refs[i]))
+		if (ref_is_replaced(st->found.refs[i])) {
 			add_own(st, out, own, st->found.refs[i]);
+			add_child(st, out, own, st->found.refs[i]);
+		}
 	out->own = own;
 	out->n_among = o->among.n;
 	out->among = o->among.v;

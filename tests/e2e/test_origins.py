@@ -171,3 +171,47 @@ def test_columns_come_from_the_old_table(postgres, start_proxy, phase):
         pytest.fail('\n'.join(wrong), pytrace=False)
     for sql in TABLEOIDS:
         assert through.rows(sql) == direct.rows(sql), sql
+
+
+STAFF = '''
+CREATE TABLE stores (id int PRIMARY KEY, city text);
+CREATE TABLE employees (id int PRIMARY KEY, name text, store_id int);
+INSERT INTO employees VALUES (1, 'ann', 3), (2, 'bob', NULL);
+'''
+MOVED = '''
+migration: moved
+database: {database}
+quiet_for: 1h
+lenses:
+  - kind: child
+    old: public.employees
+    key: [id]
+    columns: [store_id]
+    new:
+      table: public.employeestores
+      parent: {{employee_id: id}}
+      columns: {{store_id: store_id}}
+      when: store_id IS NOT NULL
+'''
+MOVED_QUERIES = [
+    'SELECT * FROM employees', 'SELECT e.*, store_id FROM employees e',
+    'SELECT * FROM stores NATURAL JOIN employees',
+    'SELECT (e).* FROM employees e', 'SELECT (e).store_id FROM employees e',
+    'SELECT (e).*, 1 FROM stores JOIN employees e USING (id)',
+]
+
+
+@pytest.mark.parametrize('phase', ['dual_write', 'read_new', 'write_new',
+                                   'new_only'])
+def test_columns_that_moved_come_from_the_old_table(postgres, start_proxy,
+                                                    phase):
+    database = f'moved_{phase}'
+    for name in database, 'moved_direct':
+        postgres.create_database(name, STAFF)
+    proxy = start_proxy(postgres, {'moved.yaml': MOVED.format(
+        database=database)})
+    proxy.advance('moved', *shop.PHASES[1:shop.PHASES.index(phase) + 1])
+    wrong = compare(Side(postgres, postgres.port, 'moved_direct'),
+                    Side(postgres, proxy.port, database), MOVED_QUERIES)
+    if wrong:
+        pytest.fail('\n'.join(wrong), pytrace=False)
