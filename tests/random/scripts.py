@@ -162,9 +162,15 @@ class Scripts:
                  if table.written[n] not in ('taxable', 'inclusive') or
                  n in table.needed]
         kinds = [table.written[n] for n in names]
-        rows = [[self.flag(c.draw(2), 0) if k == 'taxable' else
-                 self.read_value(k) for k in kinds]
-                for _ in range(1 + c.draw(3))]
+        if c.chance(60):
+            rows = [[self.flag(c.draw(2), 0) if k == 'taxable' else
+                     self.read_value(k) for k in kinds]]
+        else:
+            # COPY looks for duplicates in many rows at a time, after it has
+            # looked at each alone: only one of several may be wrong.
+            rows = [['true' if k == 'taxable' else
+                     str(200 + c.draw(20)) if k == 'key' else READ[k][0]
+                     for k in kinds] for _ in range(2 + c.draw(2))]
         where = ''
         if c.chance(15):
             where = ' WHERE ' + self.condition(
