@@ -174,7 +174,9 @@ class Expressions:
             (1, lambda: f'-({e()})'),
             (1, lambda: f'abs({e()})'),
             (1, lambda: f'{e()} % 7'),
-            (1, lambda: f'CAST({e()} AS integer)'),
+            # A column's cast to its own type comes from the column to
+            # PostgreSQL, which is not followed: an expression's does not.
+            (1, lambda: f'CAST({e()} + 0 AS integer)'),
             (1, lambda: f'({e()})::bigint::integer'),
             *self.shared('int', scope, depth))()
 
