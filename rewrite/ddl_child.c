@@ -444,11 +444,14 @@ void ddl_child_drop_functions(struct ddl_build *b)
 
 /* 4. Triggers. */
 
+/* Triggers fire by name: this one before those of foreign keys,
+ * "RI_ConstraintTrigger_...", which refuse a key's change while rows refer to
+ * it. */
 static const char *trigger_name(const struct lens *l, const char *what,
 				struct arena *a)
 {
 	return quote_name(
-	    arena_fmt(a, "pgtandem_%s_%u_%s", l->migration, l->number, what),
+	    arena_fmt(a, "PGTANDEM_%s_%u_%s", l->migration, l->number, what),
 	    a);
 }
 
@@ -493,10 +496,17 @@ static void add_trigger(struct ddl_build *b, const char *what, const char *when,
 	    "create trigger %s on %s", name, relation);
 }
 
+static const char *moving(const struct lens *l, const char *is, struct arena *a)
+{
+	return arena_fmt(a, "set_config('pgtandem.%s_%u_moving', %s, true)",
+			 l->migration, l->number, is);
+}
+
 /*
  * A changed key: the child's rows go along, as far as the foreign key has not
  * taken them, and the statement's other changes are synced, which no hidden
- * column does then.  Once old is stale, it has nothing to say.
+ * column does then.  Once old is stale, it has nothing to say.  Until then old
+ * says what the rows have: their own trigger is told to keep still.
  */
 static void add_moved_old(struct ddl_build *b)
 {
@@ -517,15 +527,16 @@ static void add_moved_old(struct ddl_build *b)
 	    arena_fmt(b->a, "AFTER UPDATE OF %s", old_keys(l, "", b->a)),
 	    l->old_ref,
 	    arena_fmt(b->a,
-		      "IF ROW(%s) <> ROW(%s) THEN\n"
-		      "\tUPDATE %s AS t SET %s WHERE %s;\nEND IF;\n"
+		      "IF ROW(%s) <> ROW(%s) THEN\n\tPERFORM %s;\n"
+		      "\tUPDATE %s AS t SET %s WHERE %s;\n\tPERFORM %s;\n"
+		      "END IF;\n"
 		      "IF NOT (SELECT m.old_stale FROM pgtandem.migration"
 		      " AS m WHERE m.name = %s) THEN\n"
 		      "\tPERFORM %s(NULL, %s);\nEND IF;\nRETURN NULL;",
 		      old_keys(l, "OLD.", b->a), old_keys(l, "NEW.", b->a),
-		      l->child->ref, move.s, was.s,
-		      quote_text(l->migration, b->a), l->to_new_ref,
-		      old_keys(l, "NEW.", b->a)));
+		      moving(l, "'yes'", b->a), l->child->ref, move.s, was.s,
+		      moving(l, "''", b->a), quote_text(l->migration, b->a),
+		      l->to_new_ref, old_keys(l, "NEW.", b->a)));
 }
 
 void ddl_child_create_triggers(struct ddl_build *b)
@@ -537,10 +548,13 @@ void ddl_child_create_triggers(struct ddl_build *b)
 		    arena_fmt(b->a, "AFTER UPDATE OF %s", parents(l, "", b->a)),
 		    l->child->ref,
 		    arena_fmt(b->a,
+			      "IF current_setting('pgtandem.%s_%u_moving',"
+			      " true) = 'yes' THEN\n\tRETURN NULL;\nEND IF;\n"
 			      "PERFORM %s(NULL, %s);\nPERFORM %s(NULL, %s);\n"
 			      "RETURN NULL;",
-			      l->to_old_ref, parents(l, "OLD.", b->a),
-			      l->to_old_ref, parents(l, "NEW.", b->a)));
+			      l->migration, l->number, l->to_old_ref,
+			      parents(l, "OLD.", b->a), l->to_old_ref,
+			      parents(l, "NEW.", b->a)));
 	add_trigger(b, "held", "BEFORE INSERT", l->child->ref,
 		    arena_fmt(b->a, "PERFORM %s(%s);\nRETURN NEW;",
 			      l->lock_old_ref, parents(l, "NEW.", b->a)));

@@ -422,11 +422,13 @@ static bool refers_to(const struct relation *old, const char *definition,
 	return strncmp(at, ref, strlen(ref)) == 0 && at[strlen(ref)] == '(';
 }
 
-static bool has_cascades(const struct compile *c)
+/* Does a foreign key of the child's rows to their parents say one of these? */
+static bool has_action(const struct compile *c, const char *one,
+		       const char *other)
 {
 	const struct relation *r = c->relation;
 
-	if (r->oid == 0 && r->n_constraints == 0)
+	if (r->oid == 0 && r->n_constraints == 0) /* as expand makes it */
 		return true;
 	for (size_t i = 0; i < r->n_constraints; i++) {
 		const struct constraint *k = &r->constraints[i];
@@ -434,8 +436,8 @@ static bool has_cascades(const struct compile *c)
 		if (k->kind == CONSTRAINT_FOREIGN &&
 		    are_parents(c, k->columns, k->n_columns) &&
 		    refers_to(c->old, k->definition, c->a) &&
-		    strstr(k->definition, "ON UPDATE CASCADE") != NULL &&
-		    strstr(k->definition, "ON DELETE CASCADE") != NULL)
+		    (strstr(k->definition, one) != NULL ||
+		     strstr(k->definition, other) != NULL))
 			return true;
 	}
 	return false;
@@ -480,7 +482,8 @@ static bool compile_all(struct compile *c, unsigned number,
 	ret->moved = moved;
 	ret->pick = pick;
 	ret->single = is_single(c);
-	ret->cascades = has_cascades(c);
+	ret->cascades = has_action(c, "ON DELETE CASCADE", "ON DELETE CASCADE");
+	ret->acts = has_action(c, "ON DELETE CASCADE", "ON UPDATE CASCADE");
 	ret->stash_ref = own_ref(c, number, "stash");
 	ret->put_ref = own_ref(c, number, "put");
 	ret->free_ref = own_ref(c, number, "free");

@@ -75,8 +75,8 @@ struct lens_child {
 	size_t n_pick;
 	const struct child_pick *pick;
 	bool single;   /* a unique key: at most one row of each parent */
-	bool cascades; /* a foreign key deletes and moves rows with their
-			* parent's */
+	bool cascades; /* a foreign key deletes rows with their parent's */
+	bool acts;     /* ... or moves them: at the end of the statement */
 	const char *stash_ref, *put_ref, *free_ref, *drop_ref;
 	const char *set_new_ref, *set_old_ref, *give_new_ref;
 };

@@ -153,7 +153,7 @@ static const char *put_call(const struct statement *st,
 	const char *key = keys(l, quote_name(ref_alias(target), st->a), st->a);
 	const char *to_old = target->action == ACT_LENS_SYNC ? "true" : "false";
 
-	if (l->child->cascades && moves_key(l, st->node))
+	if (l->child->acts && moves_key(l, st->node))
 		to_old = arena_fmt(st->a, "%s(%s, %s)", l->child->free_ref,
 				   to_old, key);
 	return arena_fmt(
@@ -291,7 +291,7 @@ bool child_check_writes(struct statement *st)
 		const struct lens *l = statement_lens(st, target->name);
 
 		if (!target->is_target || target->action == ACT_PASS ||
-		    l->child == NULL || !l->child->cascades)
+		    l->child == NULL || !l->child->acts)
 			continue;
 		if ((IsA(target->write, DeleteStmt) ||
 		     moves_key(l, target->write)) &&

@@ -484,3 +484,33 @@ EXECUTE FUNCTION note_it()''', 's0_fires')
 def clean_after(proxy, phase):
     if phase in ('dual_write', 'read_new', 'write_new'):
         clean(proxy)
+
+
+@pytest.mark.parametrize('reference', [
+    '', 'REFERENCES employees', 'REFERENCES employees ON UPDATE RESTRICT',
+    'REFERENCES employees ON DELETE CASCADE',
+    'REFERENCES employees ON UPDATE CASCADE'])
+def test_a_child_table_of_the_teams_own(postgres, start_proxy, reference):
+    """Its foreign key does what the team wants of it, or there is none."""
+    direct = 's0_own_plain'
+    make(postgres, direct)
+    specs = make(postgres, 's0_own')
+    specs['many_stores.yaml'] += f'''
+expand: |
+  CREATE TABLE employeestores (
+    store_id int NOT NULL REFERENCES stores, since timestamptz DEFAULT now(),
+    employee_id int NOT NULL {reference}, PRIMARY KEY (employee_id, store_id))
+'''
+    proxy = start_proxy(postgres, specs)
+    base = 1000
+    for phase in ALL[:3] + ('write_new', 'new_only', 'write_new', 'new_only',
+                            'contracted'):
+        if ALL.index(phase) > ALL.index(proxy.phase(M) if base > 1000
+                                        else 'expanded') or base == 1000:
+            proxy.advance(M, phase)
+        else:
+            proxy.rollback(M)
+            proxy.walked(M)
+        both(postgres, proxy, 's0_own', direct, base)
+        base += 10
+        clean_after(proxy, phase)
