@@ -52,12 +52,13 @@ static unsigned page_health(struct admin *a, struct buf *b)
 	return MHD_HTTP_OK;
 }
 
-/* Ready: takes clients, and knows the phase of every migration. */
+/* Ready: takes clients, and knows the phase of every migration, now. */
 static unsigned page_ready(struct admin *a, struct buf *b)
 {
 	struct view_rows v;
 	struct problem p;
 	struct arena arena;
+	const char *stale;
 	unsigned ret = MHD_HTTP_OK;
 
 	if (atomic_load(&a->stopping)) {
@@ -74,6 +75,11 @@ static unsigned page_ready(struct admin *a, struct buf *b)
 			continue;
 		buf_put_fmt(b, "phase of migration %s is not known\n",
 			    view_get(&v, i, "name"));
+		ret = MHD_HTTP_SERVICE_UNAVAILABLE;
+	}
+	stale = control_find_stale(a->control, &arena);
+	if (ret == MHD_HTTP_OK && stale != NULL) {
+		buf_put_fmt(b, "database %s does not answer\n", stale);
 		ret = MHD_HTTP_SERVICE_UNAVAILABLE;
 	}
 	if (ret == MHD_HTTP_OK)

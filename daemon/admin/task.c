@@ -111,7 +111,7 @@ static void put_end(struct task *t, bool ok, struct problem *p)
 static void run(void *arg)
 {
 	struct task *t = arg;
-	struct progress progress = {on_notice, on_cancelled, t};
+	struct progress progress = {on_notice, on_cancelled, t, t->in.user};
 	struct command_run run = {
 	    .command = t->in.command,
 	    .admin = t->in.admin,

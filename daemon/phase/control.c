@@ -176,9 +176,25 @@ bool control_verify(struct control *c, const char *migration,
 	return ok;
 }
 
+const char *control_find_stale(struct control *c, struct arena *a)
+{
+	const char *stale = NULL;
+
+	uv_mutex_lock(&c->lock);
+	for (size_t i = 0; i < c->n_databases && stale == NULL; i++) {
+		struct database *d = c->databases[i];
+
+		if (d->n_migrations > 0 &&
+		    atomic_load(&d->lease.fresh_until_ns) < uv_hrtime())
+			stale = arena_str(a, d->name);
+	}
+	uv_mutex_unlock(&c->lock);
+	return stale;
+}
+
 static bool repair(struct job *j, uint64_t *ret, struct problem *p)
 {
-	struct state_event e = {.who = j->control->instance,
+	struct state_event e = {.who = job_who(j),
 				.what = "repair",
 				.from = j->row.phase,
 				.to = j->row.phase};

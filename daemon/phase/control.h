@@ -26,6 +26,7 @@ struct progress {
 	void (*notice)(void *arg, const char *text); /* may be NULL */
 	bool (*cancelled)(void *arg);		     /* may be NULL */
 	void *arg;
+	const char *user; /* of the console, for the event log; or NULL */
 };
 
 /* Life.  Reads or creates the state of every migration; a database that is
@@ -42,6 +43,10 @@ void control_attach(struct control *c, struct server *s);
 bool control_reload(struct control *c, struct settings *settings,
 		    struct problem *p) __attribute__((warn_unused_result));
 void control_stop(struct control *c); /* stops walks, joins, frees */
+
+/* A database whose lease has run out, so that its statements on relations
+ * under migration are refused, in `a`; NULL: none. */
+const char *control_find_stale(struct control *c, struct arena *a);
 
 /* Moves.  `to` is PHASE_COUNT for the next one.  Several steps are made one
  * by one, each with its gate. */

@@ -122,6 +122,15 @@ bool job_refresh(struct job *j, struct problem *p)
 	return ok;
 }
 
+const char *job_who(struct job *j)
+{
+	const char *user = j->progress != NULL ? j->progress->user : NULL;
+
+	return user != NULL ? arena_fmt(&j->arena, "%s at %s", user,
+					j->control->instance)
+			    : j->control->instance;
+}
+
 void job_notice(struct job *j, const char *fmt, ...)
 {
 	char text[1024];

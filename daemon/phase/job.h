@@ -41,6 +41,9 @@ bool job_look(struct job *j, struct problem *p)
 bool job_refresh(struct job *j, struct problem *p)
     __attribute__((warn_unused_result));
 
+/* Who does it, for the event log: "ops at host:pid", or the instance. */
+const char *job_who(struct job *j);
+
 void job_notice(struct job *j, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 bool job_cancelled(struct job *j);

@@ -114,7 +114,7 @@ static bool change_write(struct job *j, void *arg, struct problem *p)
 {
 	const struct change *ch = arg;
 	struct state_event e = {
-	    .who = j->control->instance,
+	    .who = job_who(j),
 	    .what = ch->what,
 	    .detail = ch->detail,
 	    .from = ch->move->from,
@@ -369,7 +369,7 @@ static void log_failure(struct job *j, const char *what,
 			const struct problem *p)
 {
 	struct problem ignored;
-	struct state_event e = {.who = j->control->instance,
+	struct state_event e = {.who = job_who(j),
 				.what = what,
 				.detail = p->message,
 				.from = j->row.phase,

@@ -436,7 +436,7 @@ bool walks_verify(struct job *j, struct walk_result *ret, struct problem *p)
 {
 	struct state_row next = j->row;
 	char summary[SUMMARY];
-	struct state_event e = {.who = j->control->instance,
+	struct state_event e = {.who = job_who(j),
 				.what = "verify",
 				.detail = summary,
 				.from = j->row.phase,

@@ -150,6 +150,8 @@ def test_a_long_command_tells_its_progress_and_can_be_cancelled(
     notices = []
     console.console('ADVANCE inovices_typo TO read_new', notices)
     assert any('read_new' in n for n in notices)
+    assert any(e['to'] == 'read_new' and e['who'].startswith('ops at ')
+               for e in console.console('SHOW EVENTS inovices_typo'))
     # A transaction of the earlier phase keeps the barrier of the next move.
     with psycopg.connect(console.conninfo('console')) as old, \
             tcp(console, autocommit=True) as c:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import psycopg
 
@@ -176,3 +178,25 @@ def test_clients_hear_of_a_server_that_goes_away(own_postgres, start_proxy):
         except EOFError:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+def readiness(proxy):
+    url = f'http://127.0.0.1:{proxy.admin_port}/readyz'
+    try:
+        with urllib.request.urlopen(url, timeout=10) as r:
+            return r.status
+    except urllib.error.HTTPError as e:
+        return e.code
+
+
+def test_it_is_not_ready_while_its_database_is_away(own_postgres,
+                                                    start_proxy):
+    shop.make(own_postgres, 'away')
+    proxy = start_proxy(own_postgres, shop.spec('away'), top='lease: 1s')
+    assert readiness(proxy) == 200
+    own_postgres.stop()
+    try:
+        harness.wait_for('not ready', lambda: readiness(proxy) == 503)
+    finally:
+        own_postgres.start()
+    harness.wait_for('ready again', lambda: readiness(proxy) == 200)
