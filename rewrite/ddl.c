@@ -32,6 +32,8 @@ struct part {
 static const struct part parts[] = {
 	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, MODEL, ddl_create_new},
 	{PHASE_PLANNED,    PHASE_EXPANDED,   BEFORE, OURS,  ddl_create_objects},
+	/* by what the table turned out to be */
+	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_create_matches},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_forget_walk},
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_create_triggers},
 	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_copy_new},

@@ -451,7 +451,6 @@ void ddl_create_objects(struct ddl_build *b)
 	add_sync(b, WALK_TO_OLD, b->l->to_old_ref);
 	add_lock_old(b);
 	ddl_create_copies(b);
-	ddl_create_matches(b);
 }
 
 void ddl_drop_views(struct ddl_build *b)

@@ -49,13 +49,24 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "config/arena.h"
 #include "config/problem.h"
 #include "config/spec.h"
 #include "rewrite/catalog.h"
 
-struct match_type;
+struct match;
+
+/* What an expression of one column surely does (rewrite/sure.h). */
+struct sure {
+	bool total;  /* it cannot fail */
+	bool rising; /* of two values, the greater one gives no less */
+	/* It is factor * v + add, and can fail only where v is not between
+	 * low and high; v may have digits behind the point. */
+	bool bounded, scaled;
+	int64_t factor, add, low, high;
+};
 
 /*
  * A mapping expression, cut where it names a column: text[0] col[0] text[1]
@@ -67,6 +78,7 @@ struct template {
 	const char *const *text;	/* n + 1 pieces */
 	const unsigned *column;		/* n */
 	bool strict;			/* surely NULL if a column is */
+	struct sure sure;
 };
 /* clang-format on */
 
@@ -87,8 +99,8 @@ struct lens_new {
 	unsigned old_index;	 /* carried: which */
 	struct template forward; /* over the old columns; cast to the type */
 	bool bijective;
-	const struct match_type *match; /* how it is looked up, or NULL */
-	bool ordered; /* ... and sorts as the old column does */
+	const struct match *match; /* how it is looked up, or NULL */
+	bool ordered;		   /* ... and sorts as the old column does */
 	/* The column as the specification makes it, whatever has become of it
 	 * so far; NULL: an extra one.  Differs from `column` in a table that
 	 * is both models. */

@@ -508,7 +508,8 @@ static void add_call(struct lookup *k, const struct column_found *c, size_t at,
 static void add_equal(struct lookup *k, const struct column_found *c,
 		      const Node *value, size_t at, struct span x)
 {
-	const struct match_type *type = lens_of(k, c->ref)->news[c->new].match;
+	const struct match_type *type =
+	    lens_of(k, c->ref)->news[c->new].match->type;
 
 	if (!is_plain(value, 0) || IsA(value, A_ArrayExpr) ||
 	    (IsA(value, A_Const) && ((const A_Const *)value)->isnull))
@@ -524,7 +525,8 @@ static void add_equal(struct lookup *k, const struct column_found *c,
 static void add_any(struct lookup *k, const struct column_found *c,
 		    const Node *value, size_t at)
 {
-	const struct match_type *type = lens_of(k, c->ref)->news[c->new].match;
+	const struct match_type *type =
+	    lens_of(k, c->ref)->news[c->new].match->type;
 	struct statement *st = k->st;
 	size_t open = at + 2; /* = ANY ( */
 	struct span x = {open + 1, span_closing(st, open)};
@@ -543,7 +545,8 @@ static void add_any(struct lookup *k, const struct column_found *c,
 static void add_in(struct lookup *k, const struct column_found *c,
 		   const List *values, size_t at)
 {
-	const struct match_type *type = lens_of(k, c->ref)->news[c->new].match;
+	const struct match_type *type =
+	    lens_of(k, c->ref)->news[c->new].match->type;
 	struct statement *st = k->st;
 	struct span x = {at + 2, span_closing(st, at + 1)};
 

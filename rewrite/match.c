@@ -1,7 +1,9 @@
 #include "rewrite/match.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "rewrite/sure.h"
 #include "rewrite/template.h"
 
 /* clang-format off */
@@ -34,14 +36,19 @@ static const struct match_type types[] = {
 	{.name = "bytea", .literal = "pg_catalog.bytea", .others = "{bytea}"},
 };
 
-/* New types that are compared: their "=" is in pg_catalog. */
-static const char *const comparable[] = {
-	"smallint", "integer", "bigint", "numeric", "real",
-	"double precision", "text", "character varying", "character",
-	"boolean", "uuid", "date", "timestamp without time zone",
-	"timestamp with time zone", "time without time zone",
-	"time with time zone", "interval", "bytea", "inet", "cidr",
-	"macaddr", "jsonb",
+/* New types that are compared: their operators are in pg_catalog. */
+static const struct comparable {
+	const char *name;
+	bool has_infinity;
+} comparable[] = {
+	{"smallint", false}, {"integer", false}, {"bigint", false},
+	{"numeric", false}, {"real", false}, {"double precision", false},
+	{"text", false}, {"character varying", false}, {"character", false},
+	{"boolean", false}, {"uuid", false}, {"date", true},
+	{"timestamp without time zone", true},
+	{"timestamp with time zone", true}, {"time without time zone", false},
+	{"time with time zone", false}, {"interval", false}, {"bytea", false},
+	{"inet", false}, {"cidr", false}, {"macaddr", false}, {"jsonb", false},
 };
 /* clang-format on */
 
@@ -53,6 +60,18 @@ static const char *base_type(const char *type, struct arena *a)
 	if (open == NULL || close == NULL)
 		return type;
 	return arena_fmt(a, "%.*s%s", (int)(open - type), type, close + 1);
+}
+
+/* A cast to these takes any string. */
+static bool is_string(const char *type)
+{
+	return type_same(type, "text") || strncmp(type, "character", 9) == 0;
+}
+
+/* As PostgreSQL reads a number of that size. */
+static const char *bound_type(int64_t number)
+{
+	return number < INT32_MIN || number > INT32_MAX ? "int8" : "int4";
 }
 
 static const struct match_type *find_type(const struct column *c,
@@ -68,23 +87,73 @@ static const struct match_type *find_type(const struct column *c,
 	return NULL;
 }
 
-static bool is_comparable(const struct column *c, struct arena *a)
+static bool find_comparable(const struct column *c, struct match *ret,
+			    struct arena *a)
 {
 	const char *base = base_type(c->type, a);
 
-	for (size_t i = 0; i < sizeof(comparable) / sizeof(*comparable); i++)
-		if (type_same(base, comparable[i]))
-			return true;
+	for (size_t i = 0; i < sizeof(comparable) / sizeof(*comparable); i++) {
+		if (!type_same(base, comparable[i].name))
+			continue;
+		ret->has_infinity = comparable[i].has_infinity;
+		return true;
+	}
 	return false;
 }
 
-const struct match_type *match_type_of(const struct column *old,
-				       const struct column *new,
-				       struct arena *a)
+static bool is_bare(const struct template *t)
 {
-	if (old->collation != NULL || !is_comparable(new, a))
+	return t->n == 1 && t->text[0][0] == '\0' && t->text[1][0] == '\0';
+}
+
+/* The greatest value of a numeric(precision,scale), or NULL. */
+static const char *greatest(const char *type, struct arena *a)
+{
+	static const char nines[] = "99999999999999999999";
+	int precision, scale = 0;
+
+	if (sscanf(type, "numeric(%d,%d)", &precision, &scale) < 1 ||
+	    precision - scale >= (int)sizeof(nines) ||
+	    scale >= (int)sizeof(nines))
 		return NULL;
-	return find_type(old, a);
+	return arena_fmt(a, "%.*s.%.*s", precision - scale, nines, scale,
+			 nines);
+}
+
+static void set_bounds(const struct column *old, const struct sure *s,
+		       struct match *m, struct arena *a)
+{
+	if (!s->scaled) {
+		m->low = arena_fmt(a, "'%lld'::pg_catalog.%s",
+				   (long long)s->low, bound_type(s->low));
+		m->high = arena_fmt(a, "'%lld'::pg_catalog.%s",
+				    (long long)s->high, bound_type(s->high));
+		return;
+	}
+	m->high = greatest(old->type, a);
+	if (m->high != NULL)
+		m->low = arena_fmt(a, "-%s", m->high);
+}
+
+const struct match *match_make(const struct column *old,
+			       const struct lens_new *new, bool preserving,
+			       struct arena *a)
+{
+	struct match *m = arena_alloc(a, sizeof(*m));
+	struct sure s = new->forward.sure;
+
+	if (is_bare(&new->forward))
+		sure_of_column(old, &s);
+	*m = (struct match){.type = find_type(old, a)};
+	if (old->collation != NULL || m->type == NULL ||
+	    !find_comparable(new->column, m, a))
+		return NULL;
+	m->total = s.total && is_string(new->column->type);
+	m->ranges = preserving && s.rising;
+	if (sure_cast(&s, new->column->type))
+		set_bounds(old, &s, m, a);
+	m->ranges &= m->low != NULL || m->has_infinity;
+	return m;
 }
 
 int match_find_new(const struct lens *l, unsigned old)
@@ -96,11 +165,15 @@ int match_find_new(const struct lens *l, unsigned old)
 	return -1;
 }
 
+const char *match_name(const struct lens *l, const char *what, unsigned new,
+		       struct arena *a)
+{
+	return arena_fmt(a, "%s_%u_%s_%u", l->migration, l->number, what,
+			 new + 1);
+}
+
 const char *match_ref(const struct lens *l, const char *what, unsigned new,
 		      struct arena *a)
 {
-	return quote_qualified(
-	    "pgtandem",
-	    arena_fmt(a, "%s_%u_%s_%u", l->migration, l->number, what, new + 1),
-	    a);
+	return quote_qualified("pgtandem", match_name(l, what, new, a), a);
 }

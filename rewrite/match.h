@@ -10,15 +10,23 @@
  *   L_match_N(new, anyelement)	    new = forward(X)
  *   L_match_any_N(new, anyarray)   new = ANY (forward of each element)
  *
+ *   L_upto_N(new, anyelement)	    new <= forward(X), which `amount < X` and
+ *				    `amount <= X` imply where forward keeps
+ *				    the order
+ *   L_from_N(new, anyelement)	    new >= forward(X)
+ *
  * (N is the new column's number, from 1.)  They are true whenever the client's
  * condition is, and say nothing more: it stays beside them.
  *
  *   - forward(X) may fail where the client's condition is only false (X is out
  *     of the type's range, or what the mapping makes of it is): L_forward_N
- *     then gives NULL.
+ *     then gives NULL.  Where it is known when that is (rewrite/sure.h), it is
+ *     an expression that the planner inlines too, and parallel workers may
+ *     compute; otherwise it has to catch the error.
  *   - "=" may take different values for equal (bigint and double precision, a
  *     collation that ignores case): L_other_N tells by the type of X, while
- *     the statement is planned, and then the functions are just true.
+ *     the statement is planned, and then the functions are just true.  Whole
+ *     numbers have a function for each type instead.
  *
  * Owns which columns can be looked up; ddl_match.c makes the functions,
  * lookup.c calls them.
@@ -41,16 +49,32 @@ struct match_type {
 	bool is_text;	     /* has a collation */
 };
 
-/* How values of the old column are looked up in a new one that is made of it
- * one-to-one; NULL if they cannot be.  For lens_compile. */
-const struct match_type *match_type_of(const struct column *old,
-				       const struct column *new,
-				       struct arena *a);
+/* How values of an old column are looked up in a new one. */
+struct match {
+	const struct match_type *type; /* the old column's */
+	/* Whole numbers between which forward(X) does not fail, as texts; or
+	 * NULL. */
+	const char *low, *high;
+	bool total; /* forward(X) does not fail at all */
+	/* x <= X implies new <= forward(X); where forward(X) fails, infinity
+	 * stands in its place, unless there are `low` and `high`. */
+	bool ranges;
+	bool has_infinity; /* the new column's type */
+};
+
+/* How the old column is looked up in a new one that is made of it one-to-one;
+ * NULL if it cannot be.  `preserving`: as the specification says.  For
+ * lens_compile. */
+const struct match *match_make(const struct column *old,
+			       const struct lens_new *new, bool preserving,
+			       struct arena *a);
 
 /* The new column by which this old one can be looked up, or -1. */
 int match_find_new(const struct lens *l, unsigned old);
 
-/* pgtandem.L_<what>_N, quoted. */
+/* L_<what>_N; pgtandem.L_<what>_N, quoted. */
+const char *match_name(const struct lens *l, const char *what, unsigned new,
+		       struct arena *a);
 const char *match_ref(const struct lens *l, const char *what, unsigned new,
 		      struct arena *a);
 

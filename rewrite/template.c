@@ -10,6 +10,7 @@
 #include <nodes/parsenodes.h>
 
 #include "rewrite/sqltext.h"
+#include "rewrite/sure.h"
 
 /* One parse: the tree lives in the parser's memory until parse_end. */
 struct parse {
@@ -467,6 +468,7 @@ bool template_parse(const char *expression, const struct column *columns,
 		qualify(&w, a);
 		cut_text(&w, a, ret);
 		ret->strict = is_strict(node, 0);
+		sure_find(node, columns, n_columns, &ret->sure);
 	}
 	parse_end(&parse);
 	free(w.cuts);
