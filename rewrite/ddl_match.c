@@ -95,11 +95,18 @@ static const char *is_other(const struct making *k, const char *value)
  * (no memory, a cancelled statement) stays one. */
 static void add_forward(const struct making *k)
 {
+	static const char clamped_date[] =
+	    "CASE WHEN pg_catalog.isfinite(CAST($1 AS pg_catalog.date)) THEN"
+	    " LEAST(CAST($1 AS pg_catalog.date), '294276-12-31')"
+	    " ELSE CAST($1 AS pg_catalog.date) END";
 	struct arena *a = k->b->a;
 
 	if (k->m->total) {
 		add_sql(k, "forward", "anyelement", k->type, true,
-			forward_of(k, arena_fmt(a, "CAST($1 AS %s)", k->old)));
+			forward_of(
+			    k, k->m->is_date
+				   ? clamped_date
+				   : arena_fmt(a, "CAST($1 AS %s)", k->old)));
 		return;
 	}
 	add_function(k, "forward", "anyelement", k->type, "plpgsql STABLE",
@@ -141,23 +148,22 @@ static void add_match_any(const struct making *k)
 			  is_other(k, "$2[1]"), all));
 }
 
-/* new <= forward(X), and new >= it; infinity where that fails. */
+/* new <= forward(X), and new >= it. */
 static void add_ranges(const struct making *k)
 {
 	static const char *const names[] = {"upto", "from"};
-	static const char *const limits[] = {"infinity", "-infinity"};
 	struct arena *a = k->b->a;
 
 	for (int i = 0; i < 2 && k->m->ranges; i++)
 		add_sql(k, names[i], arena_fmt(a, "%s, anyelement", k->type),
-			"pg_catalog.bool", k->m->low != NULL,
+			"pg_catalog.bool", true,
 			k->m->low != NULL
 			    ? "true"
 			    : arena_fmt(a,
 					"%s OR $1 OPERATOR(pg_catalog.%s)"
-					" coalesce(%s($2), '%s')",
+					" %s($2)",
 					is_other(k, "$2"), i == 0 ? "<=" : ">=",
-					ref_of(k, "forward"), limits[i]));
+					ref_of(k, "forward")));
 }
 
 /* Whole numbers: a function for each type of X, so that what does not fail

@@ -611,9 +611,9 @@ static void find_matches(const struct lens_compile *c)
 			continue;
 		o = &c->olds[n->forward.column[0]];
 		if (!o->carried && o->bijective && !only_renames(o, n))
-			n->match = match_make(o->column, n,
-					      sorts_alike(c, n->column->name),
-					      c->a);
+			n->match =
+			    match_make(o->column, n,
+				       sorts_alike(c, n->column->name), c->a);
 		n->ordered = n->match != NULL && n->forward.strict &&
 			     sorts_alike(c, n->column->name);
 	}

@@ -60,8 +60,12 @@ struct match;
 
 /* What an expression of one column surely does (rewrite/sure.h). */
 struct sure {
-	bool total;  /* it cannot fail */
-	bool rising; /* of two values, the greater one gives no less */
+	bool total;	  /* it gives a string, and cannot fail */
+	const char *time; /* it gives this type, keeps the order, and cannot
+			   * fail, if dates are in a timestamp's range; or
+			   * NULL */
+	bool rising;	  /* bounded: of two values, the greater one gives no
+			   * less */
 	/* It is factor * v + add, and can fail only where v is not between
 	 * low and high; v may have digits behind the point. */
 	bool bounded, scaled;

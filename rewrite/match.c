@@ -37,18 +37,13 @@ static const struct match_type types[] = {
 };
 
 /* New types that are compared: their operators are in pg_catalog. */
-static const struct comparable {
-	const char *name;
-	bool has_infinity;
-} comparable[] = {
-	{"smallint", false}, {"integer", false}, {"bigint", false},
-	{"numeric", false}, {"real", false}, {"double precision", false},
-	{"text", false}, {"character varying", false}, {"character", false},
-	{"boolean", false}, {"uuid", false}, {"date", true},
-	{"timestamp without time zone", true},
-	{"timestamp with time zone", true}, {"time without time zone", false},
-	{"time with time zone", false}, {"interval", false}, {"bytea", false},
-	{"inet", false}, {"cidr", false}, {"macaddr", false}, {"jsonb", false},
+static const char *const comparable[] = {
+	"smallint", "integer", "bigint", "numeric", "real",
+	"double precision", "text", "character varying", "character",
+	"boolean", "uuid", "date", "timestamp without time zone",
+	"timestamp with time zone", "time without time zone",
+	"time with time zone", "interval", "bytea", "inet", "cidr",
+	"macaddr", "jsonb",
 };
 /* clang-format on */
 
@@ -63,9 +58,13 @@ static const char *base_type(const char *type, struct arena *a)
 }
 
 /* A cast to these takes any string. */
-static bool is_string(const char *type)
+static bool is_string(const char *type, struct arena *a)
 {
-	return type_same(type, "text") || strncmp(type, "character", 9) == 0;
+	const char *base = base_type(type, a);
+
+	return type_same(base, "text") ||
+	       type_same(base, "character varying") ||
+	       type_same(base, "character");
 }
 
 /* As PostgreSQL reads a number of that size. */
@@ -87,17 +86,13 @@ static const struct match_type *find_type(const struct column *c,
 	return NULL;
 }
 
-static bool find_comparable(const struct column *c, struct match *ret,
-			    struct arena *a)
+static bool is_comparable(const struct column *c, struct arena *a)
 {
 	const char *base = base_type(c->type, a);
 
-	for (size_t i = 0; i < sizeof(comparable) / sizeof(*comparable); i++) {
-		if (!type_same(base, comparable[i].name))
-			continue;
-		ret->has_infinity = comparable[i].has_infinity;
-		return true;
-	}
+	for (size_t i = 0; i < sizeof(comparable) / sizeof(*comparable); i++)
+		if (type_same(base, comparable[i]))
+			return true;
 	return false;
 }
 
@@ -146,13 +141,15 @@ const struct match *match_make(const struct column *old,
 		sure_of_column(old, &s);
 	*m = (struct match){.type = find_type(old, a)};
 	if (old->collation != NULL || m->type == NULL ||
-	    !find_comparable(new->column, m, a))
+	    !is_comparable(new->column, a))
 		return NULL;
-	m->total = s.total && is_string(new->column->type);
-	m->ranges = preserving && s.rising;
+	m->is_date = type_same(old->type, "date");
+	m->total = s.time != NULL ? type_same(s.time, new->column->type)
+				  : s.total && is_string(new->column->type, a);
 	if (sure_cast(&s, new->column->type))
 		set_bounds(old, &s, m, a);
-	m->ranges &= m->low != NULL || m->has_infinity;
+	m->ranges = preserving && ((m->total && s.time != NULL) ||
+				   (m->low != NULL && s.rising));
 	return m;
 }
 

@@ -55,11 +55,9 @@ struct match {
 	/* Whole numbers between which forward(X) does not fail, as texts; or
 	 * NULL. */
 	const char *low, *high;
-	bool total; /* forward(X) does not fail at all */
-	/* x <= X implies new <= forward(X); where forward(X) fails, infinity
-	 * stands in its place, unless there are `low` and `high`. */
-	bool ranges;
-	bool has_infinity; /* the new column's type */
+	bool total;   /* forward(X) does not fail at all */
+	bool is_date; /* ... where X is in a timestamp's range */
+	bool ranges;  /* x <= X implies new <= forward(X) */
 };
 
 /* How the old column is looked up in a new one that is made of it one-to-one;

@@ -366,8 +366,12 @@ static bool is_total(const struct look *k, const Node *node, unsigned depth)
 	return true;
 }
 
-/* Times: day::timestamp, at AT TIME ZONE 'UTC'. */
-static bool is_rising_time(const struct look *k, const Node *node)
+static const char *const timestamp = "timestamp without time zone",
+			 *const timestamptz = "timestamp with time zone";
+
+/* Times: day::timestamp, at AT TIME ZONE 'UTC'.  The type that comes out, or
+ * NULL. */
+static const char *type_of_time(const struct look *k, const Node *node)
 {
 	const TypeCast *cast = (const TypeCast *)node;
 	const FuncCall *call = (const FuncCall *)node;
@@ -377,20 +381,26 @@ static bool is_rising_time(const struct look *k, const Node *node)
 	if (IsA(node, TypeCast)) {
 		c = column_of(k, cast->arg);
 		return c != NULL && type_same(c->type, "date") &&
-		       strcmp(strVal(llast(cast->typeName->names)),
-			      "timestamp") == 0;
+			       cast->typeName->typmods == NIL &&
+			       strcmp(strVal(llast(cast->typeName->names)),
+				      "timestamp") == 0
+			   ? timestamp
+			   : NULL;
 	}
 	if (!IsA(node, FuncCall) || list_length(call->args) != 2 ||
 	    list_length(call->funcname) != 2 ||
 	    strcmp(strVal(linitial(call->funcname)), "pg_catalog") != 0 ||
 	    strcmp(strVal(llast(call->funcname)), "timezone") != 0)
-		return false;
+		return NULL;
 	zone = linitial(call->args);
 	c = column_of(k, lsecond(call->args));
-	return IsA(zone, A_Const) && !zone->isnull &&
-	       nodeTag(&zone->val) == T_String &&
-	       strcmp(zone->val.sval.sval, "UTC") == 0 && c != NULL &&
-	       strncmp(c->type, "timestamp", 9) == 0;
+	if (!IsA(zone, A_Const) || zone->isnull ||
+	    nodeTag(&zone->val) != T_String ||
+	    strcmp(zone->val.sval.sval, "UTC") != 0 || c == NULL)
+		return NULL;
+	return type_same(c->type, timestamp)	 ? timestamptz
+	       : type_same(c->type, timestamptz) ? timestamp
+						 : NULL;
 }
 
 void sure_find(const Node *node, const struct column *columns, size_t n_columns,
@@ -400,7 +410,7 @@ void sure_find(const Node *node, const struct column *columns, size_t n_columns,
 	struct line line;
 
 	*ret = (struct sure){.total = is_total(&k, node, 0),
-			     .rising = is_rising_time(&k, node)};
+			     .time = type_of_time(&k, node)};
 	ret->bounded = line_of(&k, node, 0, &line) && line.factor != 0;
 	if (!ret->bounded)
 		return;
@@ -413,7 +423,11 @@ void sure_of_column(const struct column *column, struct sure *ret)
 {
 	struct line line;
 
-	*ret = (struct sure){.total = is_total_column(column), .factor = 1};
+	*ret = (struct sure){
+	    .total = is_total_column(column),
+	    .time = type_same(column->type, "date") ? timestamp : NULL,
+	    .factor = 1,
+	};
 	ret->bounded = ret->rising = line_of_column(column, ret, &line);
 }
 

@@ -467,7 +467,11 @@ static void visit_column(struct walk *w, const struct item *item)
 static void add_scope(struct walk *w, const Node *statement,
 		      const struct level *level)
 {
-	if (level->refs != NULL)
+	const struct level *with_refs = level;
+
+	while (with_refs != NULL && with_refs->refs == NULL)
+		with_refs = with_refs->up;
+	if (with_refs != NULL && w->found->n_scopes < WALK_MAX_REFS)
 		w->found->scopes[w->found->n_scopes++] = (struct scope_found){
 		    .statement = statement, .level = level};
 }

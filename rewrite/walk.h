@@ -69,8 +69,8 @@ struct grouping {
 	const struct level *level;
 };
 
-/* A SELECT, UPDATE or DELETE with relations under migration in its FROM, or
- * as its target. */
+/* A SELECT, UPDATE or DELETE with relations under migration in its FROM, as
+ * its target, or in a query around it; not all, if there are very many. */
 struct scope_found {
 	const Node *statement;
 	const struct level *level;

@@ -83,6 +83,21 @@ PAIRS = [
      'SELECT id, cents / 100 FROM things ORDER BY cents DESC LIMIT 10', ()),
     ('SELECT id FROM items ORDER BY day DESC LIMIT 3',
      'SELECT id FROM things ORDER BY at DESC LIMIT 3', ()),
+    ('SELECT id FROM items WHERE amount < 500',
+     'SELECT id FROM things WHERE cents <= 50000', ()),
+    ('SELECT id FROM items WHERE amount BETWEEN 500 AND 600.5',
+     'SELECT id FROM things WHERE cents BETWEEN 50000 AND 60100', ()),
+    ("SELECT id FROM items WHERE day >= '2033-09-07'",
+     "SELECT id FROM things WHERE at >= '2033-09-07'", ()),
+    ("SELECT id FROM items WHERE (amount, phone) = (500, '01234')",
+     "SELECT id FROM things WHERE cents = 50000 AND number = '+491234'", ()),
+    ('SELECT id FROM items i WHERE EXISTS (SELECT FROM few f WHERE '
+     'f.amount = i.amount)',
+     'SELECT id FROM things i WHERE EXISTS (SELECT FROM few f WHERE '
+     'f.amount * 100 = i.cents)', ()),
+    ('SELECT count(*) FROM items WHERE amount >= 1000',
+     'SELECT count(*) FROM things WHERE cents >= 100000', ()),
+    ('SELECT count(*) FROM items', 'SELECT count(*) FROM things', ()),
 ]
 
 MODES = ('simple', 'force_custom_plan', 'force_generic_plan')
@@ -136,3 +151,7 @@ def test_plans_are_those_of_the_new_shape(postgres, start_proxy, filled):
             for mode in MODES:
                 assert (explain(c, old, params, mode) ==
                         explain(c, new, params, mode)), (mode, old)
+        joined = ('SELECT count(*) FROM items i JOIN many m '
+                  'ON m.amount = i.amount')
+        assert 'Gather' in (node[0] for node in explain(c, joined, (),
+                                                        'simple'))
