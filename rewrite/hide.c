@@ -104,9 +104,10 @@ bool write_hide(struct statement *st, const struct ref *target)
 	if (target->direct)
 		return hide_direct(st, target);
 	/* A child's new shape, whose old columns its view hides. */
-	if (write_is_current_of(st->node))
+	if (write_is_current_of(st->node) || IsA(st->node, MergeStmt))
 		return statement_refuse(
-		    st, target->name, "WHERE CURRENT OF",
+		    st, target->name,
+		    IsA(st->node, MergeStmt) ? "MERGE" : "WHERE CURRENT OF",
 		    "The write runs on a view that hides the other model's "
 		    "columns.",
 		    "Name the row by its key.");

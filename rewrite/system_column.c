@@ -57,7 +57,8 @@ const char *system_columns(const struct statement *st, const struct ref *ref)
 		name = strVal(llast(use->node->fields));
 		if (strstr(t.s, name) != NULL)
 			continue;
-		if (statement_lens(st, ref->name)->kind == LENS_COLUMNS)
+		if (statement_lens(st, ref->name)->kind == LENS_COLUMNS ||
+		    ref->action == ACT_HIDE)
 			sqltext_put(&t, ", %s", name);
 		else
 			sqltext_put(&t, ", CAST(%u AS pg_catalog.oid) AS %s",
@@ -75,14 +76,25 @@ static bool refuse(struct statement *st, const struct ref *ref)
 	    "Use the key, or list the columns.");
 }
 
+static bool is_given(const struct statement *st, const struct column_use *use)
+{
+	const struct ref *ref = use->ref;
+	const char *name = strVal(llast(use->node->fields));
+
+	if (statement_lens(st, ref->name)->kind == LENS_COLUMNS)
+		return true;
+	/* What stays of a table whose columns move is itself; of another's rows
+	 * the table's number can be told. */
+	return !ref->is_target &&
+	       (ref->action == ACT_HIDE || (strcmp(name, "tableoid") == 0 &&
+					    table_number(st, ref->name) != 0));
+}
+
 bool system_column(struct statement *st, const struct column_use *use)
 {
 	const struct ref *ref = use->ref;
 
-	if (statement_lens(st, ref->name)->kind != LENS_COLUMNS &&
-	    (ref->is_target ||
-	     strcmp(strVal(llast(use->node->fields)), "tableoid") != 0 ||
-	     table_number(st, ref->name) == 0))
+	if (!is_given(st, use))
 		return statement_refuse(
 		    st, ref->name, "a system column",
 		    "The rows come from the new relation: their ctid, "
