@@ -81,16 +81,16 @@ class Talker(compare.Side):
         return 'unseen' if name == oid and oid >= compare.FIRST_USER_OID \
             else name
 
-    def read(self, kind, body):
+    def read(self, kind, body, origins):
         if kind == 'N':
             fields = harness.error_fields(body)
             return kind, (fields['C'], fields['M'])
-        return super().read(kind, body)
+        return super().read(kind, body, origins)
 
     def send(self, text, data=b''):
         """One simple query; everything that came back."""
         self.wire.send('Q', text.encode(errors='surrogateescape') + b'\0')
-        got = []
+        got, origins = [], not compare.FETCHES.search(text)
         while True:
             kind, body = self.wire.read()
             if kind == 'G':
@@ -98,7 +98,7 @@ class Talker(compare.Side):
                     self.wire.send('d' if piece else 'c', piece)
                     data = b''
             if kind not in 'SA':
-                got.append(self.read(kind, body))
+                got.append(self.read(kind, body, origins))
             if kind == 'Z':
                 self.status = body.decode()
                 return got
