@@ -76,6 +76,7 @@ static const struct part child_parts[] = {
 	{PHASE_EXPANDED,   PHASE_DUAL_WRITE, BEFORE, OURS,  ddl_child_create_triggers},
 	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  BEFORE, MODEL, ddl_child_relax},
 	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_copy_new},
+	{PHASE_READ_NEW,   PHASE_WRITE_NEW,  AFTER,  MODEL, ddl_child_drop_defaults},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  OURS,  ddl_child_drop_triggers},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  OURS,  ddl_drop_synced_copies},
 	{PHASE_WRITE_NEW,  PHASE_NEW_ONLY,   AFTER,  MODEL, ddl_child_drop_foreign_keys},
@@ -95,6 +96,7 @@ static const struct part child_parts[] = {
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_copy_old},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_lens_copies},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_copy_new},
+	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   BEFORE, MODEL, ddl_child_set_defaults},
 	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  OURS,  ddl_drop_copy_new},
 	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  MODEL, ddl_child_restore},
 };

@@ -293,6 +293,38 @@ void ddl_child_relax(struct ddl_build *b)
 	drop_constraints(b, CONSTRAINT_CHECK);
 }
 
+static void change_defaults(struct ddl_build *b, bool set)
+{
+	const struct lens *l = b->l;
+
+	for (size_t i = 0; i < l->child->n_moved; i++) {
+		const struct column *c =
+		    l->olds[l->child->moved[i].old_index].column;
+
+		if (c->default_expr != NULL)
+			ddl_add(b, DDL_LOCKS_SOURCE,
+				arena_fmt(b->a,
+					  "ALTER TABLE %s ALTER COLUMN %s %s%s",
+					  l->old_ref, quote_name(c->name, b->a),
+					  set ? "SET DEFAULT " : "DROP DEFAULT",
+					  set ? c->default_expr : ""),
+				"the default of %s.%s %s", l->old_ref, c->name,
+				set ? "returns" : "goes");
+	}
+}
+
+/* Writes of the old shape have it from L_shape, and those of the new shape
+ * must not have it. */
+void ddl_child_drop_defaults(struct ddl_build *b)
+{
+	change_defaults(b, false);
+}
+
+void ddl_child_set_defaults(struct ddl_build *b)
+{
+	change_defaults(b, true);
+}
+
 void ddl_child_drop_foreign_keys(struct ddl_build *b)
 {
 	drop_constraints(b, CONSTRAINT_FOREIGN);

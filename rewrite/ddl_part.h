@@ -123,6 +123,8 @@ void ddl_child_drop_syncs(struct ddl_build *b);
 void ddl_child_empty_table(struct ddl_build *b);
 void ddl_child_drop_table(struct ddl_build *b);
 void ddl_child_relax(struct ddl_build *b);
+void ddl_child_drop_defaults(struct ddl_build *b);
+void ddl_child_set_defaults(struct ddl_build *b);
 void ddl_child_drop_foreign_keys(struct ddl_build *b);
 void ddl_child_restore(struct ddl_build *b);
 /* ddl_columns.c: the view of what stays. */

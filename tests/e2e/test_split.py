@@ -121,3 +121,31 @@ def test_a_split(postgres, start_proxy):
     assert postgres.execute(
         'SELECT count(*) FROM addresses WHERE user_id <= 60',
         'split') == [(60,)]
+
+
+def test_the_new_shape_has_none_of_the_old_defaults(postgres, start_proxy):
+    postgres.create_database('split_new', TABLES)
+    proxy = start_proxy(postgres, {'addresses.yaml':
+                                   SPEC.format(database='split_new')})
+    proxy.advance(M, *ALL[:4])
+    with proxy.connect('split_new', options='-c pgtandem.shape=new') as c:
+        with c.cursor().copy('COPY users (id, name) FROM STDIN') as copy:
+            copy.write('901\tcopied\n')
+        c.execute("INSERT INTO users (id, name) VALUES (902, 'inserted')")
+        c.execute("INSERT INTO addresses VALUES (902, 'here', NULL, '3')")
+    with proxy.connect('split_new') as c:
+        assert c.execute('SELECT street, city, zip FROM users WHERE id > 900 '
+                         'ORDER BY id').fetchall() == [
+                             (None, None, None), ('here', None, 3)]
+        c.execute("INSERT INTO users (id, name) VALUES (903, 'old')")
+    counts = proxy.verify(M)      # the old model has street NOT NULL: lossy
+    assert (counts['missing'], counts['extra'], counts['different']) == (
+        0, 0, 0), counts
+    postgres.execute('DELETE FROM users WHERE id IN (901, 902)', 'split_new')
+    proxy.verify(M)
+    proxy.rollback(M)
+    with proxy.connect('split_new') as c:
+        assert c.execute("INSERT INTO users (id, name) VALUES (904, 'old') "
+                         'RETURNING street').fetchall() == [('nowhere',)]
+        assert c.execute('SELECT street FROM users WHERE id = 903'
+                         ).fetchall() == [('nowhere',)]
