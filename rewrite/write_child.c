@@ -259,6 +259,68 @@ bool child_write_current(struct statement *st, const struct ref *target)
 	return child_finish(st, target);
 }
 
+static bool refuse_merge(struct statement *st, const struct ref *target,
+			 const char *clause)
+{
+	return statement_refuse(st, target->name, clause,
+				"MERGE writes the table alone, and would "
+				"leave the child table behind.",
+				"Use INSERT ... ON CONFLICT, or UPDATE and "
+				"INSERT.");
+}
+
+static bool merges_alone(struct statement *st, const struct ref *target,
+			 const MergeWhenClause *when)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	ListCell *cell;
+
+	if (when->commandType == CMD_INSERT)
+		return refuse_merge(st, target, "INSERT in MERGE");
+	if (when->commandType == CMD_DELETE && !l->child->cascades)
+		return refuse_merge(st, target, "DELETE in MERGE");
+	if (when->commandType != CMD_UPDATE)
+		return true;
+	foreach (cell, when->targetList) {
+		int old = lens_find_old(l, lfirst_node(ResTarget, cell)->name);
+
+		if (old >= 0 && child_is_touched(l, (unsigned)old))
+			return refuse_merge(st, target,
+					    "SET of such a column in MERGE");
+	}
+	return !child_sets_key(l, when->targetList) ||
+	       refuse_merge(st, target, "SET of the key in MERGE");
+}
+
+/* May the text read what moves?  By another relation's name it does not. */
+static bool reads_moved(const struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	for (size_t i = 0; i < st->found.n_columns; i++)
+		if (st->found.columns[i].ref == target)
+			return true;
+	for (size_t i = st->first; i < st->end; i++)
+		if (spells_moved(st, l, i) != NULL &&
+		    (!token_is_punct(st->tokens, i - 1, '.') ||
+		     token_spells(st->sql, &st->tokens->v[i - 2],
+				  ref_alias(target))))
+			return true;
+	return false;
+}
+
+bool child_merge(struct statement *st, const struct ref *target)
+{
+	const MergeStmt *merge = (const MergeStmt *)st->node;
+	ListCell *cell;
+
+	foreach (cell, merge->mergeWhenClauses)
+		if (!merges_alone(st, target, lfirst(cell)))
+			return false;
+	return !reads_moved(st, target) ||
+	       refuse_merge(st, target, "MERGE that reads a column that moves");
+}
+
 /* Does the client say which key its rows get? */
 static bool takes_key(const struct lens *l, const Node *write)
 {

@@ -37,6 +37,9 @@ bool child_pick_names(struct statement *st, const struct ref *target,
 /* UPDATE or DELETE WHERE CURRENT OF. */
 bool child_write_current(struct statement *st, const struct ref *target);
 
+/* MERGE: as it is, where it leaves alone what moves. */
+bool child_merge(struct statement *st, const struct ref *target);
+
 /* EXCLUDED.moved among the tokens of ON CONFLICT. */
 void child_excluded(struct statement *st, const struct ref *target, size_t from,
 		    size_t end);

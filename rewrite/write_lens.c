@@ -195,6 +195,8 @@ static bool lens_merge(struct statement *st, const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
 
+	if (l->child != NULL)
+		return child_merge(st, target);
 	if (!lens_only_renames(l))
 		return statement_refuse(
 		    st, target->name, "MERGE",
