@@ -79,9 +79,9 @@ static struct reply *probe_expect(struct session *s, enum reply_kind kind)
  */
 static void probe_send(struct session *s)
 {
-	static const enum reply_kind owed[] = {REPLY_PARSE,   REPLY_BIND,
-					       REPLY_EXECUTE, REPLY_CLOSE,
-					       REPLY_CLOSE,   REPLY_SYNC};
+	static const enum reply_kind owed[] = {
+	    REPLY_CLOSE, REPLY_PARSE, REPLY_BIND, REPLY_EXECUTE,
+	    REPLY_CLOSE, REPLY_CLOSE, REPLY_SYNC};
 	struct gather *g = &s->worker->to_server;
 	struct buf *b = gather_made(g);
 	bool sync = !s->replies.open;
@@ -89,6 +89,8 @@ static void probe_send(struct session *s)
 	const char *sql = s->db->probe_sql;
 	struct reply *r;
 
+	/* One that has failed (a timeout) has left it there. */
+	msg_put_close(b, 'S', probe_name);
 	msg_put_parse(b, probe_name, sql, strlen(sql), 0, NULL);
 	msg_put_bind_empty(b, probe_name, probe_name);
 	msg_put_execute(b, probe_name, 0);
