@@ -291,6 +291,7 @@ bool chain_compose(const struct lens *first, const struct lens *second,
 			return false;
 	l->depth = first->depth + 1;
 	l->olds = olds;
+	l->later = second;
 	l->new = second->new;
 	l->n_new = second->n_new;
 	l->news = news;

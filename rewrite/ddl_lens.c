@@ -422,22 +422,30 @@ static void add_sync(struct ddl_build *b, enum walk_direction d,
 	ddl_add_sync(b, d, ref, sync_key(&m), m.target_ref);
 }
 
+/* The strength of the write that follows: true for one that takes the key. */
 static void add_lock_old(struct ddl_build *b)
 {
 	struct mapping m;
+	const char *key;
 
 	mapping_make(b->l, WALK_TO_NEW, b->a, &m);
+	key = key_is_argument(&m, "s", true, 1);
 	ddl_add(
 	    b, DDL_NO_LOCK,
-	    arena_fmt(
-		b->a,
-		"CREATE OR REPLACE FUNCTION %s(%s) RETURNS pg_catalog.bool"
-		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
-		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
-		"BEGIN\n\tPERFORM FROM %s AS s WHERE %s FOR NO KEY UPDATE;\n"
-		"\tRETURN true;\nEND\n$pgtandem$",
-		b->l->lock_old_ref, ddl_key_types(b->l, b->a), b->l->old_ref,
-		key_is_argument(&m, "s", true, 1)),
+	    arena_fmt(b->a,
+		      "CREATE OR REPLACE FUNCTION %s(%s, pg_catalog.bool "
+		      "DEFAULT false)"
+		      " RETURNS pg_catalog.bool"
+		      " LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
+		      " SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
+		      "BEGIN\n\tIF $%zu THEN\n"
+		      "\tPERFORM FROM %s AS s WHERE %s FOR UPDATE;\n"
+		      "\tELSE\n"
+		      "\tPERFORM FROM %s AS s WHERE %s FOR NO KEY UPDATE;\n"
+		      "\tEND IF;\n"
+		      "\tRETURN true;\nEND\n$pgtandem$",
+		      b->l->lock_old_ref, ddl_key_types(b->l, b->a),
+		      b->l->n_key + 1, b->l->old_ref, key, b->l->old_ref, key),
 	    "create function %s", b->l->lock_old_ref);
 }
 

@@ -163,6 +163,7 @@ struct lens {
 	size_t n_key;
 	const struct lens_key *key;
 	const struct lens_half *half; /* merge; else NULL */
+	const struct lens *later; /* two in a row: whose old is kept; or NULL */
 	/* Qualified and quoted, ready to stand in a statement. */
 	const char *old_ref, *new_ref; /* "public.inovices" */
 	const char *shape_ref, *lens_ref;

@@ -21,20 +21,20 @@ static void put_new_column(struct sqltext *t, const struct lens *l,
 		     quote_name(arena_fmt(t->a, "new.%s", name), t->a));
 }
 
-static const char *lock_old(const struct lens *l, struct arena *a)
+/* What makes the new row the mirror of the old one beside it. */
+static void put_same_key(struct sqltext *t, const struct lens *l,
+			 const struct lens *kept)
 {
-	struct sqltext keys;
-
-	sqltext_begin(&keys, a);
 	for (size_t i = 0; i < l->n_key; i++)
 		sqltext_item(
-		    &keys, ", ", "%s",
-		    quote_name(l->news[l->key[i].new_index].column->name, a));
-	return arena_fmt(a, "%s(%s)", l->lock_old_ref, keys.s);
+		    t, " AND ", "%s = \"pgtandem.%u\"",
+		    quote_name(l->news[l->key[i].new_index].column->name, t->a),
+		    kept->key[i].old_index);
 }
 
 /* Of a merge's rows, those that have this half. */
-static const char *conditions(const struct lens *l, bool lock, struct arena *a)
+static const char *conditions(const struct lens *l, const struct lens *beside,
+			      struct arena *a)
 {
 	struct sqltext t;
 
@@ -43,9 +43,32 @@ static const char *conditions(const struct lens *l, bool lock, struct arena *a)
 		sqltext_item(
 		    &t, " AND ", "%s IS NOT NULL",
 		    quote_name(l->news[l->half->marker].column->name, a));
-	if (lock)
-		sqltext_item(&t, " AND ", "%s", lock_old(l, a));
+	if (beside != NULL)
+		put_same_key(&t, l, beside);
 	return t.len > 0 ? arena_fmt(a, " WHERE %s", t.s) : "";
+}
+
+/*
+ * Until the barrier of write_new has passed, others lock old rows: a locking
+ * clause on the derived table then locks both, the old one first, for it
+ * stands first.  A function in WHERE would not know its strength, NOWAIT or
+ * SKIP LOCKED, and would lock rows that LIMIT leaves out.
+ *
+ * The old columns have other names here: the new row's are bare.
+ */
+static const char *beside_old(const struct lens *l, const struct lens *kept,
+			      const char *derived, struct arena *a)
+{
+	struct sqltext names;
+
+	sqltext_begin(&names, a);
+	for (size_t i = 0; i < kept->n_old; i++)
+		sqltext_item(&names, ", ", "\"pgtandem.%zu\"", i);
+	return arena_fmt(a,
+			 "(SELECT \"pgtandem.new\".* FROM %s AS "
+			 "\"pgtandem.old\" (%s), LATERAL %s AS "
+			 "\"pgtandem.new\")",
+			 l->old_ref, names.s, derived);
 }
 
 const char *read_derived(const struct statement *st, unsigned name,
@@ -53,6 +76,8 @@ const char *read_derived(const struct statement *st, unsigned name,
 			 const char *sample, bool lock)
 {
 	const struct lens *l = statement_lens(st, name);
+	const struct lens *kept = l->later != NULL ? l->later : l;
+	const char *derived;
 	struct sqltext columns;
 
 	sqltext_begin(&columns, st->a);
@@ -60,9 +85,10 @@ const char *read_derived(const struct statement *st, unsigned name,
 	for (unsigned i = 0; shown != NULL && i < l->n_new; i++)
 		if (shown[i])
 			put_new_column(&columns, l, i);
-	return arena_fmt(st->a, "(SELECT %s%s FROM %s%s%s%s)", columns.s, more,
-			 only ? "ONLY " : "", l->new_ref, sample,
-			 conditions(l, lock, st->a));
+	derived = arena_fmt(st->a, "(SELECT %s%s FROM %s%s%s%s)", columns.s,
+			    more, only ? "ONLY " : "", l->new_ref, sample,
+			    conditions(l, lock ? kept : NULL, st->a));
+	return lock ? beside_old(l, kept, derived, st->a) : derived;
 }
 
 /* TABLESAMPLE stands behind the alias, but belongs to the new relation: its

@@ -73,28 +73,6 @@ const char *write_sync_call(const struct statement *st,
 			 keys);
 }
 
-void write_add_lock(struct statement *st, const struct ref *target,
-		    enum shape names)
-{
-	const struct lens *l = statement_lens(st, target->name);
-	size_t from = span_of_relation(st, target->var).end;
-	size_t where = span_find_word(st, from, "where");
-	size_t end = span_find_word(st, from, "returning");
-	const char *keys = key_list(st, target, names);
-	const char *call = arena_fmt(st->a, "%s(%s)", l->lock_old_ref, keys);
-
-	if (concerns_both(st, l, names))
-		call = arena_fmt(st->a, "%s AND %s(%s)", call,
-				 l->half->other->lock_old_ref, keys);
-	if (where >= end) {
-		statement_insert_after(st, end - 1,
-				       arena_fmt(st->a, " WHERE %s", call));
-		return;
-	}
-	statement_insert_before(st, where + 1, "(");
-	statement_insert_after(st, end - 1, arena_fmt(st->a, ") AND %s", call));
-}
-
 static bool sets_key(const struct lens *l, enum shape shape,
 		     const UpdateStmt *update)
 {
@@ -108,6 +86,40 @@ static bool sets_key(const struct lens *l, enum shape shape,
 				return true;
 	}
 	return false;
+}
+
+/* Is what it does to the row in the way of those who only keep its key? */
+static bool takes_key(const struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	return l->child == NULL &&
+	       (IsA(st->node, DeleteStmt) ||
+		sets_key(l, statement_shape(st, target->name),
+			 (const UpdateStmt *)st->node));
+}
+
+void write_add_lock(struct statement *st, const struct ref *target,
+		    enum shape names)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	size_t from = span_of_relation(st, target->var).end;
+	size_t where = span_find_word(st, from, "where");
+	size_t end = span_find_word(st, from, "returning");
+	const char *keys = arena_fmt(st->a, "%s%s", key_list(st, target, names),
+				     takes_key(st, target) ? ", true" : "");
+	const char *call = arena_fmt(st->a, "%s(%s)", l->lock_old_ref, keys);
+
+	if (concerns_both(st, l, names))
+		call = arena_fmt(st->a, "%s AND %s(%s)", call,
+				 l->half->other->lock_old_ref, keys);
+	if (where >= end) {
+		statement_insert_after(st, end - 1,
+				       arena_fmt(st->a, " WHERE %s", call));
+		return;
+	}
+	statement_insert_before(st, where + 1, "(");
+	statement_insert_after(st, end - 1, arena_fmt(st->a, ") AND %s", call));
 }
 
 /* An UPDATE of key columns has the old key to sync as well, which RETURNING
