@@ -530,6 +530,46 @@ static const char *key_columns(const struct mapping *m)
 }
 
 /*
+ * The mirror of a row whose key has changed is changed too, and not put in the
+ * place of another: who waits for its lock goes on with the row that it has
+ * become.  This is not to be mirrored back.  A merge's row may be two, and
+ * GENERATED ALWAYS takes no value.
+ */
+static const char *move_key(const struct mapping *m)
+{
+	struct sqltext set, was, becomes, changed;
+
+	sqltext_begin(&set, m->a);
+	sqltext_begin(&was, m->a);
+	sqltext_begin(&becomes, m->a);
+	sqltext_begin(&changed, m->a);
+	for (size_t i = 0; i < m->l->n_key; i++) {
+		const char *source = mapping_source_key(m, i);
+		const char *target = mapping_target_key(m, i);
+
+		if (m->l->half != NULL ||
+		    mapping_key_column(m, i)->identity == 'a')
+			return "";
+		sqltext_item(&set, ", ", "%s = NEW.%s", target, source);
+		sqltext_item(&was, " AND ", "t.%s = OLD.%s", target, source);
+		sqltext_item(&becomes, " AND ", "o.%s = NEW.%s", target,
+			     source);
+		sqltext_item(&changed, " OR ", "OLD.%s IS DISTINCT FROM NEW.%s",
+			     source, source);
+	}
+	return arena_fmt(
+	    m->a,
+	    "IF pg_catalog.current_setting('pgtandem.moving', true) = 'on'"
+	    " THEN\n\tRETURN NULL;\n\tEND IF;\n\tIF %s THEN\n"
+	    "\tPERFORM pg_catalog.set_config('pgtandem.moving', 'on', true);\n"
+	    "\tUPDATE %s AS t SET %s WHERE %s AND NOT EXISTS"
+	    " (SELECT FROM %s AS o WHERE %s);\n"
+	    "\tPERFORM pg_catalog.set_config('pgtandem.moving', 'off', true);"
+	    "\n\tEND IF;\n\t",
+	    changed.s, m->target_ref, set.s, was.s, m->target_ref, becomes.s);
+}
+
+/*
  * An UPDATE whose SET names a key column is synced by this trigger alone, so
  * it runs even where the key keeps its value (an object mapper sets every
  * column): it has no WHEN.
@@ -553,15 +593,16 @@ static void add_moved(struct ddl_build *b, enum walk_direction d)
 		"CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
 		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
 		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
-		"BEGIN\n\tPERFORM %s(NULL, %s);\n\tPERFORM %s(NULL, %s);\n"
+		"BEGIN\n\t%sPERFORM %s(NULL, %s);\n\tPERFORM %s(NULL, %s);\n"
 		"\tRETURN NULL;\nEND\n$pgtandem$;\n"
 		"DROP TRIGGER IF EXISTS %s ON %s;\n"
 		"CREATE TRIGGER %s AFTER UPDATE OF %s ON %s FOR EACH ROW"
 		" EXECUTE FUNCTION %s();\n"
 		"ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
-		function, sync, mapping_source_keys(&m, "OLD."), sync,
-		mapping_source_keys(&m, "NEW."), trigger, m.source_ref, trigger,
-		key_columns(&m), m.source_ref, function, m.source_ref, trigger),
+		function, move_key(&m), sync, mapping_source_keys(&m, "OLD."),
+		sync, mapping_source_keys(&m, "NEW."), trigger, m.source_ref,
+		trigger, key_columns(&m), m.source_ref, function, m.source_ref,
+		trigger),
 	    "create trigger %s on %s", trigger, m.source_ref);
 }
 
