@@ -46,6 +46,10 @@ static const char *copied_rows(const struct copy *c)
 	sqltext_begin(&keys, c->b->a);
 	for (size_t i = 0; i < l->n_key; i++)
 		sqltext_put(&keys, ", i.%s", c->key[i]);
+	if (lens_tells_place(l))
+		sqltext_put(
+		    &keys, ", i.%s",
+		    c->into == l->lens_ref ? "\"pgtandem.ctid\"" : "ctid");
 	return arena_fmt(c->b->a, " RETURNING %s%s) INTO v_synced", c->sync,
 			 keys.s);
 }

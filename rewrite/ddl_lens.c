@@ -216,12 +216,14 @@ static void add_lens_of(struct ddl_build *b, const struct lens *l)
 
 	ddl_add(
 	    b, DDL_NO_LOCK,
-	    arena_fmt(b->a,
-		      "DROP VIEW IF EXISTS %s;\n"
-		      "CREATE VIEW %s AS SELECT %s FROM %s AS n%s;\n"
-		      "DO LANGUAGE plpgsql %s",
-		      l->lens_ref, l->lens_ref, ddl_lens_columns(l, b->a),
-		      l->new_ref, half_rows(l, b->a), quote_text(body, b->a)),
+	    arena_fmt(
+		b->a,
+		"DROP VIEW IF EXISTS %s;\n"
+		"CREATE VIEW %s AS SELECT %s%s FROM %s AS n%s;\n"
+		"DO LANGUAGE plpgsql %s",
+		l->lens_ref, l->lens_ref, ddl_lens_columns(l, b->a),
+		l->kind == LENS_TABLE ? ", n.ctid AS \"pgtandem.ctid\"" : "",
+		l->new_ref, half_rows(l, b->a), quote_text(body, b->a)),
 	    "create view %s", l->lens_ref);
 }
 
@@ -314,12 +316,31 @@ static const char *lock_half(const struct mapping *m)
 			 m->target_ref, key_is_argument(m, "t", false, 2));
 }
 
+/*
+ * An inserted row is looked for where it is: SERIALIZABLE remembers the reading
+ * of an index, which an INSERT by itself does not do, and takes sessions that
+ * only insert for ones that read what the others write.
+ */
+static const char *sync_at(const struct mapping *m)
+{
+	if (m->l->kind != LENS_TABLE)
+		return "";
+	return arena_fmt(
+	    m->a,
+	    "IF $%zu IS NOT NULL THEN\n\t%s;\n"
+	    "\tIF FOUND THEN\n\tRETURN NULL;\n\tEND IF;\n\tEND IF;\n\t",
+	    m->l->n_key + 2,
+	    mapping_upsert(m, arena_fmt(m->a, "WHERE s.ctid = $%zu AND %s",
+					m->l->n_key + 2,
+					key_is_argument(m, "s", true, 2))));
+}
+
 /* The upsert does nothing when the target is equal already; asking whether
  * there is something to delete then costs less than telling the two apart. */
 static const char *sync_key(const struct mapping *m)
 {
 	return arena_fmt(
-	    m->a, "%s;\n\tIF NOT FOUND THEN\n\t%s%s;\n\tEND IF;",
+	    m->a, "%s%s;\n\tIF NOT FOUND THEN\n\t%s%s;\n\tEND IF;", sync_at(m),
 	    mapping_upsert(m, arena_fmt(m->a, "WHERE %s",
 					key_is_argument(m, "s", true, 2))),
 	    lock_half(m),
@@ -387,7 +408,7 @@ void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
 	    b, DDL_NO_LOCK,
 	    arena_fmt(
 		b->a,
-		"CREATE OR REPLACE FUNCTION %s(pg_catalog.int8, %s)"
+		"CREATE OR REPLACE FUNCTION %s(pg_catalog.int8, %s%s)"
 		" RETURNS pg_catalog.text LANGUAGE plpgsql VOLATILE"
 		" SECURITY DEFINER SET search_path = %s%s AS $pgtandem$\n"
 		"#variable_conflict use_column\n"
@@ -406,10 +427,12 @@ void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
 		"\tPERFORM pgtandem.note_finding(%s, %u, 'violation', %s,"
 		" ARRAY[%s], SQLSTATE || ': ' || SQLERRM);\n"
 		"\tEND;\n\tRETURN NULL;\nEND\n$pgtandem$",
-		ref, ddl_key_types(b->l, b->a), mapping_search_path(b->l, b->a),
-		ddl_pins(b->l), is_lenient(d), name, name,
-		strict_sync(b->l, sync, b->a), sync, name, b->l->number,
-		quote_text(target, b->a), arguments_as_text(b->l, b->a)),
+		ref, ddl_key_types(b->l, b->a),
+		b->l->kind == LENS_TABLE ? ", pg_catalog.tid DEFAULT NULL" : "",
+		mapping_search_path(b->l, b->a), ddl_pins(b->l), is_lenient(d),
+		name, name, strict_sync(b->l, sync, b->a), sync, name,
+		b->l->number, quote_text(target, b->a),
+		arguments_as_text(b->l, b->a)),
 	    "create function %s", ref);
 }
 

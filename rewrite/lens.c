@@ -892,3 +892,13 @@ const char *copy_view(const struct lens *l, const char *what, struct arena *a)
 	    "pgtandem",
 	    arena_fmt(a, "%s_%u_copy_%s", l->migration, l->number, what), a);
 }
+
+bool lens_tells_place(const struct lens *l)
+{
+	if (l->kind != LENS_TABLE)
+		return false;
+	for (size_t i = 0; i < l->old->n_grants; i++)
+		if (l->old->grants[i].column != NULL)
+			return false;
+	return true;
+}

@@ -230,6 +230,9 @@ const char *lens_reverse(const struct lens *l, unsigned old_index,
 /* "id, customer AS customr, ...": the old columns, in order, as a SELECT list
  * over the new relation. */
 const char *lens_columns(const struct lens *l, struct arena *a);
+/* May a statement tell the functions that sync a row its place, as `ctid` or
+ * L_lens's "pgtandem.ctid"?  Not where a client may read some columns only. */
+bool lens_tells_place(const struct lens *l);
 /* The name in L_lens of a new column that is not extra, quoted: the old
  * column's, or "new.<column>". */
 const char *lens_view_column(const struct lens *l, unsigned new_index,

@@ -54,15 +54,27 @@ static bool concerns_both(const struct statement *st, const struct lens *l,
 		(l->half->link == HALF_LEADS && IsA(st->node, DeleteStmt)));
 }
 
+/* Where an inserted row is: ", inovices.ctid". */
+static const char *place(const struct statement *st, const struct ref *target)
+{
+	bool view = target->action == ACT_LENS_SYNC;
+
+	if (!IsA(st->node, InsertStmt) ||
+	    !lens_tells_place(statement_lens(st, target->name)))
+		return "";
+	return arena_fmt(st->a, ", %s.%s", quote_name(ref_alias(target), st->a),
+			 view ? "\"pgtandem.ctid\"" : "ctid");
+}
+
 const char *write_sync_call(const struct statement *st,
 			    const struct ref *target, enum sync_side side,
 			    enum shape names)
 {
 	const struct lens *l = statement_lens(st, target->name);
 	const char *keys = arena_fmt(
-	    st->a, "%llu, %s",
+	    st->a, "%llu, %s%s",
 	    (unsigned long long)statement_migration(st, target->name)->epoch,
-	    key_list(st, target, names));
+	    key_list(st, target, names), place(st, target));
 
 	if (side == SYNC_TO_OLD && concerns_both(st, l, names))
 		return arena_fmt(st->a, "pg_catalog.concat(%s(%s), %s(%s))",
