@@ -107,7 +107,6 @@ class Generator(Scripts, Queries):
                 (1, lambda: "'long'"), (1, lambda: "'g3  '")],
             'store': [
                 (8, lambda: str(1 + c.draw(12))), (2, lambda: 'NULL'),
-                (1, lambda: '99'),
                 (2, lambda: f"1 + abs({self.expression('int', scope, depth)}) % 12")],
             'time': [
                 (6, lambda: self.literal('time')),
@@ -358,6 +357,19 @@ class Generator(Scripts, Queries):
         return (f'MERGE INTO {text} USING {source} ON {target.alias}.id = '
                 f'{1 + self.c.draw(20)} WHEN {then}')
 
+    def without_partner(self, table, name):
+        """A foreign key is looked at when the statement ends, or, where its
+        column moves, with each row."""
+        store = [n for n, k in table.written.items() if k == 'store']
+        if not store:
+            return []
+        first = next(iter(table.needed))
+        return [f'UPDATE {name} SET {store[0]} = 99 WHERE id = 2',
+                f"INSERT INTO {name} ({first}, {store[0]}) VALUES ('n1', 99)",
+                f'UPDATE {name} SET {store[0]} = 99',
+                f"INSERT INTO {name} ({first}, {store[0]}) VALUES ('n1', 1), "
+                "('n2', 99) RETURNING id"]
+
     # Mistakes on purpose: one in a statement, so that there is one answer.
 
     def mistake(self):
@@ -366,6 +378,7 @@ class Generator(Scripts, Queries):
         amount = [n for n, k in table.written.items()
                   if k in ('amount', 'key')][-1]
         return c.pick((
+            *self.without_partner(table, name),
             f'SELECT nothing FROM {name}',
             f'SELECT x.id FROM {name} AS t',
             f'SELECT {table.name}.id FROM {name} AS t',
