@@ -54,6 +54,20 @@ static bool is_column(const struct ref *ref, const Node *item, const char *name)
 	       strcmp(strVal(list_nth(c->fields, n - 2)), ref_alias(ref)) == 0;
 }
 
+/* inovices AS t(a, b): the first columns have other names here. */
+static const char *name_here(const struct ref *ref, const struct relation *r,
+			     const char *column)
+{
+	const Alias *alias = ref->var->alias;
+	size_t i = 0;
+
+	while (i < r->n_columns && strcmp(r->columns[i].name, column) != 0)
+		i++;
+	return alias != NULL && i < (size_t)list_length(alias->colnames)
+		   ? strVal(list_nth(alias->colnames, (int)i))
+		   : column;
+}
+
 static const Node *find_item(const struct ref *ref, const SelectStmt *select,
 			     const char *name)
 {
@@ -72,13 +86,16 @@ static const Node *find_item(const struct ref *ref, const SelectStmt *select,
 /* The item of the list that is the key's first column, if the list has all of
  * the key's. */
 static const Node *find_key(const struct lens *l, const struct ref *ref,
+			    const struct relation *shown,
 			    const SelectStmt *select)
 {
 	const Node *first = NULL;
 
 	for (size_t i = 0; i < l->n_key; i++) {
 		const Node *item = find_item(
-		    ref, select, l->olds[l->key[i].old_index].column->name);
+		    ref, select,
+		    name_here(ref, shown,
+			      l->olds[l->key[i].old_index].column->name));
 
 		if (item == NULL)
 			return NULL;
@@ -110,7 +127,7 @@ bool group_is_by_key(const struct lens *l, const struct ref *ref,
 	foreach (cell, select->groupClause)
 		if (is_row(ref, lfirst(cell)))
 			return false;
-	return find_key(l, ref, select) != NULL;
+	return find_key(l, ref, l->old, select) != NULL;
 }
 
 /* Is its row, or alias.*, used anywhere? */
@@ -168,9 +185,9 @@ static void group_by_columns(struct statement *st, const struct ref *ref,
 {
 	const struct lens *l = statement_lens(st, ref->name);
 	const char *alias = quote_name(ref_alias(ref), st->a);
-	const Node *key = find_key(l, ref, select);
 	const struct relation *shown =
 	    ref->action == ACT_HIDE ? hide_shown(st, ref->name) : l->old;
+	const Node *key = find_key(l, ref, shown, select);
 	bool star = has_star(select) || has_whole_row(st, ref);
 	struct sqltext t;
 
@@ -179,11 +196,12 @@ static void group_by_columns(struct statement *st, const struct ref *ref,
 	sqltext_begin(&t, st->a);
 	for (size_t i = 0; i < shown->n_columns; i++) {
 		const struct column *c = &shown->columns[i];
+		const char *name = name_here(ref, shown, c->name);
 
-		if (can_group_by(c) && (star || is_spelled(st, c->name)) &&
-		    !find_item(ref, select, c->name))
+		if (can_group_by(c) && (star || is_spelled(st, name)) &&
+		    !find_item(ref, select, name))
 			sqltext_put(&t, "%s.%s, ", alias,
-				    quote_name(c->name, st->a));
+				    quote_name(name, st->a));
 	}
 	if (*t.s != '\0')
 		statement_insert_before(
