@@ -74,6 +74,40 @@ static const char *keys(const struct lens *l, const char *alias,
 	return t.s;
 }
 
+/* Is a column missed that the table looks at by itself, before this one? */
+static const char *is_missed_before(const struct lens *l, unsigned old,
+				    const char *row, struct arena *a)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (unsigned i = 0; i < old; i++)
+		if (l->olds[i].carried && l->olds[i].column->not_null &&
+		    l->olds[i].column->generated == 0)
+			sqltext_item(&t, " OR ", "%s.%s IS NULL", row,
+				     quote_name(l->olds[i].column->name, a));
+	return t.s;
+}
+
+/* The mark of a moved column that is given: none where NULL is not allowed, if
+ * it is another column that is named for that. */
+static const char *given_mark(const struct lens *l, size_t moved,
+			      const char *row, char how, const char *value,
+			      struct arena *a)
+{
+	unsigned old = l->child->moved[moved].old_index;
+	const char *missed = how == 'i' && l->olds[old].column->not_null
+				 ? is_missed_before(l, old, row, a)
+				 : "";
+
+	return *missed == '\0'
+		   ? "1"
+		   : arena_fmt(a,
+			       "' || CASE WHEN (%s) AND %s IS NULL THEN '0'"
+			       " ELSE '1' END || '",
+			       missed, value);
+}
+
 void child_stash_frame(const struct lens *l, const char *alias, int column,
 		       char how, const char *const *values, struct arena *a,
 		       struct stash_frame *ret)
@@ -87,7 +121,9 @@ void child_stash_frame(const struct lens *l, const char *alias, int column,
 	for (size_t i = 0; i < l->child->n_moved; i++) {
 		const char *value = values[i] ? values[i] : "NULL";
 
-		sqltext_put(&which, "%s", values[i] ? "1" : "0");
+		sqltext_put(
+		    &which, "%s",
+		    values[i] ? given_mark(l, i, alias, how, value, a) : "0");
 		if (strcmp(value, CHILD_HERE) == 0)
 			found = true;
 		else

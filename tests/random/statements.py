@@ -158,6 +158,13 @@ class Generator(Scripts, Queries):
         c = self.c
         if not c.chance(50):
             return ''
+        if len(scope) > 1 and target.table.kind == 'child':
+            scope = [target]  # what comes from other tables is not told
+            if c.chance(50):
+                return f' RETURNING {target.alias}.*'
+            return ' RETURNING ' + ', '.join(
+                self.target(self.expression(k, scope, 1), i)
+                for i, k in enumerate(self.kinds()))
         return ' RETURNING ' + c.weighted(
             (4, lambda: '*'), (1, lambda: f'{target.alias}.*'),
             (4, lambda: ', '.join(self.target(self.expression(k, scope, 1), i)
