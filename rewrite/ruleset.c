@@ -52,7 +52,9 @@ static bool give_way(struct gather *g, struct rule_name *had,
 		}
 	}
 	return problem_set(
-	    g->problem, "F0000", "%s.%s is under migration twice, in %s and %s",
+	    g->problem, "F0000",
+	    "%s.%s is under migration twice, in %s and %s: put its columns "
+	    "into one lens, or begin the second when the first is contracted",
 	    name->schema, name->name, m[had->migration].spec->name,
 	    m[name->migration].spec->name);
 }

@@ -70,8 +70,11 @@ static void one_relation_belongs_to_one_migration(void **state)
 
 	arena_init(&a);
 	assert_false(build(&a, 2, &r, &p));
-	assert_string_equal(p.message, "public.Orders is under migration "
-				       "twice, in one and two");
+	assert_string_equal(
+	    p.message,
+	    "public.Orders is under migration twice, in one and two: put "
+	    "its columns into one lens, or begin the second when the first "
+	    "is contracted");
 	arena_free(&a);
 }
 
