@@ -191,7 +191,7 @@ class Body:
         if not columns or len(rows) != 1:
             return
         at = 2
-        for name, *_ in columns[0]:
+        for name, *_ in columns[0][::2]: # each is followed by its origin
             size = int.from_bytes(rows[0][at:at + 4], 'big', signed=True)
             at += 4
             self.variables.values[prefix + name] = \
