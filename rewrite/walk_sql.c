@@ -15,14 +15,15 @@
 /* Above this many rows an estimate of their number is good enough. */
 #define COUNTED_AT_MOST "1000000"
 
-/* "$1::integer, $2::text": the key's parameters from number `first` on. */
+/* "$1::pg_catalog.text::integer, ...": the key's parameters from number `first`
+ * on. */
 static const char *key_params(const struct mapping *m, size_t first)
 {
 	struct sqltext t;
 
 	sqltext_begin(&t, m->a);
 	for (size_t i = 0; i < m->l->n_key; i++)
-		sqltext_item(&t, ", ", "$%zu::%s", first + i,
+		sqltext_item(&t, ", ", "$%zu::pg_catalog.text::%s", first + i,
 			     mapping_key_column(m, i)->type);
 	return t.s;
 }
@@ -41,13 +42,15 @@ static const char *keys_as_text(const struct mapping *m, const char *alias,
 	return t.s;
 }
 
-/* Condition on alias r: behind the key in $first.. (or all NULL). */
+/* Condition on alias r: behind the key in $first.. (or all NULL).  NULL is
+ * sent as text, since a domain may not take it. */
 static const char *behind(const struct mapping *m, const char *keys,
 			  const char *operator, size_t first)
 {
-	return arena_fmt(m->a, "($%zu::%s IS NULL OR ROW(%s) %s ROW(%s))",
-			 first, mapping_key_column(m, 0)->type, keys, operator,
-			 key_params(m, first));
+	return arena_fmt(m->a,
+			 "($%zu::pg_catalog.text IS NULL OR ROW(%s) %s "
+			 "ROW(%s))",
+			 first, keys, operator, key_params(m, first));
 }
 
 static const char *in_range(const struct mapping *m, const char *keys)

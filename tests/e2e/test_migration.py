@@ -225,14 +225,33 @@ KEYS = {
                   "'1 second'"),
     'numeric': ('a numeric(20,5) PRIMARY KEY, v integer', '[a]',
                 '({n}.12345, {n})', 'a = {n}.12345'),
+    'domain': ('a code PRIMARY KEY, v integer', '[a]', "('c{n}', {n})",
+               "a = 'c{n}'"),
+    'domains': ('a integer, b code, v integer, PRIMARY KEY (b, a)', '[a, b]',
+                "({n} % 10, 'c{n}', {n})", "a = {n} % 10 AND b = 'c{n}'"),
+    'enum': ('a mood, b "char", v integer, PRIMARY KEY (a, b)', '[a, b]',
+             "(CASE {n} % 2 WHEN 0 THEN 'so so' ELSE 'fine' END::mood,"
+             " chr({n} + 32)::\"char\", {n})", "b = chr({n} + 32)::\"char\""),
+    'bytes': ('a bytea, b date, v integer, PRIMARY KEY (a, b)', '[a, b]',
+              "(decode('00ff', 'hex') || 'k{n}'::bytea, '2024-01-01'::date +"
+              " {n}, {n})", "b = '2024-01-01'::date + {n}"),
+    'odd types': ('a inet, b char(6), c integer[], v integer, PRIMARY KEY (a,'
+                  ' b, c)', '[a, b, c]', "('10.0.0.{n}', 'x{n}', ARRAY[{n},"
+                  " NULL], {n})", "a = '10.0.0.{n}'"),
 }
+
+KEY_TYPES = '''
+CREATE DOMAIN code AS varchar(9) NOT NULL CHECK (VALUE LIKE 'c%');
+CREATE TYPE mood AS ENUM ('so so', 'fine');
+'''
 
 
 @pytest.mark.parametrize('name', KEYS)
 def test_keys_of_every_kind(postgres, start_proxy, name):
     columns, key, row, where = KEYS[name]
     database = 'key_' + name.replace(' ', '_')
-    postgres.create_database(database, f'CREATE TABLE old_t ({columns})')
+    postgres.create_database(
+        database, f'{KEY_TYPES}CREATE TABLE old_t ({columns})')
     names = key.strip('[]').split(', ')
     values = (lambda n: f"VALUES {row.format(n=n)}") if row else (
         lambda n: f'(v) VALUES ({n})')

@@ -135,9 +135,11 @@ static void a_composite_key_is_compared_as_a_row(void **state)
 	make(f, carried, WALK_TO_NEW);
 	assert_int_equal(f->sql.n_key, 2);
 	assert_has(f->sql.insert_missing,
-		   "ROW(s.a, s.\"B\") > ROW($1::text, $2::uuid)");
+		   "ROW(s.a, s.\"B\") > ROW($1::pg_catalog.text::text, "
+		   "$2::pg_catalog.text::uuid)");
 	assert_has(f->sql.insert_missing,
-		   "ROW(s.a, s.\"B\") <= ROW($3::text, $4::uuid)");
+		   "ROW(s.a, s.\"B\") <= ROW($3::pg_catalog.text::text, "
+		   "$4::pg_catalog.text::uuid)");
 	assert_has(f->sql.insert_missing, "ON CONFLICT (a, b) DO NOTHING");
 }
 
