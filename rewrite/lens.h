@@ -22,7 +22,8 @@
  *   L_lock_old function (key...) returns boolean: locks the old row, true.
  *   L_lens2    the same over the new relation of a migration that carries on
  *              what this one made; L_lens3, ... (rewrite/chain.h)
- *   L_match_N, L_match_any_N, L_forward_N, L_forward_all_N, L_other_N
+ *   L_match_N, L_match_any_N, L_upto_N, L_from_N, L_forward_N,
+ *   L_forward_all_N, L_other_N
  *              functions to look new column N up by an old value
  *              (rewrite/match.h).
  *   L_copy_old, L_copy_both, L_copy_lens, L_copy_new

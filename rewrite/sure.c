@@ -152,25 +152,25 @@ static char operator_of(const A_Expr *e)
 	return *name;
 }
 
-static bool combine(char operator, const struct line * l, const struct line *r,
+static bool combine(char symbol, const struct line *l, const struct line *r,
 		    struct line *ret)
 {
 	ret->width = l->width > r->width ? l->width : r->width;
-	if (operator== '+')
+	if (symbol == '+')
 		return !__builtin_add_overflow(l->factor, r->factor,
 					       &ret->factor) &&
 		       !__builtin_add_overflow(l->add, r->add, &ret->add);
-	if (operator== '-')
+	if (symbol == '-')
 		return !__builtin_sub_overflow(l->factor, r->factor,
 					       &ret->factor) &&
 		       !__builtin_sub_overflow(l->add, r->add, &ret->add);
-	if (operator!= '*' ||(l->factor != 0 && r->factor != 0))
+	if (symbol != '*' || (l->factor != 0 && r->factor != 0))
 		return false;
 	if (l->factor == 0)
 		return !__builtin_mul_overflow(l->add, r->factor,
 					       &ret->factor) &&
 		       !__builtin_mul_overflow(l->add, r->add, &ret->add);
-	return combine(operator, r, l, ret);
+	return combine(symbol, r, l, ret);
 }
 
 static enum width cast_width(const TypeName *type)
