@@ -83,7 +83,7 @@ struct relation {
 	const char *name;
 	uint32_t oid;
 	uint32_t husk; /* oid of what contract has left of it; or 0 */
-	char kind; /* relkind: 'r', 'p', 'v', ... */
+	char kind;     /* relkind: 'r', 'p', 'v', ... */
 	const char *owner;
 	const char *comment;
 	char replica_identity;
