@@ -309,6 +309,10 @@ class Pair:
                                     self.may_hide)
             if difference(direct, through):
                 raise Difference(script, at, direct, through)
+            if statement.data is not None and direct[-2][0] == 'E':
+                # Rows that wait to be written together have drawn from
+                # sequences already.
+                self.step_over()
 
     def tables(self, statement):
         """Do both sides hold the same rows?"""
