@@ -154,8 +154,12 @@ bool read_through(struct statement *st, const struct ref *ref)
 				 quote_name(ref->var->relname, st->a));
 	if (span.first > st->first &&
 	    token_is(st->tokens, span.first - 1, "table")) {
-		span.first--; /* TABLE t, short for SELECT * FROM t */
-		text = arena_fmt(st->a, "SELECT * FROM %s", text);
+		/* TABLE t, short for SELECT * FROM t; but its `*` stands
+		 * nowhere, as far as errors tell. */
+		span.first--;
+		edit_insert(st->edits, st->tokens->v[span.first].from,
+			    arena_fmt(st->a, "SELECT * FROM %s", text));
+		text = "";
 	}
 	statement_replace(st, span, text);
 	return true;

@@ -73,6 +73,27 @@ static bool is_text_type(const TypeName *type)
 			 sizeof(names) / sizeof(*names));
 }
 
+/* A constant or a parameter beside a row takes the row's type. */
+static bool has_no_type(const Node *operand)
+{
+	return operand != NULL &&
+	       (IsA(operand, ParamRef) ||
+		(IsA(operand, A_Const) && !((const A_Const *)operand)->isnull));
+}
+
+static bool takes_type(const A_Expr *e)
+{
+	ListCell *cell;
+
+	if (has_no_type(e->lexpr) || has_no_type(e->rexpr))
+		return true;
+	if (e->rexpr != NULL && IsA(e->rexpr, List))
+		foreach (cell, (const List *)e->rexpr)
+			if (has_no_type(lfirst(cell)))
+				return true;
+	return false;
+}
+
 static bool is_comparison(const A_Expr *e)
 {
 	static const char *const names[] = {"=", "<>", "!=", "<",
@@ -109,12 +130,20 @@ static bool is_gathered(const struct column_use *use)
 		strcmp(strVal(linitial(call->funcname)), "array_agg") == 0);
 }
 
+/* inovices AS t(a, b): the row's type keeps the columns' own names. */
+static bool is_renamed(const struct ref *ref)
+{
+	return ref->var->alias != NULL && ref->var->alias->colnames != NIL;
+}
+
 /* Can the row's type show where it stands? */
 static bool type_shows(const struct statement *st, const struct column_use *use)
 {
 	const Node *parent = use->parent;
 
 	if (parent == NULL)
+		return true;
+	if (is_renamed(use->ref) && (IsA(parent, FuncCall) || is_gathered(use)))
 		return true;
 	if (is_gathered(use))
 		return false;
@@ -123,7 +152,8 @@ static bool type_shows(const struct statement *st, const struct column_use *use)
 	if (IsA(parent, TypeCast))
 		return !is_text_type(((const TypeCast *)parent)->typeName);
 	if (IsA(parent, A_Expr))
-		return !is_comparison((const A_Expr *)parent);
+		return !is_comparison((const A_Expr *)parent) ||
+		       takes_type((const A_Expr *)parent);
 	/* The last: GROUP BY, DISTINCT ON. */
 	return !IsA(parent, NullTest) && !IsA(parent, A_Indirection) &&
 	       !IsA(parent, SortBy) && !IsA(parent, WindowDef) &&

@@ -119,6 +119,7 @@ SELECT amount || nothing(1) FROM inovices
 SELECT * FROM inovices ORDER BY 99
 SELECT * FROM inovices WHERE
 SELECT * FROM inovices UNION SELECT 1
+SELECT 1 UNION TABLE inovices
 SELECT inovices.id FROM inovices i
 SELECT sum(customr) FROM inovices
 SELECT customr::integer FROM inovices WHERE id = 2
