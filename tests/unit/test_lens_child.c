@@ -31,21 +31,26 @@ static const struct promise {
 	const char *said;
 } promises[] = {
 	{.constraint = {"c", CONSTRAINT_CHECK, "CHECK ((store_id > 0))", 1,
-			store}},
-	{.constraint = {"u", CONSTRAINT_UNIQUE, "UNIQUE (store_id)", 1, store}},
+			store, false, false}},
+	{.constraint = {"u", CONSTRAINT_UNIQUE, "UNIQUE (store_id)", 1, store,
+			false, false}},
 	{.constraint = {"u", CONSTRAINT_UNIQUE, "UNIQUE (name, store_id)", 2,
-			both},
+			both, false, false},
 	 .said = "u of public.employees is about columns that move and others"},
 	{.constraint = {"c", CONSTRAINT_CHECK, "CHECK ((store_id > 0) OR (name "
-			"IS NULL))", 2, both},
+			"IS NULL))", 2, both,
+			false, false},
 	 .said = "c of public.employees"},
 	{.constraint = {"c", CONSTRAINT_CHECK, "CHECK ((store_id IS NOT NULL))",
-			1, store},
+			1, store,
+			false, false},
 	 .said = "c of public.employees"},
 	{.constraint = {"f", CONSTRAINT_FOREIGN, "FOREIGN KEY (store_id) "
-			"REFERENCES stores(id) ON DELETE SET NULL", 1, store}},
+			"REFERENCES stores(id) ON DELETE SET NULL", 1, store,
+			false, false}},
 	{.constraint = {"f", CONSTRAINT_FOREIGN, "FOREIGN KEY (store_id) "
-			"REFERENCES stores(id) ON DELETE CASCADE", 1, store},
+			"REFERENCES stores(id) ON DELETE CASCADE", 1, store,
+			false, false},
 	 .said = "ON DELETE SET NULL or none"},
 	{.index = {"x", "CREATE INDEX x ON e USING btree (name, store_id)",
 		   false, 2, both}},
