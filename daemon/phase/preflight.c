@@ -161,6 +161,15 @@ static const char *const checks[] = {
 	"  OR (k.confupdtype = 'c' AND c.of_key AND NOT"
 	"   (merged = 'leads' AND moves_key)))",
 
+    /* A table that stays, as another one, changes its row type. */
+    OLD "SELECT 'blocks', format('column %I of %s has the row type of %s',"
+	" a.attname, c.oid::regclass, ref), NULL, 'Its values would get the"
+	" new columns and lose the old ones: give it a type of its own.'"
+	" FROM old JOIN pg_type t ON t.oid = old.reltype JOIN pg_attribute a"
+	" ON a.atttypid IN (t.oid, t.typarray) AND NOT a.attisdropped"
+	" JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN"
+	" ('r', 'p', 'm', 'c') WHERE NOT leaves AND planned",
+
     /* What reads or names the old model. */
     OLD "SELECT DISTINCT 'warning', format('%s %s reads %s', CASE v.relkind"
 	" WHEN 'm' THEN 'materialized view' ELSE 'view' END, v.oid::regclass,"

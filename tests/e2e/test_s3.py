@@ -200,6 +200,18 @@ OLD = ['id', 'number', 'is_taxable', 'amount', 'is_tax_inclusive', 'note',
        'twice']
 
 
+def test_a_column_of_the_tables_row_type_stops_the_migration(postgres,
+                                                             start_proxy):
+    make(postgres, 's3_rowtype')
+    postgres.execute('CREATE TABLE kept (bill invoices, more invoices[])',
+                     's3_rowtype')
+    proxy = start_proxy(postgres, spec('s3_rowtype'))
+    with pytest.raises(psycopg.Error, match='bill of public.kept has the row'
+                       ' type of public.invoices'):
+        proxy.console('ADVANCE tax_type TO expanded')
+    assert proxy.phase('tax_type') == 'planned'
+
+
 def test_all_phases_and_back_under_load(postgres, start_proxy):
     make(postgres, 's3')
     proxy = start_proxy(postgres, spec('s3'))
