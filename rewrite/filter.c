@@ -300,8 +300,6 @@ static bool word_at(const char *word, const unsigned char *s, size_t at,
 	       ends_word(s, at + n, len);
 }
 
-/* ROLLBACK alone ends the transaction, which the session sees; ROLLBACK TO
- * takes back a SET inside it. */
 static bool word_follows(const char *word, const unsigned char *s, size_t at,
 			 size_t len)
 {
@@ -311,31 +309,36 @@ static bool word_follows(const char *word, const unsigned char *s, size_t at,
 	return false;
 }
 
-static bool changes_names_at(const unsigned char *s, size_t at, size_t len)
+/* ROLLBACK alone ends the transaction, which the session sees; ROLLBACK TO
+ * takes back a SET inside it. */
+static unsigned names_effect_at(const unsigned char *s, size_t at, size_t len)
 {
 	const char *const *words = changing_words[fold(s[at]) - 'a'];
 
-	for (size_t i = 0; i < MOST_WORDS && words[i] != NULL; i++)
-		if (word_at(words[i], s, at, len))
-			return strcmp(words[i], "rollback") != 0 ||
-			       word_follows("to", s, at, len);
-	return false;
+	for (size_t i = 0; i < MOST_WORDS && words[i] != NULL; i++) {
+		if (!word_at(words[i], s, at, len))
+			continue;
+		if (strcmp(words[i], "rollback") != 0)
+			return NAMES_CHANGE;
+		return word_follows("to", s, at, len) ? NAMES_UNDO : 0;
+	}
+	return 0;
 }
 
-bool sql_may_change_names(const char *sql, size_t len)
+unsigned sql_names_effect(const char *sql, size_t len)
 {
 	const unsigned char *s = (const unsigned char *)sql;
 	bool after_name = false;
+	unsigned effect = 0;
 
-	for (size_t at = 0; at < len; at++) {
+	for (size_t at = 0; at < len && !(effect & NAMES_CHANGE); at++) {
 		bool before = after_name;
 
 		after_name = is_name_byte(s[at]);
 		if (is_unicode_name(s, at, len))
-			return true;
-		if (!before && fold(s[at]) >= 'a' && fold(s[at]) <= 'z' &&
-		    changes_names_at(s, at, len))
-			return true;
+			effect |= NAMES_CHANGE;
+		if (!before && fold(s[at]) >= 'a' && fold(s[at]) <= 'z')
+			effect |= names_effect_at(s, at, len);
 	}
-	return false;
+	return effect;
 }

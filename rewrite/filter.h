@@ -43,9 +43,13 @@ uint16_t name_index_find(const struct name_index *x, const char *word,
 			 size_t len);
 
 /*
- * May this text change what names mean in the session (search_path, role,
- * pgtandem.shape, temporary relations, DISCARD, RESET, rolled back SET)?
+ * What a text may do to what names mean in the session: change it
+ * (search_path, role, pgtandem.shape, temporary relations, DISCARD, RESET), or
+ * take back a change of the transaction (ROLLBACK TO).
  */
-bool sql_may_change_names(const char *sql, size_t len);
+enum { NAMES_CHANGE = 1, NAMES_UNDO = 2 };
+
+/* The bits of it; 0: nothing. */
+unsigned sql_names_effect(const char *sql, size_t len);
 
 #endif

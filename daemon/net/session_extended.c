@@ -155,7 +155,7 @@ static enum handled parse_with_rules(struct session *s, const struct frame *f,
 	v = client_refusal_unless_moot(s, m->sql, v, &o);
 	st = statement_create(m->name.s, m->name.len, m->sql.s, m->sql.len,
 			      m->n_types, m->types);
-	st->changes_names = sql_may_change_names(m->sql.s, m->sql.len);
+	st->names_effect = sql_names_effect(m->sql.s, m->sql.len);
 	st->uses_prepared = prepared_mentions(m->sql.s, m->sql.len);
 	statement_set_runs(st, prepared_runs(prepared));
 	prepared_unref(prepared);
@@ -451,8 +451,7 @@ static enum handled bind_statement(struct session *s, const struct frame *f,
 		return HANDLED_MORE;
 	}
 	statement_refresh(s, st, prepared);
-	if (st->changes_names && s->db != NULL)
-		plan_names_changed(s);
+	plan_note_effect(s, st->names_effect);
 	p = portal_remember(s, portal, statement_results(st, prepared),
 			    prepared);
 	bind_expect(s, st);

@@ -51,7 +51,19 @@ void plan_snapshot_pinned(struct session *s)
 
 void plan_note_names(struct session *s, const char *sql, size_t len)
 {
-	if (s->db != NULL && sql_may_change_names(sql, len))
+	plan_note_effect(s, sql_names_effect(sql, len));
+}
+
+/* Does it, with what the transaction has done so far? */
+static bool changes_names(const struct session *s, unsigned effect)
+{
+	return effect & NAMES_CHANGE ||
+	       (effect & NAMES_UNDO && s->names_change);
+}
+
+void plan_note_effect(struct session *s, unsigned effect)
+{
+	if (s->db != NULL && changes_names(s, effect))
 		plan_names_changed(s);
 }
 
@@ -227,7 +239,8 @@ static bool names_change_within(const struct session *s, const char *sql,
 				size_t len, const struct plan *plan)
 {
 	return plan->kind != PLAN_REFUSE && plan->n_stmts > 1 &&
-	       plan_has_moved(s) != NULL && sql_may_change_names(sql, len);
+	       plan_has_moved(s) != NULL &&
+	       changes_names(s, sql_names_effect(sql, len));
 }
 
 static struct problem *names_change_problem(const struct rule_migration *m)

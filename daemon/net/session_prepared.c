@@ -246,7 +246,7 @@ static enum verdict look_made(const struct look *k,
 	enum verdict v;
 
 	st->by_sql = true;
-	st->changes_names = sql_may_change_names(st->sql, st->len);
+	st->names_effect = sql_names_effect(st->sql, st->len);
 	step->statement = st;
 	v = statement_look(k->s, st, k->refusal);
 	if (v != VERDICT_PASS)
@@ -287,12 +287,11 @@ static enum verdict look_run(const struct look *k,
 		return v;
 	if (several && touches(st->now) &&
 	    (is_uncertain(k) || (!made && statement_is_stale(st)) ||
-	     sql_may_change_names(k->sql, strlen(k->sql)))) {
+	     sql_names_effect(k->sql, strlen(k->sql)) != 0)) {
 		*k->refusal = together_problem();
 		return VERDICT_REFUSE;
 	}
-	if (st->changes_names && s->db != NULL)
-		plan_names_changed(s);
+	plan_note_effect(s, st->names_effect);
 	if (use->verb == PREPARED_RUNS && touches(st->now))
 		add_step(k, use)->planned = planned_ref(st->now);
 	return VERDICT_PASS;

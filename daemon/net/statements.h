@@ -27,7 +27,7 @@ struct statement {
 	uint64_t serial;	/* of the ruleset that it was looked at with */
 	uint64_t names_hash;	/* sql NULL: of names that it is free of */
 	unsigned names_serial;	/* the session's answer then */
-	bool changes_names;	/* running it may change what names mean */
+	unsigned names_effect;	/* running it may change what names mean */
 	bool mentions;		/* its plan depends on names */
 	bool lost;		/* preparing it again failed: try anew */
 	bool by_sql;		/* made by PREPARE: that is its `sql` */

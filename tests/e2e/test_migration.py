@@ -607,6 +607,37 @@ def test_one_text_that_changes_what_names_mean_is_refused(postgres,
         assert c.execute('SELECT * FROM inovices').fetchall() == [(1,)]
 
 
+def test_a_rollback_to_a_savepoint_is_carried_unless_it_takes_back_names(
+        postgres, start_proxy):
+    shop.make(postgres, 'savepoints')
+    postgres.execute('CREATE SCHEMA other; CREATE TABLE other.inovices '
+                     "(id integer); INSERT INTO other.inovices VALUES (1)",
+                     'savepoints')
+    proxy = start_proxy(postgres, shop.spec('savepoints'))
+    proxy.advance('inovices_typo', *shop.PHASES[1:5])
+    text = ('SAVEPOINT a; UPDATE inovices SET amount = {0} WHERE id = 1;'
+            ' ROLLBACK TO a; UPDATE inovices SET amount = {0} + 1 WHERE id ='
+            ' 2; SELECT id FROM inovices WHERE amount IN ({0}, {0} + 1)')
+    with proxy.connect('savepoints') as c:
+        cur = c.execute('BEGIN;' + text.format(700001) + '; COMMIT')
+        while cur.nextset() and not cur.description:
+            pass
+        assert cur.fetchall() == [(2,)]
+    with proxy.connect('savepoints', autocommit=False) as c:
+        c.execute('SAVEPOINT first')
+        c.execute('SET LOCAL search_path = other')
+        assert c.execute('SELECT * FROM inovices').fetchall() == [(1,)]
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            c.execute('ROLLBACK TO first; SELECT * FROM public.inovices')
+        c.execute('ROLLBACK TO first')
+        assert c.execute('SELECT * FROM inovices WHERE id = 1').fetchall()
+        c.commit()
+        c.execute(text.format(700003))
+        assert len(c.execute('SELECT * FROM inovices WHERE id = 1'
+                             ).fetchall()[0]) > 1
+    clean(proxy, 'inovices_typo')
+
+
 def reads_new(connection):
     """Does this session read from the new table?"""
     plan = connection.execute('EXPLAIN SELECT * FROM inovices').fetchall()
