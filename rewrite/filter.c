@@ -325,20 +325,63 @@ static unsigned names_effect_at(const unsigned char *s, size_t at, size_t len)
 	return 0;
 }
 
+static int hex_digit(unsigned char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return fold(c) >= 'a' && fold(c) <= 'f' ? fold(c) - 'a' + 10 : -1;
+}
+
+/* One character of a name, maybe \0061 or \+000061; '?' if not of ASCII. */
+static unsigned char unicode_byte(const unsigned char *s, size_t *at,
+				  size_t len)
+{
+	unsigned long c = s[(*at)++];
+	size_t digits = 4;
+
+	if (c != '\\' || *at == len)
+		return fold((unsigned char)c);
+	if (s[*at] == '+') {
+		digits = 6;
+		(*at)++;
+	}
+	for (c = 0; digits > 0 && *at < len && hex_digit(s[*at]) >= 0; digits--)
+		c = c * 16 + (unsigned long)hex_digit(s[(*at)++]);
+	return c > 0 && c < 128 ? fold((unsigned char)c) : '?';
+}
+
+/* U&"search\005fpath", whose & is at `at`: its words, written out. */
+static unsigned unicode_effect(const unsigned char *s, size_t at, size_t len)
+{
+	unsigned char name[64];
+	size_t n = 0;
+
+	for (at += 2; at < len && s[at] != '"' && n < sizeof(name);)
+		name[n++] = unicode_byte(s, &at, len);
+	return n > 0 && name[0] >= 'a' && name[0] <= 'z'
+		   ? names_effect_at(name, 0, n)
+		   : 0;
+}
+
 unsigned sql_names_effect(const char *sql, size_t len)
 {
 	const unsigned char *s = (const unsigned char *)sql;
-	bool after_name = false;
+	bool after_name = false, unicode = false;
 	unsigned effect = 0;
 
 	for (size_t at = 0; at < len && !(effect & NAMES_CHANGE); at++) {
 		bool before = after_name;
 
 		after_name = is_name_byte(s[at]);
-		if (is_unicode_name(s, at, len))
-			effect |= NAMES_CHANGE;
+		if (is_unicode_name(s, at, len)) {
+			unicode = true;
+			effect |= unicode_effect(s, at, len);
+		}
 		if (!before && fold(s[at]) >= 'a' && fold(s[at]) <= 'z')
 			effect |= names_effect_at(s, at, len);
 	}
+	/* By another escape character a name may be anything. */
+	if (unicode && word_follows("uescape", s, 0, len))
+		effect |= NAMES_CHANGE;
 	return effect;
 }
