@@ -55,6 +55,7 @@ struct fields fields_rename(const struct origins *o, const struct fields *f,
 {
 	size_t n = (size_t)list_length(names);
 	struct fields out = {0};
+	ListCell *cell;
 
 	if (n > f->n || any_many(f, n)) {
 		if (n > 0)
@@ -64,8 +65,8 @@ struct fields fields_rename(const struct origins *o, const struct fields *f,
 		return out;
 	}
 	fields_add_all(o, &out, f);
-	for (size_t i = 0; i < n; i++)
-		out.v[i].name = strVal(list_nth(names, (int)i));
+	foreach (cell, names)
+		out.v[foreach_current_index(cell)].name = strVal(lfirst(cell));
 	return out;
 }
 

@@ -385,7 +385,7 @@ def test_a_delete_that_waits_for_an_update(make, how, correct):
     assert orphans == (0 if correct else 1)
 
 
-ODD_NAMES = {'"Odd ""one"""', '"With space"', 'ÄPFEL', 'Plain_1'}
+ODD_NAMES = ['"Odd ""one"""', '"With space"', 'ÄPFEL', 'Plain_1']
 
 
 @pytest.mark.parametrize('name', ODD_NAMES)
