@@ -363,12 +363,14 @@ void ddl_child_drop_columns(struct ddl_build *b)
 	struct sqltext t;
 
 	sqltext_begin(&t, b->a);
-	for (size_t i = 0; i < l->child->n_moved; i++)
-		sqltext_item(
-		    &t, ", ", "DROP COLUMN IF EXISTS %s",
-		    quote_name(
-			l->olds[l->child->moved[i].old_index].column->name,
-			b->a));
+	for (size_t i = 0; i < l->child->n_moved; i++) {
+		const char *name =
+		    l->olds[l->child->moved[i].old_index].column->name;
+
+		ddl_forget_column(b, name);
+		sqltext_item(&t, ", ", "DROP COLUMN IF EXISTS %s",
+			     quote_name(name, b->a));
+	}
 	ddl_add(b, DDL_LOCKS_SOURCE,
 		arena_fmt(b->a, "ALTER TABLE %s %s", l->old_ref, t.s),
 		"drop the columns of %s that have moved", l->old_ref);

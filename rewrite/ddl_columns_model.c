@@ -115,6 +115,7 @@ void ddl_columns_drop_old(struct ddl_build *b)
 			    arena_fmt(b->a, "ALTER SEQUENCE %s OWNED BY NONE",
 				      l->olds[i].column->sequence),
 			    "sequence %s stays", l->olds[i].column->sequence);
+		ddl_forget_column(b, l->olds[i].column->name);
 		ddl_add(
 		    b, DDL_LOCKS_SOURCE,
 		    arena_fmt(b->a, "ALTER TABLE %s DROP COLUMN IF EXISTS %s",

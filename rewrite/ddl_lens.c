@@ -672,3 +672,13 @@ void ddl_forget_walk(struct ddl_build *b)
 		quote_text(b->l->migration, b->a), b->l->number),
 	    "forget earlier walks and findings");
 }
+
+void ddl_forget_column(struct ddl_build *b, const char *name)
+{
+	ddl_add(
+	    b, DDL_LOCKS_SOURCE,
+	    arena_fmt(b->a, "SELECT pgtandem.forget_column(%s, %s)",
+		      quote_text(b->l->old_ref, b->a), quote_text(name, b->a)),
+	    "drop what an ended migration has left on %s of %s", name,
+	    b->l->old_ref);
+}

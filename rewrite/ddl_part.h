@@ -48,6 +48,8 @@ void ddl_references_to_old(struct ddl_build *b);
 void ddl_relax_old(struct ddl_build *b);
 void ddl_forget_foreign_keys(struct ddl_build *b);
 bool ddl_is_to_itself(const struct lens *l, const struct constraint *k);
+/* What an ended migration has left on a column that goes. */
+void ddl_forget_column(struct ddl_build *b, const char *name);
 /* Of a merge: PL/pgSQL that looks for NULLs that old would not have in NEW. */
 const char *ddl_half_nulls(const struct lens *l, struct arena *a);
 /* Of a merge: the follower's foreign key to the leader. */

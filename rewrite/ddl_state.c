@@ -313,6 +313,29 @@ static const char state_schema[] =
 "END\n"
 "$pgtandem$;\n"
 "\n"
+/* A column that is dropped: views that an ended migration of the table has
+ * left, and that nobody asks for any more, would hold it. */
+"CREATE OR REPLACE FUNCTION pgtandem.forget_column(p_on regclass,\n"
+"	p_column name) RETURNS void\n"
+"LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
+"DECLARE\n"
+"	v_view regclass;\n"
+"BEGIN\n"
+"	FOR v_view IN SELECT DISTINCT r.ev_class::regclass\n"
+"		FROM pg_attribute a JOIN pg_depend d ON d.refobjid = a.attrelid\n"
+"		AND d.refobjsubid = a.attnum\n"
+"		JOIN pg_rewrite r ON r.oid = d.objid\n"
+"		JOIN pg_class c ON c.oid = r.ev_class\n"
+"		WHERE a.attrelid = p_on AND a.attname = p_column\n"
+"		AND d.refclassid = 'pg_class'::regclass\n"
+"		AND d.classid = 'pg_rewrite'::regclass\n"
+"		AND c.relnamespace = 'pgtandem'::regnamespace\n"
+"	LOOP\n"
+"		EXECUTE format('DROP VIEW %s', v_view);\n"
+"	END LOOP;\n"
+"END\n"
+"$pgtandem$;\n"
+"\n"
 "CREATE OR REPLACE FUNCTION pgtandem.refuse_husk() RETURNS trigger\n"
 "LANGUAGE plpgsql AS $pgtandem$\n"
 "BEGIN\n"
@@ -358,7 +381,8 @@ static const char state_schema[] =
 " text, boolean), pgtandem.foreign_key_to(oid, regclass, jsonb),"
 " pgtandem.move_references(text, int, regclass, regclass, jsonb),"
 " pgtandem.relax_foreign_keys(text, int, regclass, regclass),"
-" pgtandem.restore_foreign_keys(text, int, regclass) FROM PUBLIC;\n";
+" pgtandem.restore_foreign_keys(text, int, regclass),"
+" pgtandem.forget_column(regclass, name) FROM PUBLIC;\n";
 /* clang-format on */
 
 const char *ddl_state_schema(void)

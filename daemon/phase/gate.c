@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "config/spec_types.h"
 #include "daemon/phase/db.h"
 #include "daemon/phase/foreign.h"
 #include "daemon/phase/preflight.h"
@@ -63,6 +64,55 @@ static const struct migration *find_unended(const struct job *j)
 	return NULL;
 }
 
+/* Does a migration serve the old shape of a table by the name that this one
+ * migrates it by?  With control.lock held. */
+static bool serves_old_of(const struct migration *m, const struct spec_lens *l)
+{
+	for (size_t i = 0; i < m->spec->n_lenses; i++)
+		if (spec_name_is(&m->spec->lenses[i].old, &l->old))
+			return m->row.phase != PHASE_PLANNED;
+	return false;
+}
+
+/* The same, of all that are there. */
+static const struct migration *find_sharing(const struct job *j)
+{
+	const struct database *d = j->m->database;
+
+	for (size_t i = 0; i < d->n_migrations; i++)
+		for (size_t k = 0; k < j->spec->n_lenses; k++)
+			if (!d->migrations[i]->gone &&
+			    d->migrations[i] != j->m &&
+			    serves_old_of(d->migrations[i],
+					  &j->spec->lenses[k]))
+				return d->migrations[i];
+	return NULL;
+}
+
+/* A table that has kept its name has one old shape at a time. */
+static bool has_name_alone(struct job *j, struct problem *p)
+{
+	const struct migration *other;
+	const char *name = NULL;
+
+	uv_mutex_lock(&j->control->lock);
+	other = find_sharing(j);
+	if (other)
+		name = arena_str(&j->arena, other->name);
+	uv_mutex_unlock(&j->control->lock);
+	if (!name)
+		return true;
+	shut(j, p,
+	     "migration %s serves another old shape of a table under the name "
+	     "that this one migrates",
+	     name);
+	problem_hint(p,
+		     "Once %s is contracted and nobody uses its old shape any "
+		     "more, take its file away and RELOAD.",
+		     name);
+	return false;
+}
+
 /* Two migrations of one relation stand in a row, never side by side. */
 bool gate_in_turn(struct gate_request *g, struct problem *p)
 {
@@ -76,7 +126,7 @@ bool gate_in_turn(struct gate_request *g, struct problem *p)
 		name = arena_str(&j->arena, before->name);
 	uv_mutex_unlock(&j->control->lock);
 	if (!name)
-		return true;
+		return has_name_alone(j, p);
 	shut(j, p,
 	     "migration %s, which makes what this one migrates on, has "
 	     "not ended",

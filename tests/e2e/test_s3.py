@@ -496,3 +496,37 @@ lenses:
     assert postgres.execute(names, 's3_ahead') == [
         ('small',), ('small_new',), ('things_a_key',), ('things_a_key_new',),
         ('things_pkey',)]
+
+
+def test_a_second_change_of_the_table_waits_for_the_firsts_file_to_go(
+        postgres, start_proxy):
+    make(postgres, 's3_again')
+    proxy = start_proxy(postgres, spec('s3_again'))
+    proxy.advance('tax_type', *shop.PHASES[1:])
+    files = proxy.dir / 'migrations'
+    (files / 'rate.yaml').write_text('''
+migration: rate
+database: s3_again
+lenses:
+  - kind: columns
+    table: public.invoices
+    key: [id]
+    columns:
+      - {old: tax_type, new: {name: tax_code, type: text, not_null: true},
+         forward: "tax_type::text", reverse: "tax_code::tax_type", bijective: true}
+''')
+    proxy.console('RELOAD')
+    with pytest.raises(psycopg.Error, match='migration tax_type serves another'
+                       ' old shape'):
+        proxy.console('ADVANCE rate TO expanded')
+    (files / 'tax_type.yaml').unlink()
+    proxy.console('RELOAD')
+    with proxy.connect('s3_again') as c:
+        rows = c.execute('SELECT id, tax_type::text FROM invoices ORDER BY id'
+                         ).fetchall()
+        for phase in shop.PHASES[1:]:
+            proxy.advance('rate', phase)
+            assert c.execute('SELECT id, tax_type::text FROM invoices ORDER BY'
+                             ' id').fetchall() == rows, phase
+            c.execute("UPDATE invoices SET tax_type = 'no_tax' WHERE id = 1")
+            rows[0] = (rows[0][0], 'no_tax')
