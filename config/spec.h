@@ -4,7 +4,7 @@
  * Immutable once read; lives in the arena of the configuration that read it.
  * Knows names and texts only: whether the relations exist and what their
  * columns are is the catalog's and the lens compiler's business
- * (rewrite/lens.h).
+ * (rewrite/lens/lens.h).
  */
 #ifndef CONFIG_SPEC_H
 #define CONFIG_SPEC_H

@@ -2,7 +2,7 @@
  * What each phase does to each use of each shape: one table per kind of lens.
  *
  * Knows nothing of SQL; the uses are found by rewrite/walk.c and
- * rewrite/utility.c, the actions are carried out by rewrite/read.c,
+ * rewrite/utility.c, the actions are carried out by rewrite/read/read.c,
  * write_sync.c, write_lens.c and utility.c.
  */
 #ifndef REWRITE_POLICY_H

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "rewrite/tokens.h"
+#include "rewrite/text/tokens.h"
 
 enum { NAME_BYTES = 63 }; /* where the server cuts names */
 

@@ -20,8 +20,8 @@
 #include <pg_query.h>
 #include <pg_query/pg_query_internal.h>
 
-#include "rewrite/limits.h"
-#include "rewrite/origin.h"
+#include "rewrite/text/limits.h"
+#include "rewrite/read/origin.h"
 #include "rewrite/statement.h"
 
 struct text {

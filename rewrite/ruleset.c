@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-#include "rewrite/chain.h"
-#include "rewrite/lens_child.h"
-#include "rewrite/sqltext.h"
+#include "rewrite/lens/chain.h"
+#include "rewrite/lens/lens_child.h"
+#include "rewrite/text/sqltext.h"
 
 static bool same_relation(const struct rule_name *l, const struct rule_name *r)
 {

@@ -15,9 +15,9 @@
 #include "config/arena.h"
 #include "config/phase.h"
 #include "config/spec.h"
-#include "rewrite/filter.h"
-#include "rewrite/lens.h"
-#include "rewrite/name_set.h"
+#include "rewrite/text/filter.h"
+#include "rewrite/lens/lens.h"
+#include "rewrite/text/name_set.h"
 
 enum { RULESET_MAX_MIGRATIONS = 64 };
 
@@ -45,7 +45,7 @@ struct rule_name {
 
 	/* What serves it: its own migration and lens, or, where its new
 	 * relation is migrated on, what the two make together
-	 * (rewrite/chain.h). */
+	 * (rewrite/lens/chain.h). */
 	unsigned decider; /* index of the migration whose phase decides */
 	const struct rule_migration *rule; /* as `decider` says it here */
 	const struct lens *through;
@@ -83,7 +83,7 @@ bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 		   const struct ruleset **ret, struct problem *p)
     __attribute__((warn_unused_result));
 
-/* May this text name a relation under migration?  See rewrite/filter.h.
+/* May this text name a relation under migration?  See rewrite/text/filter.h.
  * Identifiers with Unicode escapes (U&"...") always count. */
 bool ruleset_mentions(const struct ruleset *r, const char *sql, size_t len);
 

@@ -11,10 +11,10 @@
 #include <postgres.h>
 #include <nodes/parsenodes.h>
 
-#include "rewrite/edit.h"
+#include "rewrite/text/edit.h"
 #include "rewrite/policy.h"
 #include "rewrite/rewrite.h"
-#include "rewrite/tokens.h"
+#include "rewrite/text/tokens.h"
 #include "rewrite/walk.h"
 
 struct statement {

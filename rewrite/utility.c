@@ -14,8 +14,8 @@
 
 #include <catalog/pg_class.h>
 
-#include "rewrite/lens_child.h"
-#include "rewrite/sqltext.h"
+#include "rewrite/lens/lens_child.h"
+#include "rewrite/text/sqltext.h"
 
 /* clang-format off */
 static const struct {
@@ -313,7 +313,7 @@ void copy_fence(struct statement *st, const CopyStmt *copy, unsigned name)
 			       arena_fmt(st->a, ") AND %s", fence));
 }
 
-/* The rows go into one of the lens's views for it (rewrite/ddl_copy.c). */
+/* The rows go into one of the lens's views for it (rewrite/ddl/ddl_copy.c). */
 static bool copy_in(struct statement *st, const CopyStmt *copy, unsigned name,
 		    enum action action)
 {

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "rewrite/lens_child.h"
+#include "rewrite/lens/lens_child.h"
 
 /* One relation of the list. */
 struct listed {

@@ -1,7 +1,7 @@
 /*
  * RowDescriptions of statements that run on the new model: where the columns
  * come from, told as the old one has it.  Pure: bytes of one message, in
- * place, and what the plan knows (rewrite/origin.h).
+ * place, and what the plan knows (rewrite/read/origin.h).
  */
 #ifndef DAEMON_NET_ORIGINS_H
 #define DAEMON_NET_ORIGINS_H

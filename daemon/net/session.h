@@ -257,7 +257,7 @@ enum verdict plan_admit(struct session *s, const struct plan *plan,
     __attribute__((warn_unused_result));
 void plan_note_names(struct session *s, const char *sql, size_t len);
 void plan_names_changed(struct session *s);
-/* The same for a text with these bits (rewrite/filter.h). */
+/* The same for a text with these bits (rewrite/text/filter.h). */
 void plan_note_effect(struct session *s, unsigned effect);
 uint64_t plan_names_hash(const struct session *s);
 /* A migration whose statements are rewritten, or NULL. */

@@ -13,7 +13,7 @@
 
 /*
  * The caller frees *ret, which is NULL when there is no such relation, or only
- * what a contracted migration has left of one (rewrite/ddl_husk.c).  With
+ * what a contracted migration has left of one (rewrite/ddl/ddl_husk.c).  With
  * `expressions` (or NULL) it says where the functions and types are that they
  * may name.
  */

@@ -14,7 +14,7 @@
 #define DAEMON_PHASE_DDL_RUN_H
 
 #include "daemon/phase/job.h"
-#include "rewrite/ddl.h"
+#include "rewrite/ddl/ddl.h"
 
 /* The specification's own text, then what is generated for each lens. */
 void ddl_collect(const struct spec *spec, const struct lens *const *lenses,

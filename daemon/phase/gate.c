@@ -12,7 +12,7 @@
 #include "daemon/phase/foreign.h"
 #include "daemon/phase/preflight.h"
 #include "daemon/phase/walks.h"
-#include "rewrite/lens_child.h"
+#include "rewrite/lens/lens_child.h"
 
 enum { LOOK_MS = 200, SAY_EVERY_MS = 3000 };
 

@@ -12,7 +12,7 @@
 
 #include "daemon/phase/control.h"
 #include "daemon/phase/migration.h"
-#include "rewrite/lens.h"
+#include "rewrite/lens/lens.h"
 
 struct job {
 	struct control *control;	 /* borrowed */

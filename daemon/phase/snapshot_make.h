@@ -9,7 +9,7 @@
 #define DAEMON_PHASE_SNAPSHOT_MAKE_H
 
 #include "daemon/phase/migration.h"
-#include "rewrite/lens.h"
+#include "rewrite/lens/lens.h"
 
 /* All lenses of a specification into `a`. */
 bool lenses_compile(const struct spec *spec, const struct lens_source *sources,

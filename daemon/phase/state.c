@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "daemon/phase/db.h"
-#include "rewrite/ddl.h"
+#include "rewrite/ddl/ddl.h"
 
 /* Two instances that start at once must not both create the schema: the key
  * is any number that nobody else uses ("pgtandem" in ASCII). */

@@ -19,8 +19,8 @@
 #include <stdint.h>
 
 #include "config/problem.h"
-#include "rewrite/lens.h"
-#include "rewrite/walk_sql.h"
+#include "rewrite/lens/lens.h"
+#include "rewrite/lens/walk_sql.h"
 
 /* X(constant, name, what it does) in the order of a whole fill. */
 #define WALK_MODES(X) \

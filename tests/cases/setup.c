@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "rewrite/ddl.h"
+#include "rewrite/ddl/ddl.h"
 
 static void print_line(json_t *line)
 {

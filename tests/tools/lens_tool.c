@@ -24,8 +24,8 @@
 #include "daemon/phase/catalog_json.h"
 #include "daemon/phase/catalog_load.h"
 #include "daemon/phase/walker.h"
-#include "rewrite/ddl.h"
-#include "rewrite/walk_sql.h"
+#include "rewrite/ddl/ddl.h"
+#include "rewrite/lens/walk_sql.h"
 
 struct tool {
 	struct arena a;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "rewrite/chain.h"
+#include "rewrite/lens/chain.h"
 
 /* clang-format off */
 static const struct column columns[] = {

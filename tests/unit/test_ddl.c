@@ -5,7 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "rewrite/ddl.h"
+#include "rewrite/ddl/ddl.h"
 
 static const char *const id[] = {"id"};
 static const char *const amount[] = {"amount"};

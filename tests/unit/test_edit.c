@@ -1,4 +1,4 @@
-#include "rewrite/edit.h"
+#include "rewrite/text/edit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

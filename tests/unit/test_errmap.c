@@ -1,4 +1,4 @@
-#include "rewrite/lens_child.h"
+#include "rewrite/lens/lens_child.h"
 #include "rewrite/rewrite.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-#include "rewrite/filter.h"
+#include "rewrite/text/filter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

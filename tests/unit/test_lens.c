@@ -5,8 +5,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "rewrite/lens.h"
-#include "rewrite/template.h"
+#include "rewrite/lens/lens.h"
+#include "rewrite/lens/template.h"
 
 /* clang-format off */
 static const struct column old_columns[] = {

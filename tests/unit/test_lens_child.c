@@ -5,8 +5,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "rewrite/lens.h"
-#include "rewrite/lens_child.h"
+#include "rewrite/lens/lens.h"
+#include "rewrite/lens/lens_child.h"
 
 /* clang-format off */
 static const struct column columns[] = {

@@ -1,4 +1,4 @@
-#include "rewrite/limits.h"
+#include "rewrite/text/limits.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

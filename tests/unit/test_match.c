@@ -5,8 +5,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "rewrite/match.h"
-#include "rewrite/template.h"
+#include "rewrite/lens/match.h"
+#include "rewrite/lens/template.h"
 
 /* clang-format off */
 static const struct {

@@ -1,4 +1,4 @@
-#include "rewrite/tokens.h"
+#include "rewrite/text/tokens.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

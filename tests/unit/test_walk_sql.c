@@ -7,7 +7,7 @@
 
 #include <pg_query.h>
 
-#include "rewrite/walk_sql.h"
+#include "rewrite/lens/walk_sql.h"
 
 static const char *const key_columns[] = {"a", "B"};
 

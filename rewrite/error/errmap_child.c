@@ -1,0 +1,117 @@
+/*
+ * Errors about a child table, told as those of the columns that moved to it.
+ */
+#include "rewrite/error/errmap.h"
+
+#include <string.h>
+
+#include "rewrite/lens/lens_child.h"
+#include "rewrite/text/sqltext.h"
+
+static const struct constraint *find_constraint(const struct relation *r,
+						const char *name)
+{
+	for (size_t i = 0; i < r->n_constraints; i++)
+		if (strcmp(r->constraints[i].name, name) == 0)
+			return &r->constraints[i];
+	return NULL;
+}
+
+/* The old column that a child's column holds as it is, or NULL. */
+static const char *plain_column(const struct lens *l, const char *name)
+{
+	for (size_t i = 0; name != NULL && i < l->child->n_columns; i++) {
+		const struct child_column *c = &l->child->columns[i];
+
+		if (c->plain && strcmp(c->column->name, name) == 0)
+			return l->olds[c->old_index].column->name;
+	}
+	return NULL;
+}
+
+static bool same_columns(const struct lens *l, const struct constraint *child,
+			 const struct constraint *old)
+{
+	if (child->kind != old->kind || child->n_columns != old->n_columns)
+		return false;
+	for (size_t i = 0; i < old->n_columns; i++) {
+		const char *name = plain_column(l, child->columns[i]);
+
+		if (name == NULL || old->columns[i] == NULL ||
+		    strcmp(name, old->columns[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Of several it could be any: then the error stays the child's. */
+static const struct constraint *old_constraint(const struct lens *l,
+					       const struct constraint *child)
+{
+	const struct constraint *found = NULL;
+
+	for (size_t i = 0; i < l->old->n_constraints; i++) {
+		const struct constraint *old = &l->old->constraints[i];
+
+		if (!same_columns(l, child, old))
+			continue;
+		if (found != NULL)
+			return NULL;
+		found = old;
+	}
+	return found;
+}
+
+/* The text, with what stands in double quotes as `from` called `to`. */
+static const char *rename_in(const char *text, const char *from, const char *to,
+			     struct arena *a)
+{
+	const char *quoted = arena_fmt(a, "\"%s\"", from), *next;
+	struct sqltext out;
+
+	if (text == NULL)
+		return NULL;
+	sqltext_begin(&out, a);
+	while ((next = strstr(text, quoted)) != NULL) {
+		sqltext_put(&out, "%.*s\"%s\"", (int)(next - text), text, to);
+		text = next + strlen(quoted);
+	}
+	return arena_fmt(a, "%s%s", out.s, text);
+}
+
+/* Key (a, b)=(...) with the old columns' names. */
+static const char *old_key(const char *detail, const struct constraint *old,
+			   struct arena *a)
+{
+	const char *values = detail == NULL ? NULL : strstr(detail, ")=(");
+	struct sqltext names;
+
+	if (values == NULL || strncmp(detail, "Key (", 5) != 0)
+		return detail;
+	sqltext_begin(&names, a);
+	for (size_t i = 0; i < old->n_columns; i++)
+		sqltext_item(&names, ", ", "%s", old->columns[i]);
+	return arena_fmt(a, "Key (%s%s", names.s, values);
+}
+
+bool child_map_error(const struct lens *l, struct error_names *e,
+		     struct arena *a)
+{
+	const struct relation *child = l->child->relation;
+	const struct constraint *own, *old;
+
+	if (e->table == NULL || e->constraint == NULL ||
+	    strcmp(e->table, child->name) != 0)
+		return false;
+	own = find_constraint(child, e->constraint);
+	old = own == NULL ? NULL : old_constraint(l, own);
+	if (old == NULL)
+		return false;
+	e->message = rename_in(e->message, child->name, l->old->name, a);
+	e->message = rename_in(e->message, e->constraint, old->name, a);
+	e->detail = old_key(e->detail, old, a);
+	e->schema = l->old->schema;
+	e->table = l->old->name;
+	e->constraint = old->name;
+	return true;
+}
