@@ -13,13 +13,13 @@ import shop
 CORPUS = harness.ROOT / 'tests' / 'corpus' / 'isolation'
 sys.path.insert(0, str(CORPUS))
 
-import differential  # noqa: E402
+import comparison  # noqa: E402
 
 SPECS = sorted((CORPUS / 'specs').glob('*.spec'))
 
 
 def same(postgres, spec, variant, moves):
-    run = differential.Run(postgres, pathlib.Path(spec).read_text(), variant,
+    run = comparison.Run(postgres, pathlib.Path(spec).read_text(), variant,
                            4 if moves else 40)
     run.run(moves=moves)
     assert run.counts
