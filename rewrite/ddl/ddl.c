@@ -54,6 +54,7 @@ static const struct part parts[] = {
 	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  OURS,  ddl_drop_functions},
 	{PHASE_EXPANDED,   PHASE_PLANNED,    AFTER,  MODEL, ddl_drop_new},
 	{PHASE_DUAL_WRITE, PHASE_EXPANDED,   AFTER,  OURS,  ddl_drop_triggers},
+	{PHASE_DUAL_WRITE, PHASE_EXPANDED,   AFTER,  OURS,  ddl_drop_matches},
 	{PHASE_DUAL_WRITE, PHASE_EXPANDED,   AFTER,  OURS,  ddl_empty_new},
 	{PHASE_DUAL_WRITE, PHASE_EXPANDED,   AFTER,  OURS,  ddl_forget_walk},
 	{PHASE_WRITE_NEW,  PHASE_READ_NEW,   AFTER,  OURS,  ddl_drop_copy_new},
