@@ -36,37 +36,23 @@ bool gate_preflight(struct gate_request *g, struct problem *p)
 	return preflight_gate(g->job, p);
 }
 
-/* Does the migration make what lens `l` migrates on? */
-static bool makes_old_of(const struct migration *m, const struct spec_lens *l)
+/* Is there such a relation between a migration and what a lens migrates?
+ * With control.lock held. */
+typedef bool in_the_way(const struct migration *m, const struct spec_lens *l);
+
+/* It makes that, and has not ended. */
+static bool is_making(const struct migration *m, const struct spec_lens *l)
 {
 	for (size_t i = 0; i < m->spec->n_lenses; i++)
 		if (m->spec->lenses[i].new.name &&
-		    strcmp(m->spec->lenses[i].new.schema, l->old.schema) == 0 &&
-		    strcmp(m->spec->lenses[i].new.name, l->old.name) == 0)
-			return true;
+		    spec_name_is(&m->spec->lenses[i].new, &l->old))
+			return m->row.phase != PHASE_CONTRACTED ||
+			       m->row.pending;
 	return false;
 }
 
-/* With control.lock held. */
-static const struct migration *find_unended(const struct job *j)
-{
-	const struct database *d = j->m->database;
-
-	for (size_t i = 0; i < d->n_migrations; i++)
-		for (size_t k = 0; k < j->spec->n_lenses; k++)
-			if (!d->migrations[i]->gone &&
-			    d->migrations[i] != j->m &&
-			    makes_old_of(d->migrations[i],
-					 &j->spec->lenses[k]) &&
-			    (d->migrations[i]->row.phase != PHASE_CONTRACTED ||
-			     d->migrations[i]->row.pending))
-				return d->migrations[i];
-	return NULL;
-}
-
-/* Does a migration serve the old shape of a table by the name that this one
- * migrates it by?  With control.lock held. */
-static bool serves_old_of(const struct migration *m, const struct spec_lens *l)
+/* It serves another old shape under that name. */
+static bool is_serving(const struct migration *m, const struct spec_lens *l)
 {
 	for (size_t i = 0; i < m->spec->n_lenses; i++)
 		if (spec_name_is(&m->spec->lenses[i].old, &l->old))
@@ -74,32 +60,30 @@ static bool serves_old_of(const struct migration *m, const struct spec_lens *l)
 	return false;
 }
 
-/* The same, of all that are there. */
-static const struct migration *find_sharing(const struct job *j)
+/* The name of another migration of the database that is in this one's way, in
+ * the job's arena; NULL if there is none. */
+static const char *find_in_way(struct job *j, in_the_way *is)
 {
 	const struct database *d = j->m->database;
+	const char *name = NULL;
 
-	for (size_t i = 0; i < d->n_migrations; i++)
-		for (size_t k = 0; k < j->spec->n_lenses; k++)
+	uv_mutex_lock(&j->control->lock);
+	for (size_t i = 0; !name && i < d->n_migrations; i++)
+		for (size_t k = 0; !name && k < j->spec->n_lenses; k++)
 			if (!d->migrations[i]->gone &&
 			    d->migrations[i] != j->m &&
-			    serves_old_of(d->migrations[i],
-					  &j->spec->lenses[k]))
-				return d->migrations[i];
-	return NULL;
+			    is(d->migrations[i], &j->spec->lenses[k]))
+				name = arena_str(&j->arena,
+						 d->migrations[i]->name);
+	uv_mutex_unlock(&j->control->lock);
+	return name;
 }
 
 /* A table that has kept its name has one old shape at a time. */
 static bool has_name_alone(struct job *j, struct problem *p)
 {
-	const struct migration *other;
-	const char *name = NULL;
+	const char *name = find_in_way(j, is_serving);
 
-	uv_mutex_lock(&j->control->lock);
-	other = find_sharing(j);
-	if (other)
-		name = arena_str(&j->arena, other->name);
-	uv_mutex_unlock(&j->control->lock);
 	if (!name)
 		return true;
 	shut(j, p,
@@ -117,14 +101,8 @@ static bool has_name_alone(struct job *j, struct problem *p)
 bool gate_in_turn(struct gate_request *g, struct problem *p)
 {
 	struct job *j = g->job;
-	const struct migration *before;
-	const char *name = NULL;
+	const char *name = find_in_way(j, is_making);
 
-	uv_mutex_lock(&j->control->lock);
-	before = find_unended(j);
-	if (before)
-		name = arena_str(&j->arena, before->name);
-	uv_mutex_unlock(&j->control->lock);
 	if (!name)
 		return has_name_alone(j, p);
 	shut(j, p,
