@@ -74,22 +74,6 @@ static const char *moved_type(const struct lens *l, size_t i)
 
 /* 1. The functions' common parts. */
 
-static void add_function(struct ddl_build *b, const char *ref,
-			 const char *arguments, const char *returns,
-			 const char *kind, const char *body)
-{
-	ddl_add(
-	    b, DDL_NO_LOCK,
-	    arena_fmt(b->a,
-		      "CREATE OR REPLACE FUNCTION %s(%s) RETURNS %s"
-		      " LANGUAGE plpgsql %s SET search_path = %s%s"
-		      " AS $pgtandem$\n#variable_conflict use_column\n"
-		      "%s\n$pgtandem$",
-		      ref, arguments, returns, kind,
-		      mapping_search_path(b->l, b->a), ddl_pins(b->l), body),
-	    "create function %s", ref);
-}
-
 /* Finds the picked row of the key in $first... and locks it. */
 const char *child_find_picked(const struct lens *l, size_t first,
 			      const char *columns, const char *into,
@@ -187,7 +171,7 @@ static void add_picks(struct ddl_build *b)
 		const struct child_moved *m = &l->child->moved[i];
 		const char *read = child_read_ref(l, m, b->a);
 
-		add_function(
+		ddl_add_function(
 		    b, read, keys, moved_type(l, i), "VOLATILE",
 		    arena_fmt(b->a,
 			      "BEGIN\nRETURN (SELECT %s FROM %s AS c WHERE %s"
@@ -273,14 +257,15 @@ static void add_set_new(struct ddl_build *b)
 	const struct lens *l = b->l;
 	const char *ref = l->child->set_new_ref;
 
-	add_function(b, ref, ddl_key_types(l, b->a), "pg_catalog.void",
-		     "VOLATILE SECURITY DEFINER",
-		     arena_fmt(b->a,
-			       DECLARE_ID "%sDELETE FROM %s AS t WHERE %s AND"
-					  " t.ctid <> \"pgtandem.id\";\n%sEND",
-			       child_find_picked(l, 1, "", "", b->a),
-			       l->child->ref, parent_is(l, "t", 1, b->a),
-			       child_give(l, stored(l, 1, b->a), 1, b->a)));
+	ddl_add_function(
+	    b, ref, ddl_key_types(l, b->a), "pg_catalog.void",
+	    "VOLATILE SECURITY DEFINER",
+	    arena_fmt(b->a,
+		      DECLARE_ID "%sDELETE FROM %s AS t WHERE %s AND"
+				 " t.ctid <> \"pgtandem.id\";\n%sEND",
+		      child_find_picked(l, 1, "", "", b->a), l->child->ref,
+		      parent_is(l, "t", 1, b->a),
+		      child_give(l, stored(l, 1, b->a), 1, b->a)));
 	revoke(b, ref);
 }
 
@@ -309,7 +294,7 @@ static void add_set_old(struct ddl_build *b)
 				 l->olds[l->child->moved[i].old_index].column,
 				 arena_fmt(b->a, "t.%s", name), value, b->a));
 	}
-	add_function(
+	ddl_add_function(
 	    b, ref, ddl_key_types(l, b->a), "pg_catalog.void",
 	    "VOLATILE SECURITY DEFINER",
 	    arena_fmt(
@@ -334,7 +319,7 @@ static void add_give_new(struct ddl_build *b)
 	const struct lens *l = b->l;
 	const char *ref = l->child->give_new_ref;
 
-	add_function(
+	ddl_add_function(
 	    b, ref, ddl_key_types(l, b->a), "pg_catalog.void",
 	    "VOLATILE SECURITY DEFINER",
 	    arena_fmt(
@@ -455,14 +440,6 @@ static const char *trigger_name(const struct lens *l, const char *what,
 	    a);
 }
 
-static const char *own_ref(const struct lens *l, const char *what,
-			   struct arena *a)
-{
-	return quote_qualified(
-	    "pgtandem", arena_fmt(a, "%s_%u_%s", l->migration, l->number, what),
-	    a);
-}
-
 static const char *old_keys(const struct lens *l, const char *prefix,
 			    struct arena *a)
 {
@@ -477,7 +454,7 @@ static const char *old_keys(const struct lens *l, const char *prefix,
 static void add_trigger(struct ddl_build *b, const char *what, const char *when,
 			const char *relation, const char *body)
 {
-	const char *function = own_ref(b->l, what, b->a);
+	const char *function = lens_own_ref(b->l, what, b->a);
 	const char *name = trigger_name(b->l, what, b->a);
 
 	ddl_add(
@@ -573,7 +550,7 @@ void ddl_child_drop_triggers(struct ddl_build *b)
 			     "DROP FUNCTION IF EXISTS %s",
 			     trigger_name(l, whats[i], b->a),
 			     i == 0 ? l->old_ref : l->child->ref,
-			     own_ref(l, whats[i], b->a));
+			     lens_own_ref(l, whats[i], b->a));
 	ddl_add(b, DDL_LOCKS_SOURCE, t.s, "drop triggers of %s_%u",
 		l->migration, l->number);
 }

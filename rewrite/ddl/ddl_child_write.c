@@ -49,27 +49,11 @@ static const char *arguments(size_t first, size_t n, struct arena *a)
 	return t.s;
 }
 
-static void add_function_that(struct ddl_build *b, const char *changes,
-			      const char *ref, const char *types,
-			      const char *returns, const char *body)
-{
-	ddl_add(
-	    b, DDL_NO_LOCK,
-	    arena_fmt(b->a,
-		      "CREATE OR REPLACE FUNCTION %s(%s) RETURNS %s"
-		      " LANGUAGE plpgsql %s SET search_path = %s%s"
-		      " AS $pgtandem$\n#variable_conflict use_column\n"
-		      "%s\n$pgtandem$",
-		      ref, types, returns, changes,
-		      mapping_search_path(b->l, b->a), ddl_pins(b->l), body),
-	    "create function %s", ref);
-}
-
 static void add_function(struct ddl_build *b, const char *ref,
 			 const char *types, const char *returns,
 			 const char *body)
 {
-	add_function_that(b, "VOLATILE", ref, types, returns, body);
+	ddl_add_function(b, ref, types, returns, "VOLATILE", body);
 }
 
 static void put_not_null(const struct lens *l, size_t i, size_t argument,
@@ -265,10 +249,10 @@ static void add_free(struct ddl_build *b)
 		    quote_name(l->old->columns[l->key[i].old_index].name, b->a),
 		    i + 2);
 	}
-	add_function_that(
-	    b, "STABLE", l->child->free_ref,
+	ddl_add_function(
+	    b, l->child->free_ref,
 	    arena_fmt(b->a, "pg_catalog.bool, %s", ddl_key_types(l, b->a)),
-	    "pg_catalog.bool",
+	    "pg_catalog.bool", "STABLE",
 	    arena_fmt(b->a,
 		      "BEGIN\nIF (%s) AND EXISTS (SELECT FROM %s AS e WHERE"
 		      " %s) THEN\n\tRAISE EXCEPTION USING ERRCODE = '0A000',"

@@ -21,14 +21,6 @@
 #include "rewrite/lens/mapping.h"
 #include "rewrite/text/sqltext.h"
 
-static const char *own_ref(const struct lens *l, const char *what,
-			   struct arena *a)
-{
-	return quote_qualified(
-	    "pgtandem", arena_fmt(a, "%s_%u_%s", l->migration, l->number, what),
-	    a);
-}
-
 /* 1. The shape. */
 
 const char *ddl_old_default(const struct column *c, struct arena *a)
@@ -296,13 +288,14 @@ static const char *key_is_argument(const struct mapping *m, const char *alias,
 	return t.s;
 }
 
-static const char *arguments_as_text(const struct lens *l, struct arena *a)
+const char *ddl_arguments_as_text(const struct lens *l, size_t first,
+				  struct arena *a)
 {
 	struct sqltext t;
 
 	sqltext_begin(&t, a);
 	for (size_t i = 0; i < l->n_key; i++)
-		sqltext_item(&t, ", ", "$%zu::pg_catalog.text", i + 2);
+		sqltext_item(&t, ", ", "$%zu::pg_catalog.text", first + i);
 	return t.s;
 }
 
@@ -432,7 +425,7 @@ void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
 		mapping_search_path(b->l, b->a), ddl_pins(b->l), is_lenient(d),
 		name, name, strict_sync(b->l, sync, b->a), sync, name,
 		b->l->number, quote_text(target, b->a),
-		arguments_as_text(b->l, b->a)),
+		ddl_arguments_as_text(b->l, 2, b->a)),
 	    "create function %s", ref);
 }
 
@@ -603,7 +596,7 @@ static void add_moved(struct ddl_build *b, enum walk_direction d)
 {
 	bool to_new = d == WALK_TO_NEW;
 	const char *function =
-	    own_ref(b->l, to_new ? "moved_old" : "moved_new", b->a);
+	    lens_own_ref(b->l, to_new ? "moved_old" : "moved_new", b->a);
 	const char *sync = to_new ? b->l->to_new_ref : b->l->to_old_ref;
 	const char *trigger = trigger_name(b->l, b->a);
 	struct mapping m;
@@ -645,8 +638,8 @@ void ddl_drop_triggers(struct ddl_build *b)
 			  "DROP TRIGGER IF EXISTS %s ON %s;\n"
 			  "DROP FUNCTION IF EXISTS %s, %s",
 			  trigger, b->l->old_ref, trigger, b->l->new_ref,
-			  own_ref(b->l, "moved_old", b->a),
-			  own_ref(b->l, "moved_new", b->a)),
+			  lens_own_ref(b->l, "moved_old", b->a),
+			  lens_own_ref(b->l, "moved_new", b->a)),
 		"drop triggers %s", trigger);
 }
 
@@ -681,4 +674,20 @@ void ddl_forget_column(struct ddl_build *b, const char *name)
 		      quote_text(b->l->old_ref, b->a), quote_text(name, b->a)),
 	    "drop what an ended migration has left on %s of %s", name,
 	    b->l->old_ref);
+}
+
+void ddl_add_function(struct ddl_build *b, const char *ref,
+		      const char *arguments, const char *returns,
+		      const char *kind, const char *body)
+{
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(b->a,
+		      "CREATE OR REPLACE FUNCTION %s(%s) RETURNS %s"
+		      " LANGUAGE plpgsql %s SET search_path = %s%s"
+		      " AS $pgtandem$\n#variable_conflict use_column\n"
+		      "%s\n$pgtandem$",
+		      ref, arguments, returns, kind,
+		      mapping_search_path(b->l, b->a), ddl_pins(b->l), body),
+	    "create function %s", ref);
 }

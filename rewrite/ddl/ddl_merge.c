@@ -32,14 +32,6 @@ static const char *marker_name(const struct lens *l, unsigned marker,
 	return quote_name(l->new->columns[marker].name, a);
 }
 
-static const char *function_ref(const struct lens *l, const char *what,
-				struct arena *a)
-{
-	return quote_qualified(
-	    "pgtandem", arena_fmt(a, "%s_%u_%s", l->migration, l->number, what),
-	    a);
-}
-
 /* "n.id = OLD.id": OLD is a row of the view, in the old columns' names. */
 static const char *key_of_row(const struct lens *l, struct arena *a)
 {
@@ -149,7 +141,7 @@ static void add_cut(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
 	const char *marker = marker_name(l, l->half->marker, b->a);
-	const char *function = function_ref(l, "cut_row", b->a);
+	const char *function = lens_own_ref(l, "cut_row", b->a);
 
 	ddl_add(
 	    b, DDL_NO_LOCK,
@@ -233,7 +225,7 @@ const char *ddl_half_nulls(const struct lens *l, struct arena *a)
 static void add_null_checks(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
-	const char *function = function_ref(l, "whole", b->a);
+	const char *function = lens_own_ref(l, "whole", b->a);
 
 	ddl_add(b, DDL_NO_LOCK,
 		arena_fmt(b->a,
@@ -279,18 +271,6 @@ static void add_claim(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
 	const char *name = key_constraint(l);
-	struct sqltext names, values, types;
-
-	sqltext_begin(&names, b->a);
-	sqltext_begin(&values, b->a);
-	sqltext_begin(&types, b->a);
-	for (size_t i = 0; i < l->n_key; i++) {
-		const struct column *c = &l->old->columns[l->key[i].old_index];
-
-		sqltext_item(&names, ", ", "%s", c->name);
-		sqltext_item(&values, ", ", "$%zu::pg_catalog.text", i + 2);
-		sqltext_item(&types, ", ", "%s", c->type);
-	}
 	ddl_add(
 	    b, DDL_NO_LOCK,
 	    arena_fmt(
@@ -303,14 +283,16 @@ static void add_claim(struct ddl_build *b)
 		" MESSAGE = %s, DETAIL = pg_catalog.concat(%s,"
 		" pg_catalog.concat_ws(', ', %s), ') already exists.'),"
 		" SCHEMA = %s, TABLE = %s, CONSTRAINT = %s;\nEND\n$pgtandem$",
-		l->half->claim_ref, types.s,
+		l->half->claim_ref, ddl_key_types(l, b->a),
 		quote_text(arena_fmt(b->a,
 				     "duplicate key value violates unique "
 				     "constraint \"%s\"",
 				     name),
 			   b->a),
-		quote_text(arena_fmt(b->a, "Key (%s)=(", names.s), b->a),
-		values.s, quote_text(l->old->schema, b->a),
+		quote_text(arena_fmt(b->a, "Key (%s)=(", key_names(l, b->a)),
+			   b->a),
+		ddl_arguments_as_text(l, 2, b->a),
+		quote_text(l->old->schema, b->a),
 		quote_text(l->old->name, b->a), quote_text(name, b->a)),
 	    "create function %s", l->half->claim_ref);
 }
@@ -320,16 +302,14 @@ static void add_present(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
 	const struct lens *leader = l->half->other;
-	struct sqltext where, values;
+	struct sqltext where;
 
 	sqltext_begin(&where, b->a);
-	sqltext_begin(&values, b->a);
 	for (size_t i = 0; i < l->n_key; i++) {
 		const char *key = l->new->columns[l->key[i].new_index].name;
 
 		sqltext_item(&where, " AND ", "t.%s = $%zu",
 			     quote_name(key, b->a), i + 1);
-		sqltext_item(&values, ", ", "$%zu::pg_catalog.text", i + 1);
 	}
 	ddl_add(
 	    b, DDL_NO_LOCK,
@@ -348,7 +328,7 @@ static void add_present(struct ddl_build *b)
 				    "insert or update on table \"%s\" violates "
 				    "foreign key constraint \"%s\"",
 				    l->old->name, l->half->tie->name),
-			  values.s,
+			  ddl_arguments_as_text(l, 1, b->a),
 			  arena_fmt(b->a, ") is not present in table \"%s\".",
 				    leader->old->name),
 			  b->a)),
@@ -385,8 +365,8 @@ void ddl_drop_cut(struct ddl_build *b)
 			  "DROP FUNCTION IF EXISTS %s(pg_catalog.bool, %s),"
 			  " %s(%s)",
 			  l->half->cut_ref, l->half->fill_ref,
-			  function_ref(l, "cut_row", b->a),
-			  function_ref(l, "whole", b->a), l->half->claim_ref,
+			  lens_own_ref(l, "cut_row", b->a),
+			  lens_own_ref(l, "whole", b->a), l->half->claim_ref,
 			  types, l->half->present_ref, types),
 		"drop views %s and %s", l->half->cut_ref, l->half->fill_ref);
 }

@@ -48,6 +48,14 @@ void ddl_references_to_old(struct ddl_build *b);
 void ddl_relax_old(struct ddl_build *b);
 void ddl_forget_foreign_keys(struct ddl_build *b);
 bool ddl_is_to_itself(const struct lens *l, const struct constraint *k);
+/* "$first::pg_catalog.text, ...": a function's arguments for the key. */
+const char *ddl_arguments_as_text(const struct lens *l, size_t first,
+				  struct arena *a);
+/* A PL/pgSQL function under the mapping's search_path and pins; `kind` is
+ * "VOLATILE SECURITY DEFINER" and the like. */
+void ddl_add_function(struct ddl_build *b, const char *ref,
+		      const char *arguments, const char *returns,
+		      const char *kind, const char *body);
 /* What an ended migration has left on a column that goes. */
 void ddl_forget_column(struct ddl_build *b, const char *name);
 /* Of a merge: PL/pgSQL that looks for NULLs that old would not have in NEW. */

@@ -734,7 +734,6 @@ static const struct known_names *known_names(const struct lens_compile *c,
 	return new != NULL &&new->known != NULL ? new->known : c->old->known;
 }
 
-/* An object of the lens in schema pgtandem, qualified. */
 const char *lens_own_ref(const struct lens *l, const char *what,
 			 struct arena *a)
 {

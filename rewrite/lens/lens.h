@@ -197,6 +197,10 @@ bool lens_compile_merge(const struct spec *spec, unsigned number,
 			const struct lens *ret[2], struct problem *p)
     __attribute__((warn_unused_result));
 
+/* "pgtandem.L_<what>", quoted. */
+const char *lens_own_ref(const struct lens *l, const char *what,
+			 struct arena *a);
+
 /* May its row be there with the other half alone, which an INSERT then fills?
  */
 bool lens_fills(const struct lens *l);

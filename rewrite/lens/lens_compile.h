@@ -38,8 +38,4 @@ bool lens_compile_key(const struct lens_compile *c, struct lens_key *key);
 void lens_fill(struct lens *l, const struct lens_compile *c, unsigned number,
 	       const struct lens_key *key);
 
-/* "pgtandem.L_<what>", quoted. */
-const char *lens_own_ref(const struct lens *l, const char *what,
-			 struct arena *a);
-
 #endif
