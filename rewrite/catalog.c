@@ -24,3 +24,12 @@ const struct constraint *relation_find_unique(const struct relation *r,
 	}
 	return NULL;
 }
+
+const struct constraint *relation_find_constraint(const struct relation *r,
+						  const char *name)
+{
+	for (size_t i = 0; i < r->n_constraints; i++)
+		if (strcmp(r->constraints[i].name, name) == 0)
+			return &r->constraints[i];
+	return NULL;
+}

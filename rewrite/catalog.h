@@ -103,6 +103,8 @@ struct relation {
 /* NULL if there is none. */
 const struct column *relation_find_column(const struct relation *r,
 					  const char *name);
+const struct constraint *relation_find_constraint(const struct relation *r,
+						  const char *name);
 /* A primary key or a unique constraint; NULL if there is none. */
 const struct constraint *relation_find_unique(const struct relation *r,
 					      const char *name);

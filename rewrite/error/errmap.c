@@ -179,15 +179,6 @@ static const char *old_index(const struct lens *l, const struct index *new,
 	return NULL;
 }
 
-static const struct constraint *find_constraint(const struct relation *r,
-						const char *name)
-{
-	for (size_t i = 0; i < r->n_constraints; i++)
-		if (strcmp(r->constraints[i].name, name) == 0)
-			return &r->constraints[i];
-	return NULL;
-}
-
 static const struct index *find_index(const struct relation *r,
 				      const char *name)
 {
@@ -200,7 +191,7 @@ static const struct index *find_index(const struct relation *r,
 static const char *map_constraint(const struct lens *l, const char *name,
 				  struct arena *a)
 {
-	const struct constraint *c = find_constraint(l->new, name);
+	const struct constraint *c = relation_find_constraint(l->new, name);
 	const struct index *x = find_index(l->new, name);
 
 	if (c != NULL)
@@ -247,8 +238,8 @@ static bool is_about_row(const struct lens *l, const struct error_names *e)
 	if (strcmp(e->sqlstate, "23502") == 0)
 		return true;
 	return strcmp(e->sqlstate, "23514") == 0 && e->constraint != NULL &&
-	       (find_constraint(l->new, e->constraint) != NULL ||
-		find_constraint(l->old, e->constraint) != NULL);
+	       (relation_find_constraint(l->new, e->constraint) != NULL ||
+		relation_find_constraint(l->old, e->constraint) != NULL);
 }
 
 /* Does the detail show values that the client's model does not have?  Where
@@ -260,7 +251,7 @@ static bool shows_new_values(const struct lens *l, const struct error_names *e)
 
 	if (e->constraint == NULL)
 		return false;
-	c = find_constraint(l->new, e->constraint);
+	c = relation_find_constraint(l->new, e->constraint);
 	if (c != NULL)
 		return !are_carried(l, c->columns, c->n_columns);
 	x = find_index(l->new, e->constraint);

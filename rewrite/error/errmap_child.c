@@ -8,15 +8,6 @@
 #include "rewrite/lens/lens_child.h"
 #include "rewrite/text/sqltext.h"
 
-static const struct constraint *find_constraint(const struct relation *r,
-						const char *name)
-{
-	for (size_t i = 0; i < r->n_constraints; i++)
-		if (strcmp(r->constraints[i].name, name) == 0)
-			return &r->constraints[i];
-	return NULL;
-}
-
 /* The old column that a child's column holds as it is, or NULL. */
 static const char *plain_column(const struct lens *l, const char *name)
 {
@@ -103,7 +94,7 @@ bool child_map_error(const struct lens *l, struct error_names *e,
 	if (e->table == NULL || e->constraint == NULL ||
 	    strcmp(e->table, child->name) != 0)
 		return false;
-	own = find_constraint(child, e->constraint);
+	own = relation_find_constraint(child, e->constraint);
 	old = own == NULL ? NULL : old_constraint(l, own);
 	if (old == NULL)
 		return false;
