@@ -121,6 +121,8 @@ bool hide_direct(struct statement *st, const struct ref *target);
 /* system_column.c: one table that is both models. */
 /* Can it be given at all? */
 bool system_column(struct statement *st, const struct column_use *use);
+/* Does the statement name one of this relation's? */
+bool system_column_is_named(const struct statement *st, const struct ref *ref);
 /* Does the derived table that stands for it show any? */
 bool system_column_is_shown(const struct statement *st, const struct ref *ref);
 /* ", ctid, xmin": those that are named of it. */

@@ -30,15 +30,6 @@ static bool sets_made_column(const struct relation *r, const List *targets)
 	return false;
 }
 
-static bool has_system_column(const struct statement *st, const struct ref *ref)
-{
-	for (size_t i = 0; i < st->found.n_columns; i++)
-		if (st->found.columns[i].kind == COLUMN_SYSTEM &&
-		    st->found.columns[i].ref == ref)
-			return true;
-	return false;
-}
-
 bool hide_is_direct(const struct statement *st, const struct ref *target)
 {
 	const Node *write = target->write;
@@ -47,7 +38,7 @@ bool hide_is_direct(const struct statement *st, const struct ref *target)
 	if (statement_lens(st, target->name)->kind != LENS_COLUMNS)
 		return false;
 	return IsA(write, MergeStmt) || write_is_current_of(write) ||
-	       has_system_column(st, target) ||
+	       system_column_is_named(st, target) ||
 	       (IsA(write, UpdateStmt) &&
 		sets_made_column(r, ((const UpdateStmt *)write)->targetList));
 }

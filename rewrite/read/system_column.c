@@ -20,13 +20,18 @@
 
 #include "rewrite/text/sqltext.h"
 
-bool system_column_is_shown(const struct statement *st, const struct ref *ref)
+bool system_column_is_named(const struct statement *st, const struct ref *ref)
 {
-	for (size_t i = 0; !ref->is_target && i < st->found.n_columns; i++)
+	for (size_t i = 0; i < st->found.n_columns; i++)
 		if (st->found.columns[i].kind == COLUMN_SYSTEM &&
 		    st->found.columns[i].ref == ref)
 			return true;
 	return false;
+}
+
+bool system_column_is_shown(const struct statement *st, const struct ref *ref)
+{
+	return !ref->is_target && system_column_is_named(st, ref);
 }
 
 /* The old relation's, as long as the catalog has it; or 0. */
