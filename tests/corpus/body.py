@@ -109,6 +109,16 @@ class Talker(compare.Side):
                 return got
 
 
+def connects(command, variables, sides):
+    """\\c: sessions of another user, or new ones."""
+    if not re.match(r'\\(c|connect)\b', command) or not variables.active():
+        return False
+    words = command.split() + ['-', '-']
+    for side in sides:
+        side.again(words[2] if words[2] != '-' else 'postgres')
+    return True
+
+
 @dataclasses.dataclass
 class Finding:
     place: str
@@ -135,21 +145,20 @@ class Body:
     def both(self, text):
         return [side.send(text) for side in (self.direct, self.through)]
 
-    def run(self, items):
+    def run(self, items, compared=True):
         for i, item in enumerate(items):
             if not item.text:
                 self.psql(item.command)
-            elif self.variables.active():
+            elif not self.variables.active():
+                continue
+            elif compared:
                 self.one(i, item)
+            else:
+                self.both(self.variables.fill(item.text))
 
     def psql(self, command):
-        if re.match(r'\\(c|connect)\b', command) and self.variables.active():
-            words = command.split() + ['-', '-']
-            user = words[2] if words[2] != '-' else 'postgres'
-            for side in self.direct, self.through:
-                side.again(user)
-            return
-        self.variables.run(command)
+        if not connects(command, self.variables, (self.direct, self.through)):
+            self.variables.run(command)
 
     def one(self, i, item):
         text = self.variables.fill(item.text)
@@ -235,6 +244,11 @@ class Body:
     def contents(self, tables):
         """What the tables hold in the end."""
         for table in tables:
-            text = f'SELECT * FROM {table.sql}'
+            text = f'SELECT * FROM {table}'
             self.counts['statements'] += 1
             self.compare(f'{self.name}, at the end', text, *self.both(text))
+
+    def note(self, text, what):
+        self.counts['different'] += 1
+        self.findings.append(Finding(f'{self.name}, at the end', text,
+                                     ('equal', what), 'different'))

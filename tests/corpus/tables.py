@@ -31,6 +31,12 @@ WHERE c.relkind = 'r' AND c.relpersistence = 'p'
   AND NOT EXISTS (SELECT FROM pg_inherits i
                   WHERE c.oid IN (i.inhrelid, i.inhparent))
 ORDER BY 1'''
+ALL = r'''
+SELECT c.oid::regclass::text, c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_|^information_schema$|^pgtandem$'
+ORDER BY 1'''
 COLUMNS = r'''
 SELECT attname::text, format_type(atttypid, NULL),
        attgenerated <> '' OR attidentity <> ''
