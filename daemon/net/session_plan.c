@@ -308,57 +308,6 @@ unsigned plan_type_flags(uint16_t n, const uint8_t *types)
 	return flags;
 }
 
-enum verdict plan_text(struct session *s, const char *sql, size_t len,
-		       unsigned flags, struct outcome *ret)
-{
-	struct rewrite_request req = {
-	    .sql = sql,
-	    .len = len,
-	    .rules = s->db->rules,
-	    .flags = s->lexing | flags,
-	};
-	struct planned *planned;
-	enum verdict v;
-
-	*ret = (struct outcome){0};
-	if (!ruleset_mentions(s->db->rules, sql, len))
-		return VERDICT_PASS;
-	ret->mentions = true;
-	v = plan_know_names(s, &ret->refusal);
-	if (v != VERDICT_PASS)
-		return v;
-	req.names = s->names;
-	req.read_new = plan_reads_new(s);
-	planned = cache_get(s->worker->cache, &req);
-	plan_count_cache(s);
-	if (names_change_within(s, sql, len, planned->plan)) {
-		planned_unref(planned);
-		ret->refusal = names_change_problem(plan_has_moved(s));
-		return VERDICT_REFUSE;
-	}
-	if (planned->plan->kind == PLAN_PASS &&
-	    planned->plan->migrations == 0) {
-		planned_unref(planned);
-		return VERDICT_PASS;
-	}
-	ret->planned = planned;
-	return plan_decide(s, planned, &ret->refusal);
-}
-
-static struct problem *lease_problem(void)
-{
-	struct problem *p = problem_create("57P03");
-
-	problem_set(p, "57P03",
-		    "pgtandem: the phase of a migration cannot be confirmed "
-		    "with the database now");
-	problem_detail(p, "The statement names a relation under migration, and "
-			  "the lease on its phase has run out.");
-	problem_hint(p, "Try again; the log says why the control connection "
-			"is away.");
-	return p;
-}
-
 static struct problem *hold_problem(void)
 {
 	struct problem *p = problem_create("57P03");
@@ -384,22 +333,99 @@ static bool hold_is_over(const struct session *s)
 	return db == NULL || db->held == 0;
 }
 
-static enum verdict plan_hold(struct session *s, struct problem **ret_refusal)
+/* Waits until the hold is over, or hold_timeout: then *ret_expired. */
+static enum verdict hold_wait(struct session *s, bool *ret_expired)
 {
+	*ret_expired = s->hold_expired;
+	s->hold_expired = false;
 	if (hold_is_over(s)) {
 		session_deadline_in(s, 0);
-		s->hold_expired = false;
+		*ret_expired = false;
 		return VERDICT_PASS;
 	}
-	if (s->hold_expired) {
-		s->hold_expired = false;
-		*ret_refusal = hold_problem();
-		return VERDICT_REFUSE;
-	}
+	if (*ret_expired)
+		return VERDICT_PASS;
 	if (s->deadline == 0)
 		session_deadline_in(s, session_settings(s)->hold_timeout_ms);
 	client_wait(s, WAIT_HOLD);
 	return VERDICT_WAIT;
+}
+
+static enum verdict plan_hold(struct session *s, struct problem **ret_refusal)
+{
+	bool expired;
+	enum verdict v = hold_wait(s, &expired);
+
+	if (!expired)
+		return v;
+	*ret_refusal = hold_problem();
+	return VERDICT_REFUSE;
+}
+
+/*
+ * A statement that only reads the catalogs waits too: functions like
+ * pg_get_indexdef open the relation that the statement's snapshot has found,
+ * and fail when DDL drops it in between.  When its time is over it runs.
+ */
+static enum verdict plan_hold_catalog(struct session *s, const char *sql,
+				      size_t len)
+{
+	bool expired;
+
+	if (s->db->held == 0 || !sql_names_catalog(sql, len))
+		return VERDICT_PASS;
+	return hold_wait(s, &expired);
+}
+
+enum verdict plan_text(struct session *s, const char *sql, size_t len,
+		       unsigned flags, struct outcome *ret)
+{
+	struct rewrite_request req = {
+	    .sql = sql,
+	    .len = len,
+	    .rules = s->db->rules,
+	    .flags = s->lexing | flags,
+	};
+	struct planned *planned;
+	enum verdict v;
+
+	*ret = (struct outcome){0};
+	if (!ruleset_mentions(s->db->rules, sql, len))
+		return plan_hold_catalog(s, sql, len);
+	ret->mentions = true;
+	v = plan_know_names(s, &ret->refusal);
+	if (v != VERDICT_PASS)
+		return v;
+	req.names = s->names;
+	req.read_new = plan_reads_new(s);
+	planned = cache_get(s->worker->cache, &req);
+	plan_count_cache(s);
+	if (names_change_within(s, sql, len, planned->plan)) {
+		planned_unref(planned);
+		ret->refusal = names_change_problem(plan_has_moved(s));
+		return VERDICT_REFUSE;
+	}
+	if (planned->plan->kind == PLAN_PASS &&
+	    planned->plan->migrations == 0) {
+		planned_unref(planned);
+		return plan_hold_catalog(s, sql, len);
+	}
+	ret->planned = planned;
+	return plan_decide(s, planned, &ret->refusal);
+}
+
+static struct problem *lease_problem(void)
+{
+	struct problem *p = problem_create("57P03");
+
+	problem_set(p, "57P03",
+		    "pgtandem: the phase of a migration cannot be confirmed "
+		    "with the database now");
+	problem_detail(p, "The statement names a relation under migration, and "
+			  "the lease on its phase has run out.");
+	problem_hint(p, "Try again; the log says why the control connection "
+			"is away.");
+	return p;
 }
 
 enum verdict plan_admit(struct session *s, const struct plan *plan,

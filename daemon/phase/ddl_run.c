@@ -8,10 +8,12 @@
 #include "daemon/phase/snapshot_make.h"
 
 enum {
-	LOCK_MS = 500,	/* one attempt, and no longer than hold_timeout */
+	LOCK_MS = 500,	/* one attempt */
 	TRY_MS = 30000, /* all attempts together */
 	PAUSE_MS = 250, /* after the first attempt; doubles */
 	PAUSE_MAX_MS = 2000,
+	QUIET_LOOK_MS = 10,
+	QUIET_MS = 500, /* for reads of the catalog to end */
 };
 
 /* Which text of the specification belongs to a move, and at which end. */
@@ -80,22 +82,27 @@ static void hold(struct job *j, bool held)
 	uv_mutex_unlock(&j->control->lock);
 }
 
+/* What one wait may take, of two for which statements are held. */
+static uint64_t patience_ms(const struct job *j, uint64_t most_ms)
+{
+	uint64_t half = j->settings->hold_timeout_ms / 2;
+
+	return half < most_ms ? half : most_ms;
+}
+
 static bool begin(struct job *j, struct problem *p)
 {
-	uint64_t wait_ms = j->settings->hold_timeout_ms;
 	const char *schema =
 	    quote_name(j->spec->lenses[0].old.schema, &j->arena);
 
 	/* The operator's texts and expressions mean what they mean in the
 	 * schema of the old model. */
-	if (wait_ms > LOCK_MS)
-		wait_ms = LOCK_MS;
 	return db_exec(j->db,
 		       arena_fmt(&j->arena,
 				 "BEGIN; SET LOCAL lock_timeout = %" PRIu64
 				 "; SET LOCAL search_path ="
 				 " %s, public",
-				 wait_ms + 1, schema),
+				 patience_ms(j, LOCK_MS) + 1, schema),
 		       p);
 }
 
@@ -236,6 +243,32 @@ static bool any_locks(const struct ddl_list *list)
 }
 
 /*
+ * Reads of the catalog that are under way may have found a relation that is
+ * about to be dropped, and would fail when they come to open it: they are
+ * given time to end, before any lock is taken.  New ones are held.
+ */
+static bool catalog_quiet(struct job *j, struct problem *p)
+{
+	static const char sql[] =
+	    "SELECT count(*) FROM pg_stat_activity"
+	    " WHERE datname = current_database() AND state = 'active'"
+	    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+	    " AND NOT (application_name = '" DB_APPLICATION "'"
+	    "  AND usename = session_user)"
+	    " AND query ~* '\\m(pg_|information_schema)'";
+	uint64_t begun_ms = uv_hrtime() / 1000000;
+	uint64_t wait_ms = patience_ms(j, QUIET_MS);
+	int64_t n;
+
+	do {
+		if (!job_sleep(j, QUIET_LOOK_MS, p) ||
+		    !db_number(j->db, sql, 0, NULL, 0, &n, p))
+			return false;
+	} while (n > 0 && uv_hrtime() / 1000000 - begun_ms < wait_ms);
+	return true;
+}
+
+/*
  * Statements are held only while an attempt waits for its locks, so that one
  * long transaction of the application does not stop all others.
  */
@@ -248,6 +281,8 @@ static bool try_until_had(struct job *j, const struct ddl_list *list,
 
 	for (;;) {
 		hold(j, locks);
+		if (locks && !catalog_quiet(j, p))
+			return false;
 		if (attempt(j, list, last, arg, p))
 			return true;
 		if (!try_again(p))

@@ -385,3 +385,19 @@ unsigned sql_names_effect(const char *sql, size_t len)
 		effect |= NAMES_CHANGE;
 	return effect;
 }
+
+bool sql_names_catalog(const char *sql, size_t len)
+{
+	static const char system[] = "pg_", standard[] = "information_schema";
+	const unsigned char *s = (const unsigned char *)sql;
+
+	for (size_t at = 0; at + 3 <= len; at++) {
+		if (!starts_word(s, at))
+			continue;
+		if (same_folded(s + at, system, sizeof(system) - 1) ||
+		    (len - at >= sizeof(standard) - 1 &&
+		     same_folded(s + at, standard, sizeof(standard) - 1)))
+			return true;
+	}
+	return false;
+}

@@ -52,4 +52,8 @@ enum { NAMES_CHANGE = 1, NAMES_UNDO = 2 };
 /* The bits of it; 0: nothing. */
 unsigned sql_names_effect(const char *sql, size_t len);
 
+/* May the text read the system catalogs?  True for more than do: any word
+ * that begins with pg_, and information_schema. */
+bool sql_names_catalog(const char *sql, size_t len);
+
 #endif

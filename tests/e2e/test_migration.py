@@ -788,3 +788,44 @@ def test_each_database_of_an_instance_is_in_a_phase_of_its_own(
         for name in 'behind', 'ahead':
             with proxy.connect(name) as c:
                 assert c.execute(sql).fetchone() == (100,)
+
+
+def test_what_is_read_of_the_catalog_does_not_vanish_meanwhile(postgres,
+                                                               start_proxy):
+    """A function of the catalog opens the relation that the statement's
+    snapshot has found: DDL in between would make it fail."""
+    shop.make(postgres, 'catalog_reads')
+    proxy = start_proxy(postgres, shop.spec('catalog_reads'))
+    proxy.advance('inovices_typo', 'expanded', 'dual_write', 'read_new',
+                  'write_new', 'new_only')
+    stop, failed, answers = threading.Event(), [], []
+
+    def read(n):
+        # A literal, a parameter, and one that the server keeps the plan of.
+        with proxy.connect('catalog_reads') as c:
+            c.prepare_threshold = 0 if n == 2 else None
+            named = ("'inovices'", '%s', '%s')[n]
+            while not stop.is_set():
+                try:
+                    answers.append(c.execute(
+                        'SELECT pg_catalog.pg_get_indexdef(i.indexrelid, 1,'
+                        ' false) FROM pg_catalog.pg_sleep(0.02),'
+                        ' pg_catalog.pg_class r JOIN pg_catalog.pg_index i ON'
+                        f' i.indrelid = r.oid WHERE r.relname = {named}'
+                        ' AND i.indisprimary',
+                        ['inovices'] if n else None).fetchall())
+                except psycopg.Error as e:
+                    failed.append(str(e))
+                    return
+
+    threads = [threading.Thread(target=read, args=(n,)) for n in range(3)]
+    for t in threads:
+        t.start()
+    try:
+        proxy.advance('inovices_typo', 'contracted')
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    assert not failed
+    assert set(map(tuple, answers)) == {(('id',),)}

@@ -200,6 +200,38 @@ static void what_may_change_names_is_seen(void **state)
 			fail_msg("%s", changes[i].sql);
 }
 
+static void what_may_read_the_catalogs_is_seen(void **state)
+{
+	static const char *const reads[] = {
+	    "SELECT * FROM pg_class",
+	    "SELECT pg_catalog.pg_get_indexdef(1)",
+	    "TABLE PG_INDEX",
+	    "TABLE \"pg_index\"",
+	    "pg_",
+	    "SELECT 1 FROM information_schema.columns",
+	    "table INFORMATION_SCHEMA.tables",
+	    "information_schema",
+	};
+	static const char *const others[] = {
+	    "",
+	    "pg",
+	    "p",
+	    "SELECT 1",
+	    "SELECT apg_class FROM t",
+	    "SELECT pgx_a",
+	    "information_schem",
+	    "my_information_schema",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++)
+		if (!sql_names_catalog(reads[i], strlen(reads[i])))
+			fail_msg("%s", reads[i]);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (sql_names_catalog(others[i], strlen(others[i])))
+			fail_msg("%s", others[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +239,7 @@ int main(void)
 	    cmocka_unit_test(many_names_are_found_as_few_are),
 	    cmocka_unit_test(a_word_is_looked_up_as_it_stands),
 	    cmocka_unit_test(what_may_change_names_is_seen),
+	    cmocka_unit_test(what_may_read_the_catalogs_is_seen),
 	};
 
 	return cmocka_run_group_tests_name("filter", tests, NULL, NULL);
