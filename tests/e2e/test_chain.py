@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 import shop
-from test_differential import is_refusal, outcomes, without_message
+from test_differential import is_refusal, outcomes, same
 
 TABLES = '''
 CREATE TABLE inovices (
@@ -108,15 +108,6 @@ MIDDLE = {'t': 'invoices', 'customer': 'customer', 'amount': 'amount_cents',
 def run(connection, words):
     return [(s, outcomes(connection, s))
             for s in (x.format(**words) for x in SCRIPTS)]
-
-
-def same(expected, got):
-    wrong = [(s, 'direct', a, 'through', b)
-             for (s, a), (_, b) in zip(expected, got)
-             if without_message(a) != without_message(b)]
-    if wrong:
-        pytest.fail('\n\n'.join('\n  '.join(str(x)[:500] for x in w)
-                                for w in wrong), pytrace=False)
 
 
 def begin(proxy, second):

@@ -10,7 +10,7 @@ import pytest
 
 import harness
 import shop
-from test_differential import is_refusal, outcomes, without_message
+from test_differential import is_refusal, outcomes, same, without_message
 
 TABLES = '''
 CREATE TABLE people (
@@ -185,15 +185,6 @@ def run(connection):
     copies = [(s + d, copied(connection, s, d)) for s, d in COPIES]
     return first + copies + [(s, outcomes(connection, s))
                              for s in SCRIPTS[-2:]]
-
-
-def same(expected, got):
-    wrong = [(s, 'direct', a, 'through', b)
-             for (s, a), (_, b) in zip(expected, got)
-             if without_message(a) != without_message(b)]
-    if wrong:
-        pytest.fail('\n\n'.join('\n  '.join(str(x)[:500] for x in w)
-                                for w in wrong), pytrace=False)
 
 
 def clean(proxy):

@@ -4,8 +4,8 @@
 import pytest
 
 import shop
-from test_merge import same, two_sessions
-from test_differential import outcomes, without_message
+from test_differential import outcomes, same, without_message
+from test_merge import two_sessions
 
 TABLES = '''
 CREATE TABLE plans (id integer PRIMARY KEY);

@@ -5,7 +5,7 @@ import psycopg
 import pytest
 
 import shop
-from test_differential import outcomes, without_message
+from test_differential import outcomes, same
 
 TABLES = '''
 CREATE TABLE shopers (
@@ -99,15 +99,6 @@ SCRIPTS = [
 
 def run(connection):
     return [(s, outcomes(connection, s)) for script in SCRIPTS for s in script]
-
-
-def same(expected, got):
-    wrong = [(s, 'direct', a, 'through', b)
-             for (s, a), (_, b) in zip(expected, got)
-             if without_message(a) != without_message(b)]
-    if wrong:
-        pytest.fail('\n\n'.join('\n  '.join(str(x)[:600] for x in w)
-                                for w in wrong), pytrace=False)
 
 
 def spec(name, database, *lenses):
