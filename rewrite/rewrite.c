@@ -20,6 +20,7 @@
 #include <pg_query.h>
 #include <pg_query/pg_query_internal.h>
 
+#include "rewrite/text/filter.h"
 #include "rewrite/text/limits.h"
 #include "rewrite/read/origin.h"
 #include "rewrite/statement.h"
@@ -354,25 +355,6 @@ static void refuse_unparsed(struct text *t, const PgQueryError *error)
 	}
 }
 
-static bool is_name_byte(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c >= '0' && c <= '9') || c == '_' || c == '$';
-}
-
-/* Anywhere, strings and comments too: where they end is not known. */
-static bool spells(const char *sql, const char *name)
-{
-	size_t len = strlen(name);
-	const char *at = sql;
-
-	for (; (at = strcasestr(at, name)) != NULL; at++)
-		if ((at == sql || !is_name_byte(at[-1])) &&
-		    !is_name_byte(at[len]))
-			return true;
-	return false;
-}
-
 /* Where the text may name something that has to be rewritten: the name that
  * it spells, or, as escapes may spell it, any. */
 static const struct rule_name *rewritten_name(const struct text *t)
@@ -390,7 +372,7 @@ static const struct rule_name *rewritten_name(const struct text *t)
 					    shape) ||
 		    (shape == SHAPE_NEW && m->phase < PHASE_WRITE_NEW))
 			continue;
-		if (spells(t->sql, n->name))
+		if (text_names(t->sql, n->name))
 			return n;
 		if (strpbrk(n->name, "\"") || strcasestr(t->sql, "u&\""))
 			any = n;

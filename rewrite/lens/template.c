@@ -9,8 +9,9 @@
 #include <nodes/nodeFuncs.h>
 #include <nodes/parsenodes.h>
 
-#include "rewrite/text/sqltext.h"
 #include "rewrite/lens/sure.h"
+#include "rewrite/text/sqltext.h"
+#include "rewrite/text/tokens.h"
 
 /* One parse: the tree lives in the parser's memory until parse_end. */
 struct parse {
@@ -86,12 +87,6 @@ struct walk {
 	struct problem *problem;
 };
 
-static bool is_name_byte(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c >= '0' && c <= '9') || c == '_' || c == '$' || (c & 0x80);
-}
-
 /* One past the identifier that starts at `at`; `at` itself for U&"", whose
  * UESCAPE clause may stand anywhere behind it. */
 static size_t identifier_end(const char *s, size_t at)
@@ -99,7 +94,7 @@ static size_t identifier_end(const char *s, size_t at)
 	size_t end = at;
 
 	if (s[at] != '"') {
-		while (is_name_byte(s[end]))
+		while (byte_is_name((unsigned char)s[end]))
 			end++;
 		return strncmp(s + end, "&\"", 2) == 0 ? at : end;
 	}
@@ -322,8 +317,10 @@ static void qualify(struct walk *w, struct arena *a)
 static const char *piece(const char *s, size_t from, size_t to, bool first,
 			 bool last, struct arena *a)
 {
-	bool before = !first && from < to && is_name_byte(s[from]);
-	bool after = !last && from < to && is_name_byte(s[to - 1]);
+	bool before =
+	    !first && from < to && byte_is_name((unsigned char)s[from]);
+	bool after =
+	    !last && from < to && byte_is_name((unsigned char)s[to - 1]);
 
 	return arena_fmt(a, "%s%.*s%s", before ? " " : "", (int)(to - from),
 			 s + from, after ? " " : "");
@@ -484,6 +481,25 @@ void template_of_column(unsigned column, struct arena *a, struct template *ret)
 	columns[0] = column;
 	*ret = (struct template){
 	    .n = 1, .text = text, .column = columns, .strict = true};
+}
+
+bool template_is_bare(const struct template *t)
+{
+	return t->n == 1 && t->text[0][0] == '\0' && t->text[1][0] == '\0';
+}
+
+size_t template_count(const struct template *t, unsigned column)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += t->column[i] == column;
+	return n;
+}
+
+bool template_names(const struct template *t, unsigned column)
+{
+	return template_count(t, column) > 0;
 }
 
 const char *template_join(const struct template *t,

@@ -35,6 +35,12 @@ bool template_parse(const char *expression, const struct column *columns,
 		    struct arena *a, struct template *ret, struct problem *p)
     __attribute__((warn_unused_result));
 
+/* Is it one column and nothing else, not even a cast? */
+bool template_is_bare(const struct template *t);
+/* Does it name this column, and how often? */
+bool template_names(const struct template *t, unsigned column);
+size_t template_count(const struct template *t, unsigned column);
+
 /* The template of one column alone. */
 void template_of_column(unsigned column, struct arena *a, struct template *ret);
 

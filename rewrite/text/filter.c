@@ -71,6 +71,18 @@ static bool ends_word(const unsigned char *s, size_t at, size_t len)
 	return at == len || !is_name_byte(s[at]);
 }
 
+bool text_names(const char *text, const char *name)
+{
+	const unsigned char *bytes = (const unsigned char *)text;
+	size_t len = strlen(text), n = strlen(name);
+
+	for (const char *at = text; (at = strcasestr(at, name)) != NULL; at++)
+		if (starts_word(bytes, (size_t)(at - text)) &&
+		    ends_word(bytes, (size_t)(at - text) + n, len))
+			return true;
+	return false;
+}
+
 static bool same_folded(const unsigned char *s, const char *lower, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

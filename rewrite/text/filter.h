@@ -22,6 +22,9 @@ const struct filter *filter_make(const struct rule_name *names, size_t n,
 				 struct arena *a)
     __attribute__((returns_nonnull));
 bool filter_finds(const struct filter *f, const char *sql, size_t len);
+/* Does the text have this name somewhere, in any case, also in a string or a
+ * comment? */
+bool text_names(const char *text, const char *name);
 
 /*
  * Where names of one spelling are: a table by the folded beginning of a name,

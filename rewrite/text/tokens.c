@@ -31,7 +31,7 @@ static bool is_name_start(int c)
 	       c >= 0x80;
 }
 
-static bool is_name_byte(int c)
+bool byte_is_name(int c)
 {
 	return is_name_start(c) || is_digit(c) || c == '$';
 }
@@ -140,7 +140,7 @@ static size_t dollar_end(struct lexer *s, size_t at)
 	const char *end;
 
 	if (is_name_start(byte_at(s, tag_end)))
-		while (is_name_byte(byte_at(s, tag_end)) &&
+		while (byte_is_name(byte_at(s, tag_end)) &&
 		       s->sql[tag_end] != '$')
 			tag_end++;
 	if (byte_at(s, tag_end) != '$')
@@ -213,7 +213,7 @@ static size_t name_end(struct lexer *s, size_t at, enum token_kind *ret_kind)
 		return quoted_end(s, at + 3, '"', false);
 	}
 	*ret_kind = TOKEN_NAME;
-	while (is_name_byte(byte_at(s, at)))
+	while (byte_is_name(byte_at(s, at)))
 		at++;
 	return at;
 }

@@ -58,6 +58,8 @@ void tokens_scan(const char *sql, size_t len, size_t n, struct arena *a,
 /* The first token that starts at or behind a byte; n if there is none. */
 size_t tokens_find(const struct tokens *t, size_t from);
 
+/* Can an unquoted name have this byte in it, not as its first? */
+bool byte_is_name(int c);
 /* Bare word, in any case; `word` in small letters. */
 bool token_is(const struct tokens *t, size_t i, const char *word);
 static inline bool token_is_punct(const struct tokens *t, size_t i, char c)
