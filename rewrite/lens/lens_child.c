@@ -1,68 +1,22 @@
 #include "rewrite/lens/lens_child.h"
 
 #include <assert.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "rewrite/lens/mapping.h"
-#include "rewrite/text/sqltext.h"
+#include "rewrite/lens/lens_compile.h"
 #include "rewrite/lens/template.h"
 
-struct compile {
-	const struct spec *spec;
-	const struct spec_lens *in;
-	const struct relation *old;
-	const struct relation *relation; /* the child table */
-	struct arena *a;
-	struct problem *p;
-	struct child_column *columns;
-};
-
-__attribute__((format(printf, 3, 4))) static bool
-fail(const struct compile *c, unsigned line, const char *fmt, ...)
-{
-	char message[400];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(message, sizeof(message), fmt, args);
-	va_end(args);
-	return problem_set(c->p, "F0000", "%s:%u: %s", c->spec->file, line,
-			   message);
-}
-
-static bool parse(const struct compile *c, unsigned line,
+static bool parse(const struct lens_compile *c, unsigned line,
 		  const char *expression, const struct relation *side,
 		  struct template *ret)
 {
-	struct problem inner;
-
-	if (template_parse(expression, side->columns, side->n_columns,
-			   c->old->known, c->a, ret, c->p))
-		return true;
-	inner = *c->p;
-	fail(c, line, "%s", inner.message);
-	problem_detail(c->p, "%s", inner.detail);
-	return false;
+	return template_parse(expression, side->columns, side->n_columns,
+			      c->old->known, c->a, ret, c->p) ||
+	       lens_fail_again(c, line);
 }
 
-static int find(const struct relation *r, const char *name)
-{
-	const struct column *column = relation_find_column(r, name);
-
-	return column == NULL ? -1 : (int)(column - r->columns);
-}
-
-/* Is it one column and nothing else, not even a cast? */
-static bool is_bare(const struct template *t)
-{
-	return t->n == 1 && t->text[0][0] == '\0' && t->text[1][0] == '\0';
-}
-
-static const struct spec_column *moved_entry(const struct compile *c,
+static const struct spec_column *moved_entry(const struct lens_compile *c,
 					     const char *name)
 {
 	for (size_t i = 0; i < c->in->n_columns; i++)
@@ -73,7 +27,7 @@ static const struct spec_column *moved_entry(const struct compile *c,
 
 /* 1. The old relation without what moves. */
 
-static bool keeps_all(const struct compile *c, const char *const *columns,
+static bool keeps_all(const struct lens_compile *c, const char *const *columns,
 		      size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -82,7 +36,7 @@ static bool keeps_all(const struct compile *c, const char *const *columns,
 	return true;
 }
 
-static const struct relation *what_stays(const struct compile *c)
+static const struct relation *what_stays(const struct lens_compile *c)
 {
 	const struct relation *old = c->old;
 	struct relation *r = arena_alloc(c->a, sizeof(*r));
@@ -116,7 +70,7 @@ static const struct relation *what_stays(const struct compile *c)
 
 /* The type of an expression that says it itself; of any other, where the
  * specification makes the table, something that will do until it is there. */
-static const char *type_of(const struct compile *c, const char *expression)
+static const char *type_of(const struct lens_compile *c, const char *expression)
 {
 	const char *cast = expression ? strrchr(expression, ':') : NULL;
 	struct problem ignored;
@@ -132,8 +86,8 @@ static const char *type_of(const struct compile *c, const char *expression)
 	return c->spec->expand != NULL ? "text" : NULL;
 }
 
-static bool derive_column(const struct compile *c, const struct spec_column *e,
-			  struct column *ret)
+static bool derive_column(const struct lens_compile *c,
+			  const struct spec_column *e, struct column *ret)
 {
 	const char *type = e->new_type ? e->new_type : type_of(c, e->forward);
 	struct template forward = {0};
@@ -142,15 +96,16 @@ static bool derive_column(const struct compile *c, const struct spec_column *e,
 	if (e->forward != NULL &&
 	    !parse(c, e->line, e->forward, c->old, &forward))
 		return false;
-	if (is_bare(&forward))
+	if (template_is_bare(&forward))
 		from = &c->old->columns[forward.column[0]];
 	if (from == NULL && type == NULL)
-		return fail(c, e->line,
-			    "column \"%s\" needs a type: its forward is not "
-			    "a column alone",
-			    e->new_name);
+		return lens_fail(
+		    c, e->line,
+		    "column \"%s\" needs a type: its forward is not "
+		    "a column alone",
+		    e->new_name);
 	if (e->new_type != NULL && !type_check(e->new_type, c->p))
-		return fail(c, e->line, "\"%s\" is no type", e->new_type);
+		return lens_fail(c, e->line, "\"%s\" is no type", e->new_type);
 	*ret = (struct column){
 	    .name = e->new_name,
 	    .type = e->new_type == NULL && from ? from->type : type,
@@ -167,7 +122,7 @@ static bool derive_column(const struct compile *c, const struct spec_column *e,
 	return true;
 }
 
-static bool derive_child(struct compile *c)
+static bool derive_child(struct lens_compile *c)
 {
 	size_t n = 0, most = c->in->n_parent + c->in->n_child;
 	struct column *columns = arena_alloc(c->a, most * sizeof(*columns));
@@ -178,11 +133,11 @@ static bool derive_child(struct compile *c)
 		    relation_find_column(c->old, c->in->parent[i].old);
 
 		if (key == NULL)
-			return fail(c, c->in->line,
-				    "key column \"%s\" does not exist in "
-				    "%s.%s",
-				    c->in->parent[i].old, c->old->schema,
-				    c->old->name);
+			return lens_fail(c, c->in->line,
+					 "key column \"%s\" does not exist in "
+					 "%s.%s",
+					 c->in->parent[i].old, c->old->schema,
+					 c->old->name);
 		columns[n++] = (struct column){.name = c->in->parent[i].new,
 					       .type = key->type,
 					       .type_oid = key->type_oid,
@@ -204,13 +159,13 @@ static bool derive_child(struct compile *c)
 			       .rows = -1,
 			       .n_columns = n,
 			       .columns = columns};
-	c->relation = r;
+	c->new = r;
 	return true;
 }
 
 /* 3. The mappings. */
 
-static bool map_parents(const struct compile *c, unsigned *parent)
+static bool map_parents(const struct lens_compile *c, unsigned *parent)
 {
 	for (size_t k = 0; k < c->in->n_key; k++) {
 		const struct spec_key *pair = c->in->parent;
@@ -218,42 +173,44 @@ static bool map_parents(const struct compile *c, unsigned *parent)
 
 		while (strcmp(pair->old, c->in->key[k].old) != 0)
 			pair++; /* config/ has checked that it is there */
-		at = find(c->relation, pair->new);
+		at = lens_find_column(c->new, pair->new);
 		if (at < 0)
-			return fail(c, c->in->line,
-				    "column \"%s\" does not exist in %s.%s",
-				    pair->new, c->relation->schema,
-				    c->relation->name);
+			return lens_fail(
+			    c, c->in->line,
+			    "column \"%s\" does not exist in %s.%s", pair->new,
+			    c->new->schema, c->new->name);
 		parent[k] = (unsigned)at;
-		c->columns[at].parent = true;
+		c->child_columns[at].parent = true;
 	}
 	return true;
 }
 
-static bool map_column(const struct compile *c, const struct spec_column *e)
+static bool map_column(const struct lens_compile *c,
+		       const struct spec_column *e)
 {
-	int at = find(c->relation, e->new_name);
-	struct child_column *column = at < 0 ? NULL : &c->columns[at];
+	int at = lens_find_column(c->new, e->new_name);
+	struct child_column *column = at < 0 ? NULL : &c->child_columns[at];
 	const struct column *from;
 
 	if (column == NULL)
-		return fail(c, e->line, "column \"%s\" does not exist in %s.%s",
-			    e->new_name, c->relation->schema,
-			    c->relation->name);
+		return lens_fail(c, e->line,
+				 "column \"%s\" does not exist in %s.%s",
+				 e->new_name, c->new->schema, c->new->name);
 	if (column->parent || column->mapped)
-		return fail(c, e->line, "column \"%s\" is made twice",
-			    e->new_name);
+		return lens_fail(c, e->line, "column \"%s\" is made twice",
+				 e->new_name);
 	if (e->new_type != NULL &&
 	    !type_same(e->new_type, column->column->type))
-		return fail(c, e->line, "column \"%s\" of %s.%s is %s, not %s",
-			    e->new_name, c->relation->schema, c->relation->name,
-			    column->column->type, e->new_type);
+		return lens_fail(c, e->line,
+				 "column \"%s\" of %s.%s is %s, not %s",
+				 e->new_name, c->new->schema, c->new->name,
+				 column->column->type, e->new_type);
 	if (e->forward == NULL)
 		return true;
 	if (!parse(c, e->line, e->forward, c->old, &column->forward))
 		return false;
 	column->mapped = true;
-	if (!is_bare(&column->forward))
+	if (!template_is_bare(&column->forward))
 		return true;
 	from = &c->old->columns[column->forward.column[0]];
 	column->old_index = column->forward.column[0];
@@ -262,58 +219,57 @@ static bool map_column(const struct compile *c, const struct spec_column *e)
 	return true;
 }
 
-static bool map_columns(const struct compile *c)
+static bool map_columns(const struct lens_compile *c)
 {
 	for (size_t i = 0; i < c->in->n_child; i++)
 		if (!map_column(c, &c->in->child[i]))
 			return false;
-	for (size_t i = 0; i < c->relation->n_columns; i++) {
-		const struct child_column *column = &c->columns[i];
+	for (size_t i = 0; i < c->new->n_columns; i++) {
+		const struct child_column *column = &c->child_columns[i];
 
 		if (column->parent || column->mapped ||
 		    !column->column->not_null || column->column->identity ||
 		    column->column->default_expr != NULL)
 			continue;
-		return fail(c, c->in->line,
-			    "column \"%s\" of %s.%s is not in the lens: it "
-			    "needs a forward, a default, or to be nullable",
-			    column->column->name, c->relation->schema,
-			    c->relation->name);
+		return lens_fail(
+		    c, c->in->line,
+		    "column \"%s\" of %s.%s is not in the lens: it "
+		    "needs a forward, a default, or to be nullable",
+		    column->column->name, c->new->schema, c->new->name);
 	}
 	return true;
 }
 
-static bool map_back(const struct compile *c, const struct spec_column *e,
+static bool map_back(const struct lens_compile *c, const struct spec_column *e,
 		     struct child_moved *ret)
 {
-	ret->old_index = (unsigned)find(c->old, e->old[0]);
+	ret->old_index = (unsigned)lens_find_column(c->old, e->old[0]);
 	if (e->reverse != NULL && e->reverse[0] != NULL) {
-		if (!parse(c, e->line, e->reverse[0], c->relation,
-			   &ret->reverse))
+		if (!parse(c, e->line, e->reverse[0], c->new, &ret->reverse))
 			return false;
 		ret->plain =
-		    is_bare(&ret->reverse) &&
-		    type_same(c->relation->columns[ret->reverse.column[0]].type,
+		    template_is_bare(&ret->reverse) &&
+		    type_same(c->new->columns[ret->reverse.column[0]].type,
 			      c->old->columns[ret->old_index].type);
 		if (ret->plain)
 			ret->column = ret->reverse.column[0];
 		return true;
 	}
-	for (unsigned i = 0; i < c->relation->n_columns; i++) {
-		if (!c->columns[i].plain ||
-		    c->columns[i].old_index != ret->old_index)
+	for (unsigned i = 0; i < c->new->n_columns; i++) {
+		if (!c->child_columns[i].plain ||
+		    c->child_columns[i].old_index != ret->old_index)
 			continue;
 		template_of_column(i, c->a, &ret->reverse);
 		ret->plain = true;
 		ret->column = i;
 		return true;
 	}
-	return fail(c, e->line,
-		    "column \"%s\" has no way back: reverse is needed",
-		    e->old[0]);
+	return lens_fail(c, e->line,
+			 "column \"%s\" has no way back: reverse is needed",
+			 e->old[0]);
 }
 
-static bool map_moved(const struct compile *c, struct child_moved *moved)
+static bool map_moved(const struct lens_compile *c, struct child_moved *moved)
 {
 	size_t n = 0;
 
@@ -353,17 +309,17 @@ static const char *cut_order(char *item, struct arena *a)
 
 /* While the specification's own text has not yet made the table, not all of
  * its columns are known. */
-static bool map_pick(const struct compile *c, struct child_pick *pick,
+static bool map_pick(const struct lens_compile *c, struct child_pick *pick,
 		     size_t *ret_n)
 {
-	bool known = c->relation->oid != 0 || c->spec->expand == NULL;
+	bool known = c->new->oid != 0 || c->spec->expand == NULL;
 
 	*ret_n = 0;
 	for (size_t i = 0; i < c->in->n_pick; i++) {
 		char *item = arena_str(c->a, c->in->pick[i]);
 
 		pick[*ret_n].order = cut_order(item, c->a);
-		if (parse(c, c->in->line, item, c->relation, &pick[*ret_n].by))
+		if (parse(c, c->in->line, item, c->new, &pick[*ret_n].by))
 			(*ret_n)++;
 		else if (known)
 			return false;
@@ -373,8 +329,8 @@ static bool map_pick(const struct compile *c, struct child_pick *pick,
 
 /* 4. What the child table's constraints promise. */
 
-static bool are_parents(const struct compile *c, const char *const *columns,
-			size_t n)
+static bool are_parents(const struct lens_compile *c,
+			const char *const *columns, size_t n)
 {
 	if (n != c->in->n_parent)
 		return false;
@@ -390,9 +346,9 @@ static bool are_parents(const struct compile *c, const char *const *columns,
 	return true;
 }
 
-static bool is_single(const struct compile *c)
+static bool is_single(const struct lens_compile *c)
 {
-	const struct relation *r = c->relation;
+	const struct relation *r = c->new;
 
 	if (r->oid == 0 && r->n_constraints == 0)
 		return c->in->n_pick == 0;
@@ -423,10 +379,10 @@ static bool refers_to(const struct relation *old, const char *definition,
 }
 
 /* Does a foreign key of the child's rows to their parents say one of these? */
-static bool has_action(const struct compile *c, const char *one,
+static bool has_action(const struct lens_compile *c, const char *one,
 		       const char *other)
 {
-	const struct relation *r = c->relation;
+	const struct relation *r = c->new;
 
 	if (r->oid == 0 && r->n_constraints == 0) /* as expand makes it */
 		return true;
@@ -443,7 +399,7 @@ static bool has_action(const struct compile *c, const char *one,
 	return false;
 }
 
-static const char *own_ref(const struct compile *c, unsigned number,
+static const char *own_ref(const struct lens_compile *c, unsigned number,
 			   const char *what)
 {
 	return quote_qualified(
@@ -451,10 +407,10 @@ static const char *own_ref(const struct compile *c, unsigned number,
 	    arena_fmt(c->a, "%s_%u_%s", c->spec->name, number, what), c->a);
 }
 
-static bool compile_all(struct compile *c, unsigned number,
+static bool compile_all(struct lens_compile *c, unsigned number,
 			struct lens_child *ret)
 {
-	const struct relation *child = c->relation;
+	const struct relation *child = c->new;
 	size_t n = child != NULL ? child->n_columns : 0;
 	unsigned *parent = arena_alloc(c->a, c->in->n_key * sizeof(*parent));
 	struct child_moved *moved =
@@ -463,20 +419,19 @@ static bool compile_all(struct compile *c, unsigned number,
 	    arena_alloc(c->a, (c->in->n_pick + 1) * sizeof(*pick));
 
 	assert(child != NULL);
-	c->columns = arena_alloc(c->a, n * sizeof(*c->columns));
+	c->child_columns = arena_alloc(c->a, n * sizeof(*c->child_columns));
 	for (size_t i = 0; i < n; i++)
-		c->columns[i].column = &child->columns[i];
+		c->child_columns[i].column = &child->columns[i];
 	*ret = (struct lens_child){.has_when = c->in->when != NULL};
 	if (!map_parents(c, parent) || !map_columns(c) ||
 	    !map_moved(c, moved) || !map_pick(c, pick, &ret->n_pick) ||
 	    (ret->has_when &&
 	     !parse(c, c->in->line, c->in->when, c->old, &ret->when)))
 		return false;
-	ret->relation = c->relation;
-	ret->ref =
-	    quote_qualified(c->relation->schema, c->relation->name, c->a);
+	ret->relation = c->new;
+	ret->ref = quote_qualified(c->new->schema, c->new->name, c->a);
 	ret->n_columns = n;
-	ret->columns = c->columns;
+	ret->columns = c->child_columns;
 	ret->parent = parent;
 	ret->n_moved = c->in->n_columns;
 	ret->moved = moved;
@@ -494,269 +449,15 @@ static bool compile_all(struct compile *c, unsigned number,
 	return true;
 }
 
-bool lens_child_compile(const struct spec *spec, unsigned number,
-			const struct relation *old,
-			const struct relation *child, struct arena *a,
-			const struct lens_child **ret,
-			const struct relation **ret_new, struct problem *p)
+bool lens_child_compile(struct lens_compile *c, unsigned number,
+			const struct lens_child **ret)
 {
-	struct compile c = {.spec = spec,
-			    .in = &spec->lenses[number - 1],
-			    .old = old,
-			    .relation = child,
-			    .a = a,
-			    .p = p};
-	struct lens_child *made = arena_alloc(a, sizeof(*made));
+	struct lens_child *made = arena_alloc(c->a, sizeof(*made));
 
-	if (!child_check_old(spec, c.in, old, p))
+	if (!child_check_old(c) || (c->new == NULL && !derive_child(c)) ||
+	    !compile_all(c, number, made))
 		return false;
-	if ((child == NULL && !derive_child(&c)) ||
-	    !compile_all(&c, number, made))
-		return false;
-	*ret_new = what_stays(&c);
+	c->new = what_stays(c);
 	*ret = made;
 	return true;
-}
-
-/* 5. SQL. */
-
-const struct child_moved *child_find_moved(const struct lens *l, unsigned old)
-{
-	for (size_t i = 0; i < l->child->n_moved; i++)
-		if (l->child->moved[i].old_index == old)
-			return &l->child->moved[i];
-	return NULL;
-}
-
-static bool names(const struct template *t, unsigned column)
-{
-	for (size_t i = 0; i < t->n; i++)
-		if (t->column[i] == column)
-			return true;
-	return false;
-}
-
-bool child_depends_on(const struct lens *l, unsigned old)
-{
-	for (size_t i = 0; i < l->child->n_columns; i++)
-		if (l->child->columns[i].mapped &&
-		    names(&l->child->columns[i].forward, old))
-			return true;
-	return l->child->has_when && names(&l->child->when, old);
-}
-
-static const char *join(const struct template *t, const struct relation *side,
-			const char *prefix, struct arena *a)
-{
-	const char **quoted = arena_alloc(a, (t->n + 1) * sizeof(*quoted));
-
-	for (size_t i = 0; i < t->n; i++)
-		quoted[i] =
-		    arena_fmt(a, "%s%s", prefix,
-			      quote_name(side->columns[t->column[i]].name, a));
-	return template_join(t, quoted, a);
-}
-
-const char *child_forward(const struct lens *l, size_t column,
-			  const char *prefix, struct arena *a)
-{
-	const struct child_column *c = &l->child->columns[column];
-	const char *text = join(&c->forward, l->old, prefix, a);
-
-	if (c->plain)
-		return text;
-	return arena_fmt(a, "CAST((%s) AS %s)", text,
-			 type_before_assignment(c->column->type, a));
-}
-
-const char *child_reverse(const struct lens *l, const struct child_moved *m,
-			  const char *prefix, struct arena *a)
-{
-	const char *text = join(&m->reverse, l->child->relation, prefix, a);
-
-	if (m->plain)
-		return text;
-	if (!is_bare(&m->reverse))
-		text = arena_fmt(a, "CASE WHEN %s%s IS NOT NULL THEN %s END",
-				 prefix, child_parent(l, 0, a), text);
-	return arena_fmt(a, "CAST((%s) AS %s)", text,
-			 l->olds[m->old_index].column->type);
-}
-
-const char *child_when(const struct lens *l, const char *prefix,
-		       struct arena *a)
-{
-	if (!l->child->has_when)
-		return "true";
-	return arena_fmt(a, "(%s) IS TRUE",
-			 join(&l->child->when, l->old, prefix, a));
-}
-
-const char *child_order(const struct lens *l, const char *alias,
-			struct arena *a)
-{
-	const char *prefix = arena_fmt(a, "%s.", alias);
-	struct sqltext t;
-
-	sqltext_begin(&t, a);
-	for (size_t i = 0; i < l->child->n_pick; i++)
-		sqltext_item(
-		    &t, ", ", "%s%s",
-		    join(&l->child->pick[i].by, l->child->relation, prefix, a),
-		    l->child->pick[i].order);
-	sqltext_item(&t, ", ", "%s.ctid", alias);
-	return t.s;
-}
-
-const char *child_parent(const struct lens *l, size_t i, struct arena *a)
-{
-	return quote_name(l->child->columns[l->child->parent[i]].column->name,
-			  a);
-}
-
-static const char *old_key(const struct lens *l, size_t i, struct arena *a)
-{
-	return quote_name(l->old->columns[l->key[i].old_index].name, a);
-}
-
-const char *child_join(const struct lens *l, const char *child, const char *old,
-		       struct arena *a)
-{
-	struct sqltext t;
-
-	sqltext_begin(&t, a);
-	for (size_t i = 0; i < l->n_key; i++)
-		sqltext_item(&t, " AND ", "%s.%s = %s.%s", child,
-			     child_parent(l, i, a), old, old_key(l, i, a));
-	return t.s;
-}
-
-const char *child_differ(const struct lens *l, const char *old,
-			 const char *child, struct arena *a)
-{
-	struct sqltext t;
-
-	sqltext_begin(&t, a);
-	for (size_t i = 0; i < l->child->n_columns; i++) {
-		const struct child_column *c = &l->child->columns[i];
-		const char *made, *is;
-
-		if (!c->mapped)
-			continue;
-		made = child_forward(l, i, old, a);
-		if (!c->plain)
-			made = arena_fmt(a, "CAST(%s AS %s)", made,
-					 c->column->type);
-		is =
-		    arena_fmt(a, "%s%s", child, quote_name(c->column->name, a));
-		sqltext_item(&t, " OR ", "%s",
-			     mapping_differ_one(c->column, is, made, a));
-	}
-	return t.len > 0 ? t.s : "false";
-}
-
-static const char *column_ref(const struct lens *l, const char *what,
-			      const struct child_moved *m, struct arena *a)
-{
-	return quote_qualified("pgtandem",
-			       arena_fmt(a, "%s_%u_%s_%u", l->migration,
-					 l->number, what, m->old_index + 1),
-			       a);
-}
-
-const char *child_pick_ref(const struct lens *l, const struct child_moved *m,
-			   struct arena *a)
-{
-	return column_ref(l, "pick", m, a);
-}
-
-const char *child_read_ref(const struct lens *l, const struct child_moved *m,
-			   struct arena *a)
-{
-	return column_ref(l, "read", m, a);
-}
-
-const char *child_given_ref(const struct lens *l, const struct child_moved *m,
-			    struct arena *a)
-{
-	return column_ref(l, "given", m, a);
-}
-
-const char *child_picked(const struct lens *l, const struct child_moved *m,
-			 const char *alias, struct arena *a)
-{
-	const char *type = l->olds[m->old_index].column->type, *call;
-	struct sqltext t;
-
-	sqltext_begin(&t, a);
-	for (size_t i = 0; i < l->n_key; i++)
-		sqltext_item(&t, ", ", "%s.%s", alias, old_key(l, i, a));
-	call = arena_fmt(a, "%s(%s)", child_pick_ref(l, m, a), t.s);
-	if (strchr(type, '(') == NULL)
-		return call;
-	return arena_fmt(a, "CAST(%s AS %s)", call, type); /* its length */
-}
-
-static const char *subselect(const struct lens *l, const struct child_moved *m,
-			     struct arena *a)
-{
-	return arena_fmt(
-	    a, "(SELECT %s FROM %s AS c WHERE %s ORDER BY %s LIMIT 1)",
-	    child_reverse(l, m, "c.", a), l->child->ref,
-	    child_join(l, "c", "e", a), child_order(l, "c", a));
-}
-
-static const char *moved_value(const struct lens *l,
-			       const struct child_moved *m,
-			       enum child_access access, struct arena *a)
-{
-	switch (access) {
-	case CHILD_JOIN:
-		return child_reverse(l, m, "c.", a);
-	case CHILD_FUNCTIONS:
-		return child_picked(l, m, "e", a);
-	case CHILD_SUBSELECT:
-		return subselect(l, m, a);
-	}
-	abort();
-}
-
-static const char *derived_columns(const struct lens *l,
-				   enum child_access access, struct arena *a)
-{
-	struct sqltext t;
-
-	sqltext_begin(&t, a);
-	for (unsigned i = 0; i < l->n_old; i++) {
-		const char *name = quote_name(l->olds[i].column->name, a);
-		const struct child_moved *m = child_find_moved(l, i);
-
-		if (m == NULL)
-			sqltext_item(&t, ", ", "e.%s", name);
-		else
-			sqltext_item(&t, ", ", "%s AS %s",
-				     moved_value(l, m, access, a), name);
-	}
-	return t.s;
-}
-
-const char *child_derived(const struct lens *l, bool only, const char *sample,
-			  enum child_access access, struct arena *a)
-{
-	const struct lens_child *c = l->child;
-	const char *from = arena_fmt(a, "(SELECT %s FROM %s%s AS e%s",
-				     derived_columns(l, access, a),
-				     only ? "ONLY " : "", l->old_ref, sample);
-
-	if (access != CHILD_JOIN)
-		return arena_fmt(a, "%s)", from);
-	if (c->single)
-		return arena_fmt(a, "%s LEFT JOIN %s AS c ON %s)", from, c->ref,
-				 child_join(l, "c", "e", a));
-	return arena_fmt(
-	    a,
-	    "%s LEFT JOIN %s AS c ON %s AND c.ctid = (SELECT p.ctid FROM %s "
-	    "AS p WHERE %s ORDER BY %s LIMIT 1))",
-	    from, c->ref, child_join(l, "c", "e", a), c->ref,
-	    child_join(l, "p", "e", a), child_order(l, "p", a));
 }

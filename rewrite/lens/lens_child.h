@@ -82,21 +82,6 @@ struct lens_child {
 	const char *set_new_ref, *set_old_ref, *give_new_ref;
 };
 
-/* `child` is NULL while the table does not exist.  *ret_new is the old
- * relation without the columns that move. */
-bool lens_child_compile(const struct spec *spec, unsigned number,
-			const struct relation *old,
-			const struct relation *child, struct arena *a,
-			const struct lens_child **ret,
-			const struct relation **ret_new, struct problem *p)
-    __attribute__((warn_unused_result));
-
-/* lens_child_check.c: can these columns move?  Not where the old relation
- * promises something that neither table alone can keep. */
-bool child_check_old(const struct spec *spec, const struct spec_lens *in,
-		     const struct relation *old, struct problem *p)
-    __attribute__((warn_unused_result));
-
 /* The moved column that is this old column, or NULL. */
 const struct child_moved *child_find_moved(const struct lens *l, unsigned old);
 /* Does a child column or `when` depend on this old column? */
