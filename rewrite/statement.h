@@ -148,6 +148,8 @@ bool texts_check(struct statement *st);
 enum sync_side { SYNC_TO_NEW, SYNC_TO_OLD };
 /* Appends the sync function, unless a trigger does its work. */
 bool write_sync(struct statement *st, const struct ref *target);
+/* Appends it in any case. */
+bool write_sync_rows(struct statement *st, const struct ref *target);
 /* L_to_x(epoch, alias.key...); `names` says whose names the key columns have
  * in the statement. */
 const char *write_sync_call(const struct statement *st,
@@ -161,6 +163,11 @@ void write_add_lock(struct statement *st, const struct ref *target,
 bool write_sync_by_trigger(const struct statement *st,
 			   const struct ref *target);
 
+/* The next write on this lens beside the target's, from reference *at on, and
+ * sets *at behind it; NULL if there is none. */
+const struct ref *write_beside(const struct statement *st,
+			       const struct ref *target, const struct lens *l,
+			       size_t *at);
 /* Refuses such a write beside another. */
 bool write_check_alone(struct statement *st, const struct ref *target);
 bool write_is_current_of(const Node *write); /* WHERE CURRENT OF */

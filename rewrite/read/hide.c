@@ -125,11 +125,7 @@ bool write_hide(struct statement *st, const struct ref *target)
 		    "The child table's rows follow only when the statement "
 		    "ends.",
 		    "Wait for phase new_only, or use the old shape.");
-	return write_edit_returning(
-	    st, target, shape, false,
-	    write_sync_call(st, target,
-			    shape == SHAPE_OLD ? SYNC_TO_NEW : SYNC_TO_OLD,
-			    shape));
+	return write_sync_rows(st, target);
 }
 
 /* The server would find the other model's columns. */

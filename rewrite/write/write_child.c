@@ -367,19 +367,16 @@ static bool takes_key(const struct lens *l, const Node *write)
 	return insert->cols == NIL || child_sets_key(l, insert->cols);
 }
 
-static const struct ref *takes_key_beside(const struct statement *st,
-					  const struct ref *target)
+static bool takes_key_beside(const struct statement *st,
+			     const struct ref *target, const struct lens *l)
 {
-	for (size_t i = 0; i < st->found.n_refs; i++) {
-		const struct ref *other = st->found.refs[i];
+	const struct ref *other;
+	size_t at = 0;
 
-		if (other->is_target && other != target &&
-		    statement_lens(st, other->name) ==
-			statement_lens(st, target->name) &&
-		    takes_key(statement_lens(st, other->name), other->write))
-			return other;
-	}
-	return NULL;
+	while ((other = write_beside(st, target, l, &at)) != NULL)
+		if (takes_key(l, other->write))
+			return true;
+	return false;
 }
 
 bool child_check_writes(struct statement *st)
@@ -393,7 +390,7 @@ bool child_check_writes(struct statement *st)
 			continue;
 		if ((IsA(target->write, DeleteStmt) ||
 		     moves_key(l, target->write)) &&
-		    takes_key_beside(st, target) != NULL)
+		    takes_key_beside(st, target, l))
 			return statement_refuse(
 			    st, target->name,
 			    "a write that gives a key to a row beside one "

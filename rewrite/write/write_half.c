@@ -107,20 +107,15 @@ static bool check_conflict(struct statement *st, const struct ref *target,
 static bool check_alone(struct statement *st, const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
+	size_t at = 0, at_other = 0;
 
-	for (size_t i = 0; i < st->found.n_refs; i++) {
-		const struct ref *r = st->found.refs[i];
-		const struct lens *other =
-		    r->is_target ? statement_lens(st, r->name) : NULL;
-
-		if (r != target && (other == l || other == l->half->other))
-			return statement_refuse(
-			    st, target->name, "a write beside another one",
-			    "Both may write the two halves of one row of the "
-			    "new relation, which one statement cannot.",
-			    "Use two statements.");
-	}
-	return true;
+	return (write_beside(st, target, l, &at) == NULL &&
+		write_beside(st, target, l->half->other, &at_other) == NULL) ||
+	       statement_refuse(
+		   st, target->name, "a write beside another one",
+		   "Both may write the two halves of one row of the new "
+		   "relation, which one statement cannot.",
+		   "Use two statements.");
 }
 
 bool half_check_write(struct statement *st, const struct ref *target)

@@ -8,9 +8,11 @@
 #include "rewrite/text/sqltext.h"
 #include "rewrite/statement.h"
 
+enum { COLUMN_UNKNOWN = -1 };
+
 struct assignment {
 	const ResTarget *target;
-	int old;	/* column, or -1 */
+	int old;	/* column, or COLUMN_UNKNOWN */
 	int new;	/* the one converted column it feeds */
 	size_t n_feeds; /* how many converted columns */
 	bool carried;
@@ -70,8 +72,43 @@ const char *set_or_fill(const struct set *s, const char *goal,
 void set_fill_goals(const struct set *s, struct sqltext *goals,
 		    struct sqltext *values);
 
+/*
+ * write_set_cut.c.  Fills the assignments with the columns that they name and
+ * feed; false when one names no column.
+ */
+bool set_find_columns(struct set *s, const List *targets);
+/* Cuts the list into its items, and these into their values' tokens. */
+bool set_cut(struct set *s, struct span list);
+/* Can the new model have these assignments? */
+bool set_check(struct set *s);
+/* The assignment of this old column, or NULL. */
+const struct assignment *set_find(const struct set *s, unsigned old);
+/* Is the new column computed from old ones? */
+bool set_is_converted(const struct lens *l, unsigned new);
 /* Is the value the word DEFAULT? */
 bool set_is_default(const struct set *s, const struct assignment *a);
+/* Always false. */
+bool set_refuse(struct set *s, const char *clause, const char *hint);
+
+/*
+ * write_set_value.c.  The target's own name, quoted; what stands before and
+ * behind a value to give it the old column's type.
+ */
+const char *set_old_name(const struct set *s, const struct assignment *a);
+const char *set_cast_open(const struct set *s, unsigned old);
+const char *set_cast_close(const struct set *s, unsigned old);
+/* The same with the mapping. */
+void set_value_frame(const struct set *s, const struct assignment *a,
+		     const char **ret_open, const char **ret_close);
+/* DEFAULT means the old column's. */
+void set_replace_default(const struct set *s, const struct assignment *a);
+/* ", old.other AS other" for each column that the mapping needs and that is
+ * not assigned. */
+void set_put_others(const struct set *s, struct sqltext *t, bool *done,
+		    unsigned new);
+/* These; or, where there are none, a condition that makes a subselect one of
+ * each row. */
+const char *set_of_each_row(const struct set *s, const char *others);
 
 /*
  * write_check.c: where an explicit cast could accept what an assignment

@@ -145,24 +145,33 @@ bool write_sync_by_trigger(const struct statement *st, const struct ref *target)
 			(const UpdateStmt *)st->node);
 }
 
+const struct ref *write_beside(const struct statement *st,
+			       const struct ref *target, const struct lens *l,
+			       size_t *at)
+{
+	while (*at < st->found.n_refs) {
+		const struct ref *other = st->found.refs[(*at)++];
+
+		if (other->is_target && other != target &&
+		    statement_lens(st, other->name) == l)
+			return other;
+	}
+	return NULL;
+}
+
 /* The trigger runs at the end of the statement: too late where another write
  * in it takes a unique value that this one has given up. */
 bool write_check_alone(struct statement *st, const struct ref *target)
 {
-	for (size_t i = 0; i < st->found.n_refs; i++) {
-		const struct ref *other = st->found.refs[i];
+	const struct lens *l = statement_lens(st, target->name);
+	size_t at = 0;
 
-		if (other->is_target && other != target &&
-		    statement_lens(st, other->name) ==
-			statement_lens(st, target->name))
-			return statement_refuse(
-			    st, target->name,
-			    "UPDATE of a key column beside another write",
-			    "The rows of both could not be kept equal one "
-			    "after the other.",
-			    "Use two statements.");
-	}
-	return true;
+	return write_beside(st, target, l, &at) == NULL ||
+	       statement_refuse(st, target->name,
+				"UPDATE of a key column beside another write",
+				"The rows of both could not be kept equal one "
+				"after the other.",
+				"Use two statements.");
 }
 
 /* Does ON CONFLICT look for the key, so that EXCLUDED's is the row's own? */
@@ -248,6 +257,17 @@ bool write_check_upsert(struct statement *st, const struct ref *target)
 	return true;
 }
 
+bool write_sync_rows(struct statement *st, const struct ref *target)
+{
+	enum shape shape = statement_shape(st, target->name);
+
+	return write_edit_returning(
+	    st, target, shape, false,
+	    write_sync_call(st, target,
+			    shape == SHAPE_OLD ? SYNC_TO_NEW : SYNC_TO_OLD,
+			    shape));
+}
+
 bool write_sync(struct statement *st, const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
@@ -263,9 +283,5 @@ bool write_sync(struct statement *st, const struct ref *target)
 		write_add_lock(st, target, shape);
 	if (write_sync_by_trigger(st, target))
 		return write_check_alone(st, target);
-	return write_edit_returning(
-	    st, target, shape, false,
-	    write_sync_call(st, target,
-			    shape == SHAPE_OLD ? SYNC_TO_NEW : SYNC_TO_OLD,
-			    shape));
+	return write_sync_rows(st, target);
 }
