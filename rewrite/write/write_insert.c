@@ -358,14 +358,28 @@ static bool insert_rows(struct statement *st, const struct ref *target,
 	return lens_finish(st, target, SHAPE_OLD);
 }
 
+/* Might the client's row have more columns than the old relation?  L_lens has
+ * more too, which it must not reach. */
+static bool may_be_too_wide(const struct lens *l, const InsertStmt *insert)
+{
+	const SelectStmt *source = (const SelectStmt *)insert->selectStmt;
+	int width;
+
+	if (source == NULL || insert->cols != NIL)
+		return false;
+	width = query_width(source);
+	return width < 0 || (size_t)width > l->n_old;
+}
+
 bool lens_insert(struct statement *st, const struct ref *target)
 {
+	const struct lens *l = statement_lens(st, target->name);
 	const InsertStmt *insert = (const InsertStmt *)st->node;
 	struct span span = insert_target(st, target);
 	size_t source = source_last(st, insert, span.end);
 
-	if (!is_plain_insert(statement_lens(st, target->name)) ||
-	    locks_old(st, target))
+	if (!is_plain_insert(l) || locks_old(st, target) ||
+	    may_be_too_wide(l, insert))
 		return insert_rows(st, target, insert, source);
 	statement_replace(st, span, lens_as_alias(st, target));
 	return lens_on_conflict(st, target, insert->onConflictClause, source) &&
