@@ -9,6 +9,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'random'))
 
 import compare  # noqa: E402
+import ways  # noqa: E402
 from compare import harness  # noqa: E402
 
 SAVEPOINT = 'corpus_savepoint'
@@ -95,7 +96,10 @@ class Talker(compare.Side):
     def send(self, text, data=b''):
         """One simple query; everything that came back."""
         self.wire.send('Q', text.encode(errors='surrogateescape') + b'\0')
-        got, origins = [], not compare.FETCHES.search(text)
+        return self.collect(not compare.FETCHES.match(ways.bare(text)), data)
+
+    def collect(self, origins, data=b''):
+        got = []
         while True:
             kind, body = self.wire.read()
             if kind == 'G':
@@ -135,12 +139,16 @@ class Finding:
 class Body:
     """One script on both sides of a pair."""
 
-    def __init__(self, name, direct, through, variables):
+    def __init__(self, name, direct, through, variables, way='simple'):
         self.name, self.direct, self.through = name, direct, through
-        self.variables = variables
+        self.variables, self.ways = variables, ways.WAYS[way]
         self.counts = collections.Counter()
         self.refused, self.findings = collections.Counter(), []
         self.samples = {}
+
+    def close(self):
+        for side in self.direct, self.through:
+            side.close()
 
     def both(self, text):
         return [side.send(text) for side in (self.direct, self.through)]
@@ -168,6 +176,11 @@ class Body:
         saved = self.through.status == 'T' and words[0] not in CONTROL
         if saved:
             self.both(f'SAVEPOINT {SAVEPOINT}')
+        place = f'{self.name}, statement {i}'
+        if not item.command.startswith(r'\g') and \
+                self.one_way(i, place, text, saved):
+            self.settle(saved)
+            return
         self.counts['statements'] += 1
         through = self.through.send(text, item.data)
         why = refusal(through)
@@ -175,10 +188,62 @@ class Body:
             self.step_over(text, why, saved)
             return
         direct = self.direct.send(text, item.data)
-        self.compare(f'{self.name}, statement {i}', text, direct, through)
+        self.compare(place, text, direct, through)
         self.settle(saved)
         if item.command.startswith(r'\gset'):
             self.keep(item.command, direct)
+
+    def one_way(self, i, place, text, saved):
+        """Did it go one of the other ways, without an error?"""
+        for way in self.ways:
+            through = way(self.through, text, i)
+            if through is None:
+                continue
+            self.counts['statements'] += 1
+            why = refusal(through)
+            if why:
+                self.step_over(text, why, saved)
+                return True
+            direct = way(self.direct, text, i)
+            self.compare(f'{place}, {way.__name__}', text, direct, through)
+            if all(kind != 'E' for kind, _ in direct + through):
+                return True
+            for side in self.direct, self.through:
+                if side.status != 'I':
+                    side.send(f'ROLLBACK TO {SAVEPOINT}' if saved
+                              else 'ROLLBACK')
+        return False
+
+    def prepare(self, items):
+        """The queries that have no error now; their names."""
+        for side in self.direct, self.through:
+            side.send('ROLLBACK')
+        self.prepared = {}
+        for i, item in enumerate(items):
+            text = self.variables.fill(item.text)
+            if not (ways.is_query(text) and ways.is_one(text)):
+                continue
+            name = f'corpus_{i}'
+            through = ways.prepare(self.through, text, name)
+            if refusal(through):
+                continue
+            direct = ways.prepare(self.direct, text, name)
+            self.counts['statements'] += 1
+            self.compare(f'{self.name}, prepared {i}', text, direct, through)
+            if all(kind != 'E' for kind, _ in direct + through):
+                self.prepared[name] = (i, text)
+
+    def run_prepared(self, phase):
+        for name, (i, text) in self.prepared.items():
+            through = ways.run_prepared(self.through, name, i)
+            why = refusal(through)
+            self.counts['statements'] += 1
+            if why:
+                self.step_over(text, why, False)
+                continue
+            direct = ways.run_prepared(self.direct, name, i)
+            self.compare(f'{self.name}, prepared {i} in {phase}', text, direct,
+                         through)
 
     def step_over(self, text, why, saved):
         """Nothing of a refused statement is done on the other side."""
@@ -219,7 +284,8 @@ class Body:
             direct, through = ([m for m in side if m[0] not in 'DdN']
                                for side in (direct, through))
         elif not ordered:
-            direct, through = map(compare.in_any_order, (direct, through))
+            direct, through = map(ways.all_rows if self.ways else
+                                  compare.in_any_order, (direct, through))
         pair = compare.difference(direct, through)
         if not pair:
             self.counts[f'rows not compared ({why})' if why else 'equal'] += 1

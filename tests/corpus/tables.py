@@ -6,6 +6,7 @@ import json
 import re
 
 MOST_LENSES = 30
+SAME_TABLE = ('columns', 'child')  # kinds that keep the old one
 KEY = 'corpus_key'  # what a table without a key gets
 
 # type: the new type, forward and reverse (of `c`), one-to-one?

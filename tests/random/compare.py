@@ -12,7 +12,7 @@ import harness  # noqa: E402
 
 FIRST_USER_OID = 16384
 # Its columns come, through the lens, from the new table.
-FETCHES = re.compile(r'^FETCH\b')
+FETCHES = re.compile(r'\s*FETCH\b', re.I)
 # Not compared: where in the server's source, and what called what.
 ERROR_FIELDS = 'CMDHPstcnd'
 
@@ -91,7 +91,7 @@ class Side:
 
     def simple(self, sql):
         self.wire.send('Q', sql.encode() + b'\0')
-        return self.answers(not FETCHES.search(sql))
+        return self.answers(not FETCHES.match(sql))
 
     def copy_in(self, statement):
         self.wire.send('Q', statement.sql.encode() + b'\0')
