@@ -350,13 +350,13 @@ static void add_lock_old(struct ddl_build *b)
 		b->a,
 		"CREATE OR REPLACE FUNCTION %s(%s) RETURNS pg_catalog.bool"
 		" LANGUAGE plpgsql VOLATILE COST 100000 SECURITY DEFINER"
-		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
+		" SET search_path = %s AS $pgtandem$\n"
 		"BEGIN\n\tPERFORM FROM %s AS e WHERE %s FOR NO KEY UPDATE;\n"
 		"\tPERFORM FROM %s AS c WHERE %s FOR UPDATE;\n"
 		"\tRETURN true;\nEND\n$pgtandem$",
-		l->lock_old_ref, ddl_key_types(l, b->a), l->old_ref,
-		key_is(l, "e", 1, b->a), l->child->ref,
-		parent_is(l, "c", 1, b->a)),
+		l->lock_old_ref, ddl_key_types(l, b->a),
+		mapping_key_path(l, b->a), l->old_ref, key_is(l, "e", 1, b->a),
+		l->child->ref, parent_is(l, "c", 1, b->a)),
 	    "create function %s", l->lock_old_ref);
 }
 
@@ -462,14 +462,14 @@ static void add_trigger(struct ddl_build *b, const char *what, const char *when,
 	    arena_fmt(b->a,
 		      "CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
 		      " LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
-		      " SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
+		      " SET search_path = %s AS $pgtandem$\n"
 		      "BEGIN\n%s\nEND\n$pgtandem$;\n"
 		      "DROP TRIGGER IF EXISTS %s ON %s;\n"
 		      "CREATE TRIGGER %s %s ON %s FOR EACH ROW"
 		      " EXECUTE FUNCTION %s();\n"
 		      "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
-		      function, body, name, relation, name, when, relation,
-		      function, relation, name),
+		      function, mapping_key_path(b->l, b->a), body, name,
+		      relation, name, when, relation, function, relation, name),
 	    "create trigger %s on %s", name, relation);
 }
 

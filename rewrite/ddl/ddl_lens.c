@@ -446,23 +446,23 @@ static void add_lock_old(struct ddl_build *b)
 
 	mapping_make(b->l, WALK_TO_NEW, b->a, &m);
 	key = key_is_argument(&m, "s", true, 1);
-	ddl_add(
-	    b, DDL_NO_LOCK,
-	    arena_fmt(b->a,
-		      "CREATE OR REPLACE FUNCTION %s(%s, pg_catalog.bool "
-		      "DEFAULT false)"
-		      " RETURNS pg_catalog.bool"
-		      " LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
-		      " SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
-		      "BEGIN\n\tIF $%zu THEN\n"
-		      "\tPERFORM FROM %s AS s WHERE %s FOR UPDATE;\n"
-		      "\tELSE\n"
-		      "\tPERFORM FROM %s AS s WHERE %s FOR NO KEY UPDATE;\n"
-		      "\tEND IF;\n"
-		      "\tRETURN true;\nEND\n$pgtandem$",
-		      b->l->lock_old_ref, ddl_key_types(b->l, b->a),
-		      b->l->n_key + 1, b->l->old_ref, key, b->l->old_ref, key),
-	    "create function %s", b->l->lock_old_ref);
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a,
+			  "CREATE OR REPLACE FUNCTION %s(%s, pg_catalog.bool "
+			  "DEFAULT false)"
+			  " RETURNS pg_catalog.bool"
+			  " LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
+			  " SET search_path = %s AS $pgtandem$\n"
+			  "BEGIN\n\tIF $%zu THEN\n"
+			  "\tPERFORM FROM %s AS s WHERE %s FOR UPDATE;\n"
+			  "\tELSE\n"
+			  "\tPERFORM FROM %s AS s WHERE %s FOR NO KEY UPDATE;\n"
+			  "\tEND IF;\n"
+			  "\tRETURN true;\nEND\n$pgtandem$",
+			  b->l->lock_old_ref, ddl_key_types(b->l, b->a),
+			  mapping_key_path(b->l, b->a), b->l->n_key + 1,
+			  b->l->old_ref, key, b->l->old_ref, key),
+		"create function %s", b->l->lock_old_ref);
 }
 
 void ddl_create_objects(struct ddl_build *b)
@@ -553,11 +553,12 @@ static const char *key_columns(const struct mapping *m)
  */
 static const char *move_key(const struct mapping *m)
 {
-	struct sqltext set, was, becomes, changed;
+	struct sqltext set, was, becomes, same, changed;
 
 	sqltext_begin(&set, m->a);
 	sqltext_begin(&was, m->a);
 	sqltext_begin(&becomes, m->a);
+	sqltext_begin(&same, m->a);
 	sqltext_begin(&changed, m->a);
 	for (size_t i = 0; i < m->l->n_key; i++) {
 		const char *source = mapping_source_key(m, i);
@@ -570,19 +571,24 @@ static const char *move_key(const struct mapping *m)
 		sqltext_item(&was, " AND ", "t.%s = OLD.%s", target, source);
 		sqltext_item(&becomes, " AND ", "o.%s = NEW.%s", target,
 			     source);
-		sqltext_item(&changed, " OR ", "OLD.%s IS DISTINCT FROM NEW.%s",
-			     source, source);
+		sqltext_item(&same, " AND ", "t.%s = NEW.%s", target, source);
+		sqltext_item(&changed, " OR ", "%s",
+			     mapping_differ_one(
+				 mapping_key_column(m, i),
+				 arena_fmt(m->a, "OLD.%s", source),
+				 arena_fmt(m->a, "NEW.%s", source), m->a));
 	}
 	return arena_fmt(
 	    m->a,
 	    "IF pg_catalog.current_setting('pgtandem.moving', true) = 'on'"
 	    " THEN\n\tRETURN NULL;\n\tEND IF;\n\tIF %s THEN\n"
 	    "\tPERFORM pg_catalog.set_config('pgtandem.moving', 'on', true);\n"
-	    "\tUPDATE %s AS t SET %s WHERE %s AND NOT EXISTS"
-	    " (SELECT FROM %s AS o WHERE %s);\n"
+	    "\tUPDATE %s AS t SET %s WHERE %s AND (%s OR NOT EXISTS"
+	    " (SELECT FROM %s AS o WHERE %s));\n"
 	    "\tPERFORM pg_catalog.set_config('pgtandem.moving', 'off', true);"
 	    "\n\tEND IF;\n\t",
-	    changed.s, m->target_ref, set.s, was.s, m->target_ref, becomes.s);
+	    changed.s, m->target_ref, set.s, was.s, same.s, m->target_ref,
+	    becomes.s);
 }
 
 /*
@@ -608,17 +614,17 @@ static void add_moved(struct ddl_build *b, enum walk_direction d)
 		b->a,
 		"CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
 		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
-		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
+		" SET search_path = %s AS $pgtandem$\n"
 		"BEGIN\n\t%sPERFORM %s(NULL, %s);\n\tPERFORM %s(NULL, %s);\n"
 		"\tRETURN NULL;\nEND\n$pgtandem$;\n"
 		"DROP TRIGGER IF EXISTS %s ON %s;\n"
 		"CREATE TRIGGER %s AFTER UPDATE OF %s ON %s FOR EACH ROW"
 		" EXECUTE FUNCTION %s();\n"
 		"ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
-		function, move_key(&m), sync, mapping_source_keys(&m, "OLD."),
-		sync, mapping_source_keys(&m, "NEW."), trigger, m.source_ref,
-		trigger, key_columns(&m), m.source_ref, function, m.source_ref,
-		trigger),
+		function, mapping_key_path(b->l, b->a), move_key(&m), sync,
+		mapping_source_keys(&m, "OLD."), sync,
+		mapping_source_keys(&m, "NEW."), trigger, m.source_ref, trigger,
+		key_columns(&m), m.source_ref, function, m.source_ref, trigger),
 	    "create trigger %s on %s", trigger, m.source_ref);
 }
 

@@ -145,29 +145,29 @@ static void add_cut(struct ddl_build *b)
 
 	ddl_add(
 	    b, DDL_NO_LOCK,
-	    arena_fmt(b->a,
-		      "DROP VIEW IF EXISTS %s;\n"
-		      "CREATE VIEW %s AS SELECT %s FROM %s AS n"
-		      " WHERE n.%s IS NOT NULL FOR UPDATE OF n;\n"
-		      "CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
-		      " LANGUAGE plpgsql VOLATILE"
-		      " SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
-		      "#variable_conflict use_column\n"
-		      "BEGIN\n%sEND\n$pgtandem$;\n"
-		      "CREATE TRIGGER cut INSTEAD OF DELETE ON %s"
-		      " FOR EACH ROW EXECUTE FUNCTION %s();\n"
-		      "DO LANGUAGE plpgsql $pgtandem$BEGIN IF"
-		      " pg_catalog.current_setting('server_version_num')"
-		      "::pg_catalog.int4 >= 150000 THEN"
-		      " ALTER VIEW %s SET (security_invoker = true); END IF;"
-		      " END$pgtandem$;\n"
-		      "GRANT SELECT, UPDATE, DELETE ON %s TO PUBLIC",
-		      l->half->cut_ref, l->half->cut_ref,
-		      ddl_lens_columns(l, b->a), l->new_ref, marker, function,
-		      l->half->link == HALF_LEADS ? cut_leader(l, b->a)
-						  : cut_half(l, b->a),
-		      l->half->cut_ref, function, l->half->cut_ref,
-		      l->half->cut_ref),
+	    arena_fmt(
+		b->a,
+		"DROP VIEW IF EXISTS %s;\n"
+		"CREATE VIEW %s AS SELECT %s FROM %s AS n"
+		" WHERE n.%s IS NOT NULL FOR UPDATE OF n;\n"
+		"CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
+		" LANGUAGE plpgsql VOLATILE"
+		" SET search_path = %s AS $pgtandem$\n"
+		"#variable_conflict use_column\n"
+		"BEGIN\n%sEND\n$pgtandem$;\n"
+		"CREATE TRIGGER cut INSTEAD OF DELETE ON %s"
+		" FOR EACH ROW EXECUTE FUNCTION %s();\n"
+		"DO LANGUAGE plpgsql $pgtandem$BEGIN IF"
+		" pg_catalog.current_setting('server_version_num')"
+		"::pg_catalog.int4 >= 150000 THEN"
+		" ALTER VIEW %s SET (security_invoker = true); END IF;"
+		" END$pgtandem$;\n"
+		"GRANT SELECT, UPDATE, DELETE ON %s TO PUBLIC",
+		l->half->cut_ref, l->half->cut_ref, ddl_lens_columns(l, b->a),
+		l->new_ref, marker, function, mapping_key_path(l, b->a),
+		l->half->link == HALF_LEADS ? cut_leader(l, b->a)
+					    : cut_half(l, b->a),
+		l->half->cut_ref, function, l->half->cut_ref, l->half->cut_ref),
 	    "create view %s", l->half->cut_ref);
 }
 
@@ -317,12 +317,13 @@ static void add_present(struct ddl_build *b)
 		b->a,
 		"CREATE OR REPLACE FUNCTION %s(%s) RETURNS pg_catalog.bool"
 		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
-		" SET search_path = pg_catalog, pg_temp AS $pgtandem$\n"
+		" SET search_path = %s AS $pgtandem$\n"
 		"BEGIN\n\tPERFORM FROM %s AS t WHERE %s AND t.%s IS NOT NULL"
 		" FOR KEY SHARE;\n"
 		"\tIF FOUND THEN\n\tRETURN true;\n\tEND IF;\n%sEND\n$pgtandem$",
-		l->half->present_ref, ddl_key_types(l, b->a), l->new_ref,
-		where.s, marker_name(l, l->half->other_marker, b->a),
+		l->half->present_ref, ddl_key_types(l, b->a),
+		mapping_key_path(l, b->a), l->new_ref, where.s,
+		marker_name(l, l->half->other_marker, b->a),
 		raise_tie(l,
 			  arena_fmt(b->a,
 				    "insert or update on table \"%s\" violates "

@@ -316,6 +316,44 @@ const char *mapping_delete(const struct mapping *m, const char *using_where)
 			 mapping_join(m));
 }
 
+/* The schema that a type's text begins with, quoted as it is there; NULL: one
+ * of pg_catalog. */
+static const char *type_schema(const char *type, struct arena *a)
+{
+	bool quoted = false;
+
+	for (const char *c = type; *c != '\0'; c++) {
+		quoted ^= *c == '"';
+		if (!quoted && *c == '(')
+			break;
+		if (!quoted && *c == '.')
+			return arena_fmt(a, "%.*s", (int)(c - type), type);
+	}
+	return NULL;
+}
+
+/* A key is looked for and put in order by the operators of its type, which for
+ * one of an extension stand where the extension does. */
+static const char *key_schemas(const struct lens *l, struct arena *a)
+{
+	struct sqltext t;
+	const char *schema;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < l->n_key; i++) {
+		schema =
+		    type_schema(l->new->columns[l->key[i].new_index].type, a);
+		if (schema != NULL)
+			sqltext_item(&t, "", ", %s", schema);
+	}
+	return t.s;
+}
+
+const char *mapping_key_path(const struct lens *l, struct arena *a)
+{
+	return arena_fmt(a, "pg_catalog%s, pg_temp", key_schemas(l, a));
+}
+
 const char *mapping_search_path(const struct lens *l, struct arena *a)
 {
 	bool converted = false;
@@ -324,10 +362,9 @@ const char *mapping_search_path(const struct lens *l, struct arena *a)
 		converted |= !l->olds[i].carried;
 	for (size_t i = 0; i < l->n_new; i++)
 		converted |= !l->news[i].carried && !l->news[i].extra;
-	if (!converted)
-		return "pg_catalog, pg_temp";
-	return arena_fmt(a, "pg_catalog, %s, pg_temp",
-			 quote_name(l->old->schema, a));
+	return arena_fmt(a, "pg_catalog%s%s%s, pg_temp", converted ? ", " : "",
+			 converted ? quote_name(l->old->schema, a) : "",
+			 key_schemas(l, a));
 }
 
 bool old_is_required(const struct lens *l, unsigned old)

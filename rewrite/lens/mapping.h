@@ -98,8 +98,11 @@ const char *mapping_differ_one(const struct column *c, const char *left,
 bool old_is_required(const struct lens *l, unsigned old);
 const char *old_required(const struct lens *l, unsigned old, const char *value,
 			 struct arena *a);
-/* The search_path under which mapping expressions are resolved: pg_catalog,
- * and the old relation's schema if anything is converted. */
+/* The search_path under which a key is looked for: pg_catalog, and where the
+ * types of its columns are. */
+const char *mapping_key_path(const struct lens *l, struct arena *a);
+/* That under which mapping expressions are resolved: with the old relation's
+ * schema as well if anything is converted. */
 const char *mapping_search_path(const struct lens *l, struct arena *a);
 
 #endif
