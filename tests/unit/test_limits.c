@@ -90,11 +90,12 @@ static void each_bound_holds_and_lets_real_statements_pass(void **state)
 	}
 }
 
+/* Of this thread's own: other programs' time does not count. */
 static double now_ms(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
