@@ -29,7 +29,7 @@ class Application(threading.Thread):
 
 @contextlib.contextmanager
 def used(proxy, database, seconds):
-    applications = [Application(proxy, database, seconds) for _ in range(3)]
+    applications = [Application(proxy, database, seconds) for _ in range(6)]
     for a in applications:
         a.start()
     yield applications
@@ -59,24 +59,27 @@ def test_a_walk_slows_down_while_statements_are_slow(
     proxy = start_proxy(postgres, shop.spec(database),
                         top=f'walk: {{latency_percent: {percent}}}')
     proxy.advance('inovices_typo', 'expanded')
-    proxy.console('SET inovices_typo.rate = 20000')
+    # Ten seconds, in which 20 slow statements must have been seen.
+    proxy.console('SET inovices_typo.rate = 3000')
     with used(proxy, database, 0.002) as applications:
         began = time.monotonic()
         harness.wait_for('a while of fast statements', lambda: (
             time.monotonic() - began > 7 and
-            sum(a.done for a in applications) > 200))
+            sum(a.done for a in applications) > 400))
         proxy.console('ADVANCE inovices_typo TO dual_write')
         for a in applications:
-            a.seconds = 0.2
+            a.seconds = 1
         if percent == 0:
-            harness.wait_for('the end', lambda: ended_unbraked(proxy), 60)
+            proxy.console('SET inovices_typo.rate = 10000')
+            harness.wait_for('the end', lambda: ended_unbraked(proxy))
             return
-        row = harness.wait_for('the brake', lambda: braking(proxy), 60)
+        row = harness.wait_for('the brake', lambda: braking(proxy))
         assert row['state'] == 'waiting'
         assert 'ms before the walk' in row['error']
         for a in applications:
             a.seconds = 0.002
-        proxy.walked('inovices_typo', 60)
+        proxy.console('SET inovices_typo.rate = 0')
+        proxy.walked('inovices_typo')
     stats = {r['name']: r['value'] for r in proxy.console('SHOW STATS')}
     assert int(stats['pgtandem_timed_statements_total']) > 200
     assert int(stats['pgtandem_timed_p99_microseconds']) > 2000
