@@ -2,10 +2,10 @@
 pgtandem before it, its console, and a client that speaks raw messages."""
 
 import contextlib
-import itertools
 import os
 import pathlib
 import pwd
+import random
 import resource
 import shutil
 import signal
@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 
 import psycopg
@@ -23,15 +24,33 @@ PLAIN = ROOT / 'build' / 'pgtandem'
 SANITIZED = ROOT / 'build-asan' / 'pgtandem'
 
 
-# Below the ports that the kernel gives to connections, and none twice: runs
-# beside this one start elsewhere.
-_ports = itertools.cycle(range(10000, 32000))
-for _ in range(os.getpid() * 101 % 22000):
-    next(_ports)
+# Ports above those of deploy/quickstart and below those that the kernel gives to
+# connections.  A process takes them a block at a time and none twice, and holds
+# the block by a name that nobody else can have meanwhile: a port stays its own
+# while what listens there starts again.
+FIRST_PORT, BLOCK, BLOCKS = 17000, 200, 75
+_held = []
+
+
+def _ports():
+    for n in range(BLOCKS):
+        n = (os.getpid() + n) % BLOCKS
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f'\0pgtandem-test-ports-{n}')
+        except OSError:
+            name.close()
+            continue
+        _held.append(name)
+        yield from range(FIRST_PORT + n * BLOCK, FIRST_PORT + (n + 1) * BLOCK)
+    raise RuntimeError('no ports are left')
+
+
+_own_ports = _ports()
 
 
 def free_port():
-    for port in _ports:
+    for port in _own_ports:
         with socket.socket() as s, contextlib.suppress(OSError):
             s.bind(('127.0.0.1', port))
             return port
@@ -50,7 +69,11 @@ def unprivileged():
     raise RuntimeError('no unprivileged user to run PostgreSQL as')
 
 
-def wait_for(what, check, seconds=20, every=0.05):
+# Nothing that works takes as long, on a machine however slow.
+PATIENCE_S = 300
+
+
+def wait_for(what, check, seconds=PATIENCE_S, every=0.05):
     """Returns what `check` returns once it is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -59,6 +82,39 @@ def wait_for(what, check, seconds=20, every=0.05):
             return got
         time.sleep(every)
     raise AssertionError(f'{what}: not within {seconds} s')
+
+
+@contextlib.contextmanager
+def cancelling(connection):
+    """Cancels what it does in the block, again and again: a cancel that comes
+    before the statement does nothing."""
+    ended = threading.Event()
+
+    def cancel():
+        while not ended.wait(0.5):
+            connection.cancel()
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        canceller.join()
+
+
+# To find tests that depend on plans: with a number in PGTANDEM_TEST_PLANS each
+# database plans in a way of its own.
+PLANNER = ('enable_seqscan', 'enable_indexscan', 'enable_indexonlyscan',
+           'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin',
+           'enable_nestloop', 'enable_hashagg', 'enable_sort',
+           'enable_material')
+
+
+def planner_settings(database):
+    seed = os.environ.get('PGTANDEM_TEST_PLANS')
+    chosen = random.Random(f'{seed} {database}')
+    return [f'ALTER DATABASE {database} SET {name} = off'
+            for name in PLANNER if seed and chosen.random() < 0.3]
 
 
 class Postgres:
@@ -78,7 +134,8 @@ class Postgres:
                  'synchronous_commit = off', 'shared_buffers = 64MB',
                  'max_connections = 200', 'max_wal_size = 1GB',
                  'max_prepared_transactions = 4', 'wal_level = logical',
-                 *settings]
+                 *settings,
+                 *os.environ.get('PGTANDEM_TEST_SETTINGS', '').split(';')]
         if certificates:
             for name in ('server.crt', 'server.key', 'ca.crt'):
                 self._place(name, (certificates / name).read_bytes(), 0o600)
@@ -113,11 +170,13 @@ class Postgres:
         # pg_ctl's child keeps the pipe open: give it a file.
         with open(self.dir / 'ctl.log', 'ab') as log:
             subprocess.run([*self.prefix, PGBIN / 'pg_ctl', '-D', self.data,
-                            '-w', '-l', self.dir / 'log', 'start'],
+                            '-w', '-t', str(PATIENCE_S), '-l',
+                            self.dir / 'log', 'start'],
                            check=True, stdout=log, stderr=log, cwd='/')
 
     def stop(self, mode='fast'):
-        self._run(PGBIN / 'pg_ctl', '-D', self.data, '-m', mode, 'stop')
+        self._run(PGBIN / 'pg_ctl', '-D', self.data, '-m', mode, '-t',
+                  PATIENCE_S, 'stop')
 
     def restart(self, mode='immediate'):
         self.stop(mode)
@@ -151,8 +210,13 @@ class Postgres:
     def create_database(self, name, sql=''):
         self.execute(f'DROP DATABASE IF EXISTS {name} WITH (FORCE)')
         self.execute(f'CREATE DATABASE {name}')
+        self.vary_plans(name)
         if sql:
             self.execute(sql, name)
+
+    def vary_plans(self, database):
+        for statement in planner_settings(database):
+            self.execute(statement)
 
 
 class Proxy:
@@ -214,7 +278,7 @@ migrations: migrations/*.yaml
     def signal(self, number):
         self.process.send_signal(number)
 
-    def stop(self, seconds=20):
+    def stop(self, seconds=PATIENCE_S):
         """Ends it and returns its exit status; 0 unless it had to be killed
         or the sanitizers found something."""
         if self.process is None:
@@ -274,7 +338,7 @@ migrations: migrations/*.yaml
                 return row['phase']
         raise AssertionError(f'no migration {migration}')
 
-    def advance(self, migration, *phases, seconds=120):
+    def advance(self, migration, *phases, seconds=PATIENCE_S):
         for phase in phases:
             force = f' FORCE {migration}' if phase == 'contracted' else ''
             self.console(f'ADVANCE {migration} TO {phase}{force}')
@@ -284,7 +348,7 @@ migrations: migrations/*.yaml
     def rollback(self, migration):
         self.console(f'ROLLBACK {migration}')
 
-    def walked(self, migration, seconds=120):
+    def walked(self, migration, seconds=PATIENCE_S):
         """Waits for the walk to be complete; its last row."""
         def complete():
             row = self.console(f'SHOW BACKFILL {migration}')[0]
@@ -315,7 +379,7 @@ class Wire:
     """A client that sends and reads raw protocol messages."""
 
     def __init__(self, port, host='127.0.0.1', user='postgres', dbname=None,
-                 timeout=20, startup=True, **params):
+                 timeout=PATIENCE_S, startup=True, **params):
         self.sock = socket.create_connection((host, port), timeout)
         self.rest = b''
         if startup:

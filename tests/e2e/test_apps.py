@@ -186,7 +186,7 @@ class App:
         def there():
             assert self.process.poll() in (None, 0), self.complaint()
             return len(self.digests) >= wanted
-        harness.wait_for(f'{more} rounds of {self.url}', there, 120)
+        harness.wait_for(f'{more} rounds of {self.url}', there)
 
 
 @pytest.fixture(scope='module')

@@ -4,6 +4,8 @@ import pathlib
 import re
 import subprocess
 
+import harness
+
 CORPUS = pathlib.Path(__file__).parents[1] / 'corpus'
 
 
@@ -12,7 +14,7 @@ def test_a_script_of_psql_gives_what_it_gives_direct():
         ['/usr/bin/python3', CORPUS / 'run', CORPUS / 'example.sql',
          '--phase', 'write_new', '--phase', 'contracted'],
         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        timeout=240)
+        timeout=6 * harness.PATIENCE_S)
     said = done.stdout
     assert done.returncode == 0, said
     assert 'orders ADD PRIMARY KEY ("article")' in said, said

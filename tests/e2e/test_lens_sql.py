@@ -641,7 +641,7 @@ def test_the_walker_waits_for_a_row_that_a_client_holds(make):
             'SELECT count(*) FROM invoices') == 249)
         assert walker.poll() is None
         holder.rollback()
-    done = json.loads(walker.communicate(timeout=90)[0])
+    done = json.loads(walker.communicate(timeout=harness.PATIENCE_S)[0])
     assert done['state'] == 'done' and lens.equal()
 
 
@@ -661,7 +661,8 @@ def test_a_walk_waits_for_old_transactions_before_it_sweeps(make):
     assert lens.rows("SELECT mode FROM pgtandem.walk")[0][0] in (
         'drain', 'verify', 'verify_target')
     lens.c.execute("ROLLBACK PREPARED 'drained'")
-    assert json.loads(walker.communicate(timeout=90)[0])['state'] == 'done'
+    assert json.loads(walker.communicate(timeout=harness.PATIENCE_S)[0]
+                      )['state'] == 'done'
 
 
 def write_as_a_client(lens, stop, seed, errors):
@@ -727,7 +728,7 @@ def test_a_walk_that_is_killed_goes_on_where_it_stood(make):
     with writers(lens, 2):
         for _ in range(3):
             walker = subprocess.Popen(
-                lens.words('walk', 'fill', 'to_new', 5000),
+                lens.words('walk', 'fill', 'to_new', 2000),
                 stdout=subprocess.DEVNULL)
             done = harness.wait_for('it goes on', lambda: lens.rows(
                 "SELECT rows_done FROM pgtandem.walk WHERE mode = 'mend' AND"
@@ -744,7 +745,7 @@ def test_a_walk_that_is_killed_goes_on_where_it_stood(make):
 def test_a_walk_outlives_its_backend_and_its_server(own_postgres, make):
     lens = make('lens_restart', BUSY, server=own_postgres)
     lens.move('planned', 'expanded', 'dual_write')
-    walker = subprocess.Popen(lens.words('walk', 'fill', 'to_new', 10000),
+    walker = subprocess.Popen(lens.words('walk', 'fill', 'to_new', 5000),
                               stdout=subprocess.PIPE, text=True)
 
     def done():
@@ -756,6 +757,6 @@ def test_a_walk_outlives_its_backend_and_its_server(own_postgres, make):
                    " pg_backend_pid()")
     own_postgres.restart('immediate')
     lens.c = own_postgres.connect('lens_restart')
-    done = json.loads(walker.communicate(timeout=90)[0])
+    done = json.loads(walker.communicate(timeout=harness.PATIENCE_S)[0])
     assert done['state'] == 'done', done
     assert lens.equal() and lens.findings() == []

@@ -267,7 +267,7 @@ def two_sessions(connect, pair):
         second = pool.submit(outcomes, two, pair[1])
         concurrent.futures.wait([second], 0.3)
         one.commit()
-        return seen + [second.result(20)]
+        return seen + [second.result(harness.PATIENCE_S)]
 
 
 @pytest.mark.parametrize('phase', shop.PHASES[2:6])
@@ -353,7 +353,7 @@ def test_all_phases_and_back_under_load(postgres, start_proxy):
     def busy():
         before = [w.steps for w in workers]
         harness.wait_for('all sessions work', lambda: all(
-            w.failure or w.steps > n + 5 for w, n in zip(workers, before)), 60)
+            w.failure or w.steps > n + 5 for w, n in zip(workers, before)))
         assert not any(w.failure for w in workers), [
             w.failure for w in workers]
     try:

@@ -46,11 +46,11 @@ class Workload:
         def there():
             assert self.process.poll() is None, self.lines[-1:]
             return len(self.lines) >= target
-        harness.wait_for(f'{more} rounds', there, 30)
+        harness.wait_for(f'{more} rounds', there)
 
     def end(self):
         self.process.stdin.close()
-        assert self.process.wait(20) == 0, self.lines[-1:]
+        assert self.process.wait(harness.PATIENCE_S) == 0, self.lines[-1:]
         self.reader.join()
         return self.lines
 

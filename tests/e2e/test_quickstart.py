@@ -34,7 +34,7 @@ def marked_environment():
 
 def shell(command):
     done = subprocess.run(['bash', '-c', command], text=True,
-                          capture_output=True, timeout=120)
+                          capture_output=True, timeout=harness.PATIENCE_S)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
 
@@ -55,7 +55,7 @@ def look_around(hint):
 def test_quickstart_walks_to_the_end_and_keeps_what_it_says():
     mark, environment = marked_environment()
     done = subprocess.run([*COMMAND, '--keep'], capture_output=True, text=True,
-                          timeout=600, env=environment)
+                          timeout=6 * harness.PATIENCE_S, env=environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert re.search(r'^ *errors: 0$', done.stdout, re.M), done.stdout
     for phase in ('planned', 'expanded', 'dual_write', 'read_new',
@@ -91,7 +91,7 @@ def test_an_interrupted_quickstart_leaves_nothing():
         folder = re.search(r'/tmp/pgtandem\.\w+', ' '.join(seen.values()))
         os.killpg(running.pid, signal.SIGINT)
         running.stdout.read()
-        assert running.wait(60) == 130
+        assert running.wait(harness.PATIENCE_S) == 130
     assert not pathlib.Path(folder.group()).exists()
     assert marked_processes(mark) == {}
 

@@ -158,7 +158,6 @@ def test_a_cancel_reaches_the_server_over_tls(start_proxy, secure,
                                               certificates):
     proxy = make(start_proxy, secure, certificates, 'allow', 'require')
     with psycopg.connect(proxy.conninfo(user='plain')) as c:
-        import threading
-        threading.Timer(0.3, c.cancel).start()
-        with pytest.raises(psycopg.errors.QueryCanceled):
-            c.execute('SELECT pg_sleep(20)')
+        with pytest.raises(psycopg.errors.QueryCanceled), \
+                harness.cancelling(c):
+            c.execute('SELECT pg_sleep(600)')

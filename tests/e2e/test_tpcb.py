@@ -47,11 +47,12 @@ def start_clients(proxy, folder):
 def stop_clients(clients, folder):
     """Interrupts the clients; their output.  pgbench ends at once on SIGINT,
     so what it printed until then is what there is."""
+    alive = [client.poll() is None for client in clients.values()]
     for client in clients.values():
-        assert client.poll() is None, output(folder)
         client.terminate()
     for client in clients.values():
-        client.wait(30)
+        client.wait(harness.PATIENCE_S)
+    assert all(alive), output(folder)
     return output(folder)
 
 
@@ -106,7 +107,7 @@ def test_accounts_are_migrated_under_tpcb_with_a_rollback_from_each_phase(
             check_clients(clients, tmp_path)
         seen = progressed(tmp_path)
         harness.wait_for('transactions after the last move', lambda: all(
-            n >= seen[m] + 2 for m, n in progressed(tmp_path).items()), 60)
+            n >= seen[m] + 2 for m, n in progressed(tmp_path).items()))
         check_clients(clients, tmp_path)
     finally:
         text = stop_clients(clients, tmp_path)

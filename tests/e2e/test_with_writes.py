@@ -3,13 +3,14 @@ while the phases move."""
 
 import random
 import threading
-import time
 
 import psycopg
 import pytest
 
+import harness
 import shop
-from test_migration import anomaly, clean, in_background, wait_until_blocked
+from test_migration import (anomaly, clean, in_background, wait_for_work,
+                            wait_until_blocked)
 
 UPDATE = ('WITH a AS (UPDATE inovices SET amount = amount + 1 WHERE id = {} '
           'RETURNING *) SELECT id, amount FROM a')
@@ -27,7 +28,7 @@ def test_two_updates_of_one_row_leave_both_models_equal(postgres, start_proxy,
         lambda: second.execute(UPDATE.format(5)).fetchall())
     wait_until_blocked(postgres, database)
     first.commit()
-    assert waiting.result(10) == [(5, 7)]
+    assert waiting.result(harness.PATIENCE_S) == [(5, 7)]
     second.commit()
     assert postgres.execute('SELECT (SELECT amount FROM inovices WHERE id = 5)'
                             ', (SELECT amount_cents FROM invoices WHERE id = '
@@ -47,7 +48,7 @@ def test_a_delete_that_waits_for_an_update_leaves_no_orphan(
     waiting = in_background(lambda: second.execute(DELETE).fetchall())
     wait_until_blocked(postgres, database)
     first.commit()
-    assert waiting.result(10) == [(1,)]
+    assert waiting.result(harness.PATIENCE_S) == [(1,)]
     second.commit()
     assert postgres.execute('SELECT count(*) FROM invoices WHERE id = 5',
                             database) == [(0,)]
@@ -89,20 +90,18 @@ def test_money_moves_while_the_phases_do(postgres, start_proxy):
     total = postgres.execute('SELECT sum(amount) FROM inovices',
                              'with_money')[0][0]
     proxy = start_proxy(postgres, shop.spec('with_money'))
-    stop, errors, done = threading.Event(), [], []
+    stop, errors, done = threading.Event(), [], [0] * 4
 
     def work(seed):
         rng = random.Random(seed)
-        count = 0
         try:
             with proxy.connect('with_money', autocommit=False) as c:
                 c.prepare_threshold = 2 if seed % 2 else None
                 while not stop.is_set():
                     move_money(c, *sorted(rng.sample(range(1, rows + 1), 2)))
-                    count += 1
+                    done[seed] += 1
         except (psycopg.Error, AssertionError) as e:
             errors.append((seed, repr(e), proxy.phase('inovices_typo')))
-        done.append(count)
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for t in threads:
         t.start()
@@ -113,7 +112,7 @@ def test_money_moves_while_the_phases_do(postgres, start_proxy):
                 proxy.rollback('inovices_typo')
             else:
                 proxy.advance('inovices_typo', move)
-            time.sleep(0.3)
+            wait_for_work(done, errors)
             if move in ('read_new', 'write_new'):
                 clean(proxy)
             if errors:
@@ -121,8 +120,7 @@ def test_money_moves_while_the_phases_do(postgres, start_proxy):
     finally:
         stop.set()
         for t in threads:
-            t.join(30)
+            t.join(harness.PATIENCE_S)
     assert not errors, errors
-    assert len(done) == 4 and min(done) > 5
     assert postgres.execute('SELECT sum(amount_cents), count(*) FROM invoices',
                             'with_money') == [(100 * total, rows)]

@@ -21,6 +21,7 @@ def at_once(what, each):
 def copy_database(postgres, model, name):
     postgres.execute(f'DROP DATABASE IF EXISTS {name} WITH (FORCE)')
     postgres.execute(f'CREATE DATABASE {name} TEMPLATE {model}')
+    postgres.vary_plans(name)
 
 
 def only_new(schema, postgres, make_proxy, model):

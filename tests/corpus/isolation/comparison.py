@@ -107,7 +107,7 @@ class Run:
         store.tend = self.tend
         t = tester.Tester(self.spec, side.conninfo(database),
                           self.postgres.conninfo(database),
-                          30 if moving else 5)
+                          90 if moving else 30)
         got = []
         try:
             for number, p in self.permutations:
