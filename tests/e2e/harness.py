@@ -109,12 +109,17 @@ PLANNER = ('enable_seqscan', 'enable_indexscan', 'enable_indexonlyscan',
            'enable_nestloop', 'enable_hashagg', 'enable_sort',
            'enable_material')
 
+# Of a daemon: a machine that stops for seconds is not what is tested.
+SETTINGS = {'lease': '30s', 'hold_timeout': '5m', 'barrier_timeout': '5m'}
+
 
 def planner_settings(database):
     seed = os.environ.get('PGTANDEM_TEST_PLANS')
     chosen = random.Random(f'{seed} {database}')
+    # What is off costs so much that everything would be compiled.
     return [f'ALTER DATABASE {database} SET {name} = off'
-            for name in PLANNER if seed and chosen.random() < 0.3]
+            for name in PLANNER if seed and chosen.random() < 0.3] + [
+                f'ALTER DATABASE {database} SET jit = off'] * bool(seed)
 
 
 class Postgres:
@@ -242,6 +247,8 @@ class Proxy:
         server = server or (f'{{host: {postgres.host}, port: {postgres.port}, '
                             'tls: {mode: disable}}')
         self.config = self.dir / 'pgtandem.yaml'
+        top = '\n'.join([top] + [f'{name}: {value}' for name, value in
+                                 SETTINGS.items() if f'{name}:' not in top])
         self.config.write_text(f'''\
 listen:
   - {{address: 127.0.0.1, port: {self.port}{listen}}}

@@ -250,7 +250,7 @@ def test_check_prints_settings_and_ddl_and_changes_nothing(
     run = subprocess.run([proxy.binary, 'check', '-c', proxy.config],
                          capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert 'barrier_timeout: 1m' in run.stdout
+    assert 'barrier_timeout: 5m' in run.stdout
     assert 'CREATE TABLE public.invoices' in run.stdout
     with psycopg.connect(postgres.conninfo('checked')) as c:
         assert c.execute("SELECT to_regnamespace('pgtandem')").fetchone() == (

@@ -90,8 +90,8 @@ def test_an_interrupted_quickstart_leaves_nothing():
         assert any(' serve ' in words for words in seen.values()), seen
         folder = re.search(r'/tmp/pgtandem\.\w+', ' '.join(seen.values()))
         os.killpg(running.pid, signal.SIGINT)
-        running.stdout.read()
-        assert running.wait(harness.PATIENCE_S) == 130
+        said = running.stdout.read()
+        assert running.wait(harness.PATIENCE_S) == 130, said[-3000:]
     assert not pathlib.Path(folder.group()).exists()
     assert marked_processes(mark) == {}
 

@@ -29,7 +29,7 @@ SCALE = 10
 # Transactions a second of each client program: the machine has other things
 # to do as well, three walks over a million rows among them.
 RATE = '120'
-WALK_S = 400
+WALK_S = 6 * harness.PATIENCE_S
 
 
 def start_clients(proxy, folder):
