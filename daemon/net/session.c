@@ -156,12 +156,7 @@ static void portals_free(struct session *s)
 
 	for (p = s->portals; p != NULL; p = next) {
 		next = p->next;
-		if (p->planned != NULL)
-			planned_unref(p->planned);
-		prepared_unref(p->prepared);
-		again_free_messages(p->bind);
-		free(p->name);
-		free(p);
+		portal_free(p);
 	}
 	s->portals = NULL;
 }

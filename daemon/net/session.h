@@ -215,6 +215,9 @@ void reply_left(void *arg, struct reply *r, bool done, bool failed);
 /* What the plan says about the statement of a Query being answered. */
 void query_statement(struct reply *r);
 
+/* session_extended.c */
+void portal_free(struct portal *p);
+
 /* session_again.c */
 /* Is a Bind of this plan worth keeping, to be sent again? */
 bool again_keeps_bind(const struct session *s, const struct planned *planned);

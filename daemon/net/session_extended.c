@@ -40,6 +40,16 @@ static struct portal *portal_find(const struct session *s, struct mstr name)
 	return p;
 }
 
+void portal_free(struct portal *p)
+{
+	if (p->planned != NULL)
+		planned_unref(p->planned);
+	prepared_unref(p->prepared);
+	again_free_messages(p->bind);
+	free(p->name);
+	free(p);
+}
+
 static void portal_forget(struct session *s, struct mstr name)
 {
 	struct portal *p = portal_find(s, name), **at = &s->portals;
@@ -49,12 +59,7 @@ static void portal_forget(struct session *s, struct mstr name)
 	while (*at != p)
 		at = &(*at)->next;
 	*at = p->next;
-	if (p->planned != NULL)
-		planned_unref(p->planned);
-	prepared_unref(p->prepared);
-	again_free_messages(p->bind);
-	free(p->name);
-	free(p);
+	portal_free(p);
 }
 
 /* Takes over `prepared`.  Returns it, or NULL if there is nothing to
