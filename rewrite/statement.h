@@ -199,6 +199,10 @@ bool write_edit_returning_first(struct statement *st, const struct ref *target,
 /* Refuses an upsert whose key cannot be followed. */
 bool write_check_upsert(struct statement *st, const struct ref *target);
 
+/* write_conflict.c: ON CONFLICT ON CONSTRAINT becomes ON CONFLICT (columns). */
+void write_name_columns(struct statement *st, const InferClause *infer,
+			const char *columns);
+
 /* write_lens.c, write_set.c, write_check.c */
 bool write_lens(struct statement *st, const struct ref *target);
 /* Where a WITH query can be put, and what it needs around it there. */

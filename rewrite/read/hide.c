@@ -60,7 +60,6 @@ static bool hide_constraint(struct statement *st, const struct ref *target)
 		: NULL;
 	const struct constraint *c;
 	struct sqltext t;
-	size_t at;
 
 	if (infer == NULL || infer->conname == NULL)
 		return true;
@@ -71,14 +70,10 @@ static bool hide_constraint(struct statement *st, const struct ref *target)
 		    "The write runs on a view that hides the other model's "
 		    "columns.",
 		    "Name the columns of a unique constraint.");
-	at = tokens_find(st->tokens, (uint32_t)infer->location);
-	while (at < st->end && !token_is(st->tokens, at, "constraint"))
-		at++;
 	sqltext_begin(&t, st->a);
 	for (size_t k = 0; k < c->n_columns; k++)
 		sqltext_item(&t, ", ", "%s", quote_name(c->columns[k], st->a));
-	statement_replace(st, (struct span){at - 1, span_name_end(st, at + 1)},
-			  arena_fmt(st->a, "(%s)", t.s));
+	write_name_columns(st, infer, t.s);
 	return true;
 }
 

@@ -61,6 +61,17 @@ static bool conflict_column(struct statement *st, const struct ref *target,
 	return true;
 }
 
+void write_name_columns(struct statement *st, const InferClause *infer,
+			const char *columns)
+{
+	size_t at = tokens_find(st->tokens, (uint32_t)infer->location);
+
+	while (at < st->end && !token_is(st->tokens, at, "constraint"))
+		at++;
+	statement_replace(st, (struct span){at - 1, span_name_end(st, at + 1)},
+			  arena_fmt(st->a, "(%s)", columns));
+}
+
 /* ON CONSTRAINT: the columns of the old relation's unique constraint. */
 static bool conflict_constraint(struct statement *st, const struct ref *target,
 				const InferClause *infer)
@@ -68,14 +79,11 @@ static bool conflict_constraint(struct statement *st, const struct ref *target,
 	const struct lens *l = statement_lens(st, target->name);
 	const struct constraint *c =
 	    relation_find_unique(l->old, infer->conname);
-	size_t at = tokens_find(st->tokens, (uint32_t)infer->location);
 	struct sqltext t;
 
 	if (c == NULL)
 		return lens_refuse(st, target, "ON CONSTRAINT with this name",
 				   "Name the columns of a unique constraint.");
-	while (at < st->end && !token_is(st->tokens, at, "constraint"))
-		at++;
 	sqltext_begin(&t, st->a);
 	for (size_t k = 0; k < c->n_columns; k++) {
 		int old = lens_find_old(l, c->columns[k]);
@@ -86,8 +94,7 @@ static bool conflict_constraint(struct statement *st, const struct ref *target,
 			return refuse_conflict(st, target);
 		sqltext_item(&t, ", ", "%s", name);
 	}
-	statement_replace(st, (struct span){at - 1, span_name_end(st, at + 1)},
-			  arena_fmt(st->a, "(%s)", t.s));
+	write_name_columns(st, infer, t.s);
 	return true;
 }
 
