@@ -25,6 +25,19 @@ const struct constraint *relation_find_unique(const struct relation *r,
 	return NULL;
 }
 
+size_t relation_count_unique(const struct relation *r)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_constraints; i++)
+		n += r->constraints[i].kind == CONSTRAINT_PRIMARY ||
+		     r->constraints[i].kind == CONSTRAINT_UNIQUE ||
+		     r->constraints[i].kind == CONSTRAINT_EXCLUSION;
+	for (size_t i = 0; i < r->n_indexes; i++)
+		n += r->indexes[i].unique;
+	return n;
+}
+
 const struct constraint *relation_find_constraint(const struct relation *r,
 						  const char *name)
 {

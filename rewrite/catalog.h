@@ -108,5 +108,7 @@ const struct constraint *relation_find_constraint(const struct relation *r,
 /* A primary key or a unique constraint; NULL if there is none. */
 const struct constraint *relation_find_unique(const struct relation *r,
 					      const char *name);
+/* How many constraints and indexes keep two rows apart. */
+size_t relation_count_unique(const struct relation *r);
 
 #endif

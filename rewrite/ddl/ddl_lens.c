@@ -21,94 +21,7 @@
 #include "rewrite/lens/mapping.h"
 #include "rewrite/text/sqltext.h"
 
-/* 1. The shape. */
-
-const char *ddl_old_default(const struct column *c, struct arena *a)
-{
-	if (c->generated)
-		return NULL;
-	if (c->identity && c->sequence != NULL)
-		return arena_fmt(a,
-				 "pg_catalog.nextval(%s::"
-				 "pg_catalog.regclass)",
-				 quote_text(c->sequence, a));
-	return c->default_expr;
-}
-
-static const char *shape_columns(const struct lens *l, struct arena *a)
-{
-	struct sqltext t;
-
-	sqltext_begin(&t, a);
-	for (size_t i = 0; i < l->n_old; i++) {
-		const struct column *c = l->olds[i].column;
-
-		sqltext_item(&t, ", ", "CAST(NULL AS %s)%s%s AS %s", c->type,
-			     c->collation ? " COLLATE " : "",
-			     c->collation ? c->collation : "",
-			     quote_name(c->name, a));
-	}
-	return t.s;
-}
-
-void ddl_add_shape(struct ddl_build *b)
-{
-	const struct lens *l = b->l;
-	struct sqltext t;
-
-	sqltext_begin(&t, b->a);
-	sqltext_put(&t,
-		    "DROP VIEW IF EXISTS %s;\n"
-		    "CREATE VIEW %s AS SELECT %s WHERE false;\n",
-		    l->shape_ref, l->shape_ref, shape_columns(l, b->a));
-	for (size_t i = 0; i < l->n_old; i++) {
-		const char *value = ddl_old_default(l->olds[i].column, b->a);
-
-		if (value != NULL)
-			sqltext_put(&t,
-				    "ALTER VIEW %s ALTER COLUMN %s"
-				    " SET DEFAULT %s;\n",
-				    l->shape_ref,
-				    quote_name(l->olds[i].column->name, b->a),
-				    value);
-	}
-	sqltext_put(&t,
-		    "CREATE TRIGGER keep_row INSTEAD OF INSERT OR UPDATE"
-		    " ON %s"
-		    " FOR EACH ROW EXECUTE FUNCTION pgtandem.keep_row();\n"
-		    "GRANT SELECT, INSERT, UPDATE ON %s TO PUBLIC",
-		    l->shape_ref, l->shape_ref);
-	ddl_add(b, DDL_NO_LOCK, t.s, "create view %s", l->shape_ref);
-}
-
-/* A client needs no right on an identity's sequence to insert into its table,
- * but the shape draws from it in the client's name. */
-void ddl_grant_sequences(struct ddl_build *b)
-{
-	const struct relation *old = b->l->old;
-	struct sqltext t;
-
-	sqltext_begin(&t, b->a);
-	for (size_t i = 0; i < old->n_columns; i++)
-		for (size_t g = 0;
-		     old->columns[i].identity && old->columns[i].sequence &&
-		     g < old->n_grants;
-		     g++)
-			if (strcmp(old->grants[g].privilege, "INSERT") == 0)
-				sqltext_item(
-				    &t, ";\n",
-				    "GRANT USAGE ON SEQUENCE %s TO %s",
-				    old->columns[i].sequence,
-				    old->grants[g].grantee
-					? quote_name(old->grants[g].grantee,
-						     b->a)
-					: "PUBLIC");
-	if (t.len > 0)
-		ddl_add(b, DDL_NO_LOCK, t.s,
-			"let those who insert draw from identity sequences");
-}
-
-/* 2. The lens. */
+/* 1. The lens. */
 
 static const char *new_name(const struct lens *l, size_t i, struct arena *a)
 {
@@ -226,7 +139,7 @@ static void add_lenses(struct ddl_build *b)
 		add_lens_of(b, b->l->earlier[i]);
 }
 
-/* 3. The functions. */
+/* 2. The functions. */
 
 static bool text_is_unsteady(const char *type)
 {
@@ -328,12 +241,34 @@ static const char *sync_at(const struct mapping *m)
 					key_is_argument(m, "s", true, 2))));
 }
 
+/*
+ * Until write_new's barrier has passed, other tables' foreign keys point at
+ * old, and who has inserted a row that refers to this one keeps its key.
+ */
+static const char *sync_referred(const struct mapping *m)
+{
+	const char *key = key_is_argument(m, "t", false, 2);
+	bool updates = false;
+
+	for (size_t i = 0; i < m->target->n_columns; i++)
+		updates |= mapping_is_updated(m, i);
+	if (m->d != WALK_TO_OLD || relation_count_unique(m->target) < 2 ||
+	    !updates)
+		return "";
+	return arena_fmt(m->a,
+			 "IF v_prelock THEN\n\t%s;\n"
+			 "\tIF FOUND OR %s THEN\n\tRETURN NULL;\n\tEND IF;\n"
+			 "\tEND IF;\n\t",
+			 mapping_update(m, key), mapping_is_equal(m, key));
+}
+
 /* The upsert does nothing when the target is equal already; asking whether
  * there is something to delete then costs less than telling the two apart. */
 static const char *sync_key(const struct mapping *m)
 {
 	return arena_fmt(
-	    m->a, "%s%s;\n\tIF NOT FOUND THEN\n\t%s%s;\n\tEND IF;", sync_at(m),
+	    m->a, "%s%s%s;\n\tIF NOT FOUND THEN\n\t%s%s;\n\tEND IF;",
+	    sync_referred(m), sync_at(m),
 	    mapping_upsert(m, arena_fmt(m->a, "WHERE %s",
 					key_is_argument(m, "s", true, 2))),
 	    lock_half(m),
@@ -347,19 +282,6 @@ static const char *is_lenient(enum walk_direction d)
 	return d == WALK_TO_NEW
 		   ? "m.on_violation = 'quarantine'"
 		   : "m.on_violation = 'quarantine' OR m.old_stale";
-}
-
-static size_t unique_indexes(const struct relation *r)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < r->n_constraints; i++)
-		n += r->constraints[i].kind == CONSTRAINT_PRIMARY ||
-		     r->constraints[i].kind == CONSTRAINT_UNIQUE ||
-		     r->constraints[i].kind == CONSTRAINT_EXCLUSION;
-	for (size_t i = 0; i < r->n_indexes; i++)
-		n += r->indexes[i].unique;
-	return n;
 }
 
 /*
@@ -377,7 +299,8 @@ static size_t unique_indexes(const struct relation *r)
 static const char *strict_sync(const struct lens *l, const char *sync,
 			       struct arena *a)
 {
-	if (unique_indexes(l->old) < 2 && unique_indexes(l->new) < 2)
+	if (relation_count_unique(l->old) < 2 &&
+	    relation_count_unique(l->new) < 2)
 		return arena_fmt(a,
 				 "\tIF v_lenient IS NOT TRUE THEN\n\t%s\n"
 				 "\tRETURN NULL;\n\tEND IF;\n",
@@ -406,8 +329,10 @@ void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
 		" SECURITY DEFINER SET search_path = %s%s AS $pgtandem$\n"
 		"#variable_conflict use_column\n"
 		"DECLARE\n\tv_epoch pg_catalog.int8;\n"
-		"\tv_lenient pg_catalog.bool;\n"
-		"BEGIN\n\tSELECT m.epoch, %s INTO v_epoch, v_lenient\n"
+		"\tv_lenient pg_catalog.bool;\n\tv_prelock "
+		"pg_catalog.bool;\n"
+		"BEGIN\n\tSELECT m.epoch, %s, m.prelock"
+		" INTO v_epoch, v_lenient, v_prelock\n"
 		"\tFROM pgtandem.migration AS m WHERE m.name = %s;\n"
 		"\tIF v_epoch > $1 + 1 THEN\n"
 		"\tRAISE EXCEPTION USING ERRCODE = '57P03', MESSAGE ="
@@ -527,7 +452,7 @@ void ddl_drop_functions(struct ddl_build *b)
 		"drop the functions of %s_%u", l->migration, l->number);
 }
 
-/* 4. The triggers that follow a changed key. */
+/* 3. The triggers that follow a changed key. */
 
 static const char *trigger_name(const struct lens *l, struct arena *a)
 {
@@ -649,7 +574,7 @@ void ddl_drop_triggers(struct ddl_build *b)
 		"drop triggers %s", trigger);
 }
 
-/* 5. The data that pgtandem has copied. */
+/* 4. The data that pgtandem has copied. */
 
 void ddl_empty_new(struct ddl_build *b)
 {

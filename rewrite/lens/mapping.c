@@ -208,14 +208,24 @@ const char *mapping_target_value(const struct mapping *m, size_t i)
 			 quote_name(m->target->columns[i].name, m->a));
 }
 
+static const char *source_value(const struct mapping *m, size_t i)
+{
+	return mapping_value(m, i, "s.");
+}
+
+static const char *typed_source_value(const struct mapping *m, size_t i)
+{
+	return mapping_typed_value(m, i, "s.");
+}
+
 static const char *excluded_value(const struct mapping *m, size_t i)
 {
 	return arena_fmt(m->a, "excluded.%s",
 			 quote_name(m->target->columns[i].name, m->a));
 }
 
-/* "DO UPDATE SET ... WHERE ...", or "DO NOTHING" if the key is all there is. */
-static const char *on_conflict(const struct mapping *m)
+/* "a = excluded.a, ...": what an UPDATE may set; "" if there is nothing. */
+static const char *set_list(const struct mapping *m, mapping_side_fn value)
 {
 	struct sqltext t;
 
@@ -225,12 +235,44 @@ static const char *on_conflict(const struct mapping *m)
 			sqltext_item(
 			    &t, ", ", "%s = %s",
 			    quote_name(m->target->columns[i].name, m->a),
-			    excluded_value(m, i));
-	if (t.len == 0)
+			    value(m, i));
+	return t.s;
+}
+
+/* "DO UPDATE SET ... WHERE ...", or "DO NOTHING" if the key is all there is. */
+static const char *on_conflict(const struct mapping *m)
+{
+	const char *sets = set_list(m, excluded_value);
+
+	if (*sets == '\0')
 		return "DO NOTHING";
 	return arena_fmt(
-	    m->a, "DO UPDATE SET %s WHERE %s", t.s,
+	    m->a, "DO UPDATE SET %s WHERE %s", sets,
 	    mapping_differ(m, mapping_target_value, excluded_value, true));
+}
+
+static const char *differ_now(const struct mapping *m)
+{
+	return mapping_differ(m, mapping_target_value, typed_source_value,
+			      true);
+}
+
+const char *mapping_update(const struct mapping *m, const char *key)
+{
+	return arena_fmt(m->a,
+			 "UPDATE %s AS t SET %s FROM %s AS s WHERE %s AND %s"
+			 " AND (%s)",
+			 m->target_ref, set_list(m, source_value),
+			 m->source_rows, key, mapping_join(m), differ_now(m));
+}
+
+const char *mapping_is_equal(const struct mapping *m, const char *key)
+{
+	return arena_fmt(m->a,
+			 "EXISTS (SELECT FROM %s AS t, %s AS s WHERE %s AND %s"
+			 " AND (%s) IS NOT TRUE)",
+			 m->target_ref, m->source_rows, key, mapping_join(m),
+			 differ_now(m));
 }
 
 const char *mapping_upsert(const struct mapping *m, const char *from_where)
@@ -249,33 +291,22 @@ static const char *marker_name(const struct mapping *m, unsigned marker)
 	return quote_name(m->l->new->columns[marker].name, m->a);
 }
 
+static const char *null_value(const struct mapping *m, size_t i)
+{
+	return "NULL";
+}
+
 const char *mapping_cut_half(const struct mapping *m)
 {
-	struct sqltext t;
-
-	sqltext_begin(&t, m->a);
-	for (size_t i = 0; i < m->target->n_columns; i++)
-		if (mapping_is_updated(m, i))
-			sqltext_item(
-			    &t, ", ", "%s = NULL",
-			    quote_name(m->target->columns[i].name, m->a));
-	return arena_fmt(m->a, "SET %s", t.s);
+	return arena_fmt(m->a, "SET %s", set_list(m, null_value));
 }
 
 const char *mapping_on_conflict_missing(const struct mapping *m)
 {
-	struct sqltext t;
-
 	if (m->l->half == NULL || m->d == WALK_TO_OLD)
 		return "DO NOTHING";
-	sqltext_begin(&t, m->a);
-	for (size_t i = 0; i < m->target->n_columns; i++)
-		if (mapping_is_updated(m, i))
-			sqltext_item(
-			    &t, ", ", "%s = %s",
-			    quote_name(m->target->columns[i].name, m->a),
-			    excluded_value(m, i));
-	return arena_fmt(m->a, "DO UPDATE SET %s WHERE t.%s IS NULL", t.s,
+	return arena_fmt(m->a, "DO UPDATE SET %s WHERE t.%s IS NULL",
+			 set_list(m, excluded_value),
 			 marker_name(m, m->l->half->marker));
 }
 

@@ -83,6 +83,16 @@ const char *mapping_target_value(const struct mapping *m, size_t i);
 const char *mapping_upsert(const struct mapping *m, const char *from_where);
 const char *mapping_delete(const struct mapping *m, const char *using_where);
 
+/*
+ * The same upsert where the target has the row, asked by `key` of alias t and
+ * of the source's alias s.  ON CONFLICT DO UPDATE locks a row as if each of
+ * its columns changed, a plain UPDATE as strong as what does: it does not wait
+ * for who refers to the row as long as no unique column changes.
+ */
+const char *mapping_update(const struct mapping *m, const char *key);
+/* Is the target's row as the source says? */
+const char *mapping_is_equal(const struct mapping *m, const char *key);
+
 /* "DO UPDATE SET ... WHERE ..." for what is missing in the target alone: a
  * merge's row may be there with the other half.  "DO NOTHING" otherwise. */
 const char *mapping_on_conflict_missing(const struct mapping *m);

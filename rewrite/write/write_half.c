@@ -27,20 +27,6 @@ static bool is_key_column(const struct lens *l, const char *name)
 	return false;
 }
 
-/* Is there nothing else that an INSERT could conflict with? */
-static bool has_only_key(const struct lens *l)
-{
-	size_t unique = 0;
-
-	for (size_t i = 0; i < l->old->n_constraints; i++)
-		unique += l->old->constraints[i].kind == CONSTRAINT_PRIMARY ||
-			  l->old->constraints[i].kind == CONSTRAINT_UNIQUE ||
-			  l->old->constraints[i].kind == CONSTRAINT_EXCLUSION;
-	for (size_t i = 0; i < l->old->n_indexes; i++)
-		unique += l->old->indexes[i].unique;
-	return unique == 1;
-}
-
 static bool is_key_constraint(const struct lens *l, const struct constraint *k)
 {
 	if (k == NULL || k->n_columns != l->n_key)
@@ -55,8 +41,8 @@ static bool infers_key(const struct lens *l, const InferClause *infer)
 {
 	ListCell *cell;
 
-	if (infer == NULL)
-		return has_only_key(l);
+	if (infer == NULL) /* is there nothing else to conflict with? */
+		return relation_count_unique(l->old) == 1;
 	if (infer->conname != NULL)
 		return is_key_constraint(
 		    l, relation_find_unique(l->old, infer->conname));
