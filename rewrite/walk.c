@@ -42,6 +42,8 @@ struct item {
 	const CommonTableExpr *cte; /* whose query it is */
 	const Node *parent;	    /* lists aside */
 	const Node *around;	    /* the parent's */
+	const Node *beside;	    /* the FROM item that it is in, if that
+				     * sees those in front of it */
 };
 
 struct walk {
@@ -84,6 +86,13 @@ static bool is_walked(const Node *node)
 	       descend[nodeTag(node)];
 }
 
+static bool sees_others(const Node *node)
+{
+	return IsA(node, RangeFunction) ||
+	       (IsA(node, RangeSubselect) &&
+		((const RangeSubselect *)node)->lateral);
+}
+
 static void push_item(struct walk *w, const struct item *item)
 {
 	if (w->depth == w->room) {
@@ -113,6 +122,8 @@ static bool push_child(Node *node, void *context)
 		item.around = w->current.parent;
 		item.parent = w->current.node;
 	}
+	if (sees_others(w->current.node))
+		item.beside = w->current.node;
 	push_item(w, &item);
 	return false;
 }
@@ -192,6 +203,13 @@ static struct ref *add_ref(struct walk *w, struct level *level, int name,
 	return ref;
 }
 
+static void add_other(struct level *level, const Node *node)
+{
+	if (!level->has_others)
+		level->first_other = node;
+	level->has_others = true;
+}
+
 static void add_source(struct walk *w, const struct item *at,
 		       struct level *level, const RangeVar *var,
 		       const RangeTableSample *sample)
@@ -200,17 +218,18 @@ static void add_source(struct walk *w, const struct item *at,
 	struct ref *ref;
 	int name;
 
-	level->has_others |= with != NULL;
 	if (with != NULL) {
+		add_other(level, (const Node *)var);
 		if (with->no_rows != NULL)
 			w->found->read_in_vain = with->no_rows;
 		return;
 	}
 	level->has_relation = true;
 	name = walk_match(w->req, var);
-	level->has_others |= name < 0;
-	if (name < 0)
+	if (name < 0) {
+		add_other(level, (const Node *)var);
 		return;
+	}
 	ref = add_ref(w, level, name, var,
 		      (at->flags & IN_LOCKING) ? USE_LOCK : USE_READ);
 	if (ref != NULL)
@@ -236,7 +255,7 @@ static void add_from_item(struct walk *w, const struct item *at,
 		if (n != NULL && IsA(n, RangeVar))
 			add_source(w, at, level, (const RangeVar *)n, sample);
 		else if (n != NULL && !IsA(n, JoinExpr))
-			level->has_others = true;
+			add_other(level, n);
 		if (n != NULL && IsA(n, JoinExpr)) {
 			item.node = ((const JoinExpr *)n)->rarg;
 			push_item(w, &item);
@@ -336,10 +355,12 @@ static const struct scope *push_with(struct walk *w, const struct item *at,
 
 /* Of all relations from its place out to that of `ref`, are the columns
  * known? */
-static bool is_sure(const struct level *level, const struct ref *ref)
+static bool is_sure(const struct item *item, const struct ref *ref)
 {
+	const struct level *level = item->level;
+
 	for (; level != NULL; level = level->up) {
-		if (level->has_others)
+		if (level->has_others && level->first_other != item->beside)
 			return false;
 		if (level == ref->level)
 			return true;
@@ -367,7 +388,7 @@ static void add_column(struct walk *w, enum column_kind kind,
 	}
 	f->columns[f->n_columns++] =
 	    (struct column_use){.kind = kind,
-				.is_sure = is_sure(item->level, ref),
+				.is_sure = is_sure(item, ref),
 				.parent = item->parent,
 				.around = item->around,
 				.node = (const ColumnRef *)item->node,
@@ -503,9 +524,10 @@ static void add_target(struct walk *w, const struct item *item,
 	struct ref *ref;
 
 	level->has_relation = true;
-	level->has_others |= name < 0;
-	if (name < 0)
+	if (name < 0) {
+		add_other(level, (const Node *)var);
 		return;
+	}
 	if (use == USE_WRITE && (item->flags & NESTED))
 		use = USE_CTE_WRITE;
 	ref = add_ref(w, level, name, var, use);

@@ -25,7 +25,8 @@ struct level {
 	const struct level *up;
 	struct ref *refs;	   /* those under migration */
 	bool has_relation;	   /* any plain relation at all */
-	bool has_others;	   /* FROM items whose columns are not known */
+	bool has_others;	   /* FROM items whose columns are not known: */
+	const Node *first_other;   /* from inside it none of them is seen */
 	const SelectStmt *grouped; /* with GROUP BY; or NULL */
 };
 
