@@ -6,7 +6,7 @@ import json
 import re
 
 MOST_LENSES = 30
-SAME_TABLE = ('columns', 'child')  # kinds that keep the old one
+SAME_TABLE = ('columns', 'child', 'split')  # kinds that keep the old one
 KEY = 'corpus_key'  # what a table without a key gets
 
 # type: the new type, forward and reverse (of `c`), one-to-one?
@@ -44,6 +44,24 @@ SELECT attname::text, format_type(atttypid, NULL),
 FROM pg_attribute
 WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum'''
+# Columns that cannot go into another table: named together with others.
+TOGETHER = r'''
+SELECT a.attname::text
+FROM pg_attribute a
+WHERE a.attrelid = '{table}'::regclass AND (
+    EXISTS (SELECT FROM pg_index i
+            WHERE i.indrelid = a.attrelid AND a.attnum = ANY (i.indkey) AND
+                  (i.indnatts > 1 AND i.indisunique OR
+                   i.indpred IS NOT NULL OR i.indexprs IS NOT NULL))
+    OR EXISTS (SELECT FROM pg_constraint c
+               WHERE c.conrelid = a.attrelid AND a.attnum = ANY (c.conkey) AND
+                     cardinality(c.conkey) > 1)
+    OR EXISTS (SELECT FROM pg_depend d
+               WHERE d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND
+                     d.classid = 'pg_attrdef'::regclass))'''
+ORDERED = ('integer', 'bigint', 'smallint', 'numeric', 'real', 'boolean',
+           'double precision', 'text', 'name', 'character', 'date',
+           'character varying', 'timestamp with time zone')
 KEYS = r'''
 SELECT array_agg(a.attname::text ORDER BY k.n), i.indexrelid::regclass::text
 FROM pg_index i, unnest(i.indkey[0:i.indnkeyatts - 1])
@@ -74,6 +92,7 @@ class Table:
     key: list
     index: str     # of the key
     columns: list  # name, type, computed?
+    together: set  # of them, those that must stay with others
 
     def in_order(self):
         """The rows in the order that a walk of the key copies them in."""
@@ -93,7 +112,42 @@ class Table:
                     (', bijective: true}' if one_to_one else '}'))
         return f'{{old: {in_yaml(name)}, new: {in_yaml(new)}}}'
 
+    def movable(self):
+        return [(name, of) for name, of, computed in self.columns
+                if name not in self.key and not computed and
+                name not in self.together]
+
+    def moved(self, kind):
+        """The columns that go into a table of their own, and how: one of
+        them as rows, or several as the other half of a row."""
+        columns = self.movable()
+        if kind == 'split':
+            return [n for n, _ in columns[::2]], ''
+        rows = [n for n, of in columns if of in ORDERED][-1:]
+        return rows, ''.join(
+            f'      when: {json.dumps(quoted(n) + " IS NOT NULL")}\n'
+            f'      pick: [{json.dumps(quoted(n + "_neu"))}]\n' for n in rows)
+
+    def child(self, kind):
+        names, more = self.moved(kind)
+        if not names:
+            return ''
+        where = in_yaml(self.schema)[1:-1] + '.'
+        return (f'  - kind: child\n'
+                f'    old: "{where}{in_yaml(self.name)[1:]}\n'
+                f'    key: [{", ".join(map(in_yaml, self.key))}]\n'
+                f'    columns: [{", ".join(map(in_yaml, names))}]\n'
+                f'    new:\n'
+                f'      table: "{where}{in_yaml(self.name + "_teil")[1:]}\n'
+                f'      parent: {{' + ', '.join(
+                    f'{in_yaml(k + "_von")}: {in_yaml(k)}' for k in self.key) +
+                f'}}\n      columns: {{' + ', '.join(
+                    f'{in_yaml(n + "_neu")}: {json.dumps(quoted(n))}'
+                    for n in names) + f'}}\n{more}')
+
     def lens(self, kind):
+        if kind in ('child', 'split'):
+            return self.child(kind)
         convert = kind != 'rename'
         entries = [self.entry(i, name, of, convert) for i, (name, of, computed)
                    in enumerate(self.columns)
@@ -125,8 +179,9 @@ class Model:
                 key = self.execute(KEYS.format(table=quote(sql)))
                 key, index = key[0] if key else (None, None)
                 columns = self.execute(COLUMNS.format(table=quote(sql)))
+                together = self.execute(TOGETHER.format(table=quote(sql)))
                 found.append(Table(sql, schema, name, key, index,
-                                   columns))
+                                   columns, {n for n, in together}))
         return found
 
     def give_key(self, table):
