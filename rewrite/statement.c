@@ -64,17 +64,30 @@ enum action statement_action(const struct statement *st, unsigned name,
 			     statement_shape(st, name), use);
 }
 
+static void note_migrations(struct statement *st, uint64_t bits)
+{
+	for (unsigned i = 0; i < st->req->rules->n_migrations; i++)
+		if (bits >> i & ~st->plan->migrations >> i & 1)
+			st->plan->epoch_sum +=
+			    st->req->rules->migrations[i].epoch;
+	st->plan->migrations |= bits;
+}
+
+void statement_note_plan(struct statement *st, const struct plan *inner)
+{
+	note_migrations(st, inner->migrations);
+	st->plan->old_shape |= inner->old_shape;
+	st->plan->new_shape |= inner->new_shape;
+	st->plan->reads_new |= inner->reads_new;
+}
+
 void statement_note(struct statement *st, unsigned name, bool writes)
 {
 	const struct rule_name *n = statement_name(st, name);
 	uint64_t own = UINT64_C(1) << n->migration;
 	uint64_t bits = own | UINT64_C(1) << n->decider;
 
-	for (unsigned i = 0; i < st->req->rules->n_migrations; i++)
-		if (bits >> i & ~st->plan->migrations >> i & 1)
-			st->plan->epoch_sum +=
-			    st->req->rules->migrations[i].epoch;
-	st->plan->migrations |= bits;
+	note_migrations(st, bits);
 	if (statement_shape(st, name) == SHAPE_OLD)
 		st->plan->old_shape |= own;
 	else

@@ -68,6 +68,8 @@ bool statement_prelocks(const struct statement *st, unsigned name);
 
 /* Notes in the plan that the statement uses this name. */
 void statement_note(struct statement *st, unsigned name, bool writes);
+/* And all that a query in one of its strings uses, which writes nothing. */
+void statement_note_plan(struct statement *st, const struct plan *inner);
 
 /* SQLSTATE 0A000; `clause` is what stands in the way, `hint` what to do.
  * Always false. */

@@ -2,7 +2,8 @@
  * Statements in strings: ts_stat('SELECT ...'), query_to_xml, crosstab, and
  * any function of the team's own that runs what it is given.  The server runs
  * them as they stand, so where the old relation is not what they should use,
- * they are refused.
+ * they are refused; but a query that one of PostgreSQL's own functions runs is
+ * rewritten like any other.
  *
  * A string counts as a statement if it parses as one that uses a relation
  * under migration.  What comes as a parameter or is put together is not seen.
@@ -21,6 +22,12 @@ static const char *const looking[] = {
 	"lower", "md5", "pg_notify", "quote_literal", "replace", "right",
 	"sha256", "strpos", "substr", "substring", "to_json", "to_jsonb",
 	"to_tsvector", "upper",
+};
+
+/* Those that run a query, in the session's own names, and nothing else. */
+static const char *const running[] = {
+	"query_to_xml", "query_to_xml_and_xmlschema", "query_to_xmlschema",
+	"ts_rewrite", "ts_stat",
 };
 
 /* Those that read the relation that they are told the name of. */
@@ -78,11 +85,53 @@ static bool check_statements(struct statement *st, const List *tree)
 	return true;
 }
 
-static bool check_text(struct statement *st, const char *text)
+/* The string's token, if it says what it says without escapes. */
+static bool is_plain_text(const struct statement *st, const struct text_use *t,
+			  struct span *ret)
+{
+	size_t at = tokens_find(st->tokens, (uint32_t)t->location);
+
+	*ret = (struct span){at, at + 1};
+	return strchr(t->text, '\\') == NULL && at < st->end &&
+	       strcmp(statement_text(st, *ret), quote_text(t->text, st->a)) ==
+		   0;
+}
+
+static bool is_query(const List *tree)
+{
+	return list_length(tree) == 1 &&
+	       IsA(linitial_node(RawStmt, tree)->stmt, SelectStmt);
+}
+
+/* Is it run by a function that is known, so that it can be rewritten? */
+static bool rewrite_text(struct statement *st, const struct text_use *t,
+			 const List *tree)
+{
+	struct rewrite_request req = *st->req;
+	const struct plan *plan;
+	struct span span;
+
+	if (!is_one_of(t->call, running, sizeof(running) / sizeof(*running)) ||
+	    !is_query(tree) || !is_plain_text(st, t, &span))
+		return false;
+	req.sql = t->text;
+	req.len = strlen(t->text);
+	plan = rewrite_plan(&req, st->a);
+	if (plan->kind == PLAN_REFUSE || plan->writes != 0)
+		return false;
+	statement_note_plan(st, plan);
+	if (plan->kind == PLAN_EDIT)
+		statement_replace(st, span, quote_text(plan->text, st->a));
+	return true;
+}
+
+static bool check_text(struct statement *st, const struct text_use *t,
+		       const char *text)
 {
 	MemoryContext context = pg_query_enter_memory_context();
 	PgQueryInternalParsetreeAndError result = pg_query_raw_parse(text);
-	bool fine = result.error != NULL || check_statements(st, result.tree);
+	bool fine = result.error != NULL || rewrite_text(st, t, result.tree) ||
+		    check_statements(st, result.tree);
 
 	free(result.stderr_buffer);
 	if (result.error != NULL)
@@ -92,9 +141,9 @@ static bool check_text(struct statement *st, const char *text)
 }
 
 /* "inovices", for a regclass. */
-static bool check_name(struct statement *st, const char *text)
+static bool check_name(struct statement *st, const struct text_use *t)
 {
-	return check_text(st, arena_fmt(st->a, "TABLE %s", text));
+	return check_text(st, t, arena_fmt(st->a, "TABLE %s", t->text));
 }
 
 bool texts_check(struct statement *st)
@@ -106,8 +155,8 @@ bool texts_check(struct statement *st)
 			continue;
 		if (is_one_of(t->call, reading,
 			      sizeof(reading) / sizeof(*reading))
-			? !check_name(st, t->text)
-			: !check_text(st, t->text))
+			? !check_name(st, t)
+			: !check_text(st, t, t->text))
 			return false;
 	}
 	return true;

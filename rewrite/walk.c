@@ -636,15 +636,18 @@ static void visit_cast(struct walk *w, const struct item *item)
 	w->found->type_of = (unsigned)name;
 }
 
-static void add_text(struct walk *w, const FuncCall *call, const char *text)
+static void add_text(struct walk *w, const FuncCall *call, const A_Const *value)
 {
+	const char *text = value->val.sval.sval;
 	struct text_use *use;
 
 	if (!ruleset_mentions(w->req->rules, text, strlen(text)))
 		return;
 	use = arena_alloc(w->a, sizeof(*use));
-	*use = (struct text_use){
-	    .call = call, .text = text, .next = w->found->texts};
+	*use = (struct text_use){.call = call,
+				 .text = text,
+				 .location = value->location,
+				 .next = w->found->texts};
 	w->found->texts = use;
 }
 
@@ -664,8 +667,7 @@ static void visit_call(struct walk *w, const struct item *item)
 			arg = ((const TypeCast *)arg)->arg;
 		if (IsA(arg, A_Const) && !((const A_Const *)arg)->isnull &&
 		    IsA(&((const A_Const *)arg)->val, String))
-			add_text(w, call,
-				 ((const A_Const *)arg)->val.sval.sval);
+			add_text(w, call, (const A_Const *)arg);
 	}
 }
 

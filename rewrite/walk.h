@@ -82,6 +82,7 @@ struct scope_found {
 struct text_use {
 	const FuncCall *call;
 	const char *text;
+	int location; /* of the string */
 	const struct text_use *next;
 };
 
