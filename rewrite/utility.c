@@ -438,6 +438,37 @@ static bool plan_mentions(struct statement *st, enum use use)
 	return true;
 }
 
+static bool decide_definition(struct statement *st, const RangeVar *var,
+			      bool only_shared)
+{
+	int name = walk_match(st->req, var);
+	enum action action;
+
+	if (name < 0 ||
+	    (only_shared && !statement_name(st, (unsigned)name)->shared))
+		return true;
+	statement_note(st, (unsigned)name, true);
+	return statement_decide(st, (unsigned)name, USE_DDL, &action);
+}
+
+/* A child's rows are the relation's too.  LIKE has the old columns of one that
+ * keeps its own. */
+static bool plan_temporary(struct statement *st)
+{
+	const CreateStmt *create = (const CreateStmt *)st->node;
+	ListCell *cell;
+
+	foreach (cell, create->inhRelations)
+		if (!decide_definition(st, lfirst_node(RangeVar, cell), false))
+			return false;
+	foreach (cell, create->tableElts)
+		if (IsA(lfirst(cell), TableLikeClause) &&
+		    !decide_definition(
+			st, lfirst_node(TableLikeClause, cell)->relation, true))
+			return false;
+	return true;
+}
+
 static bool plan_call(struct statement *st)
 {
 	walk_statement(st->req, (Node *)((const CallStmt *)st->node)->funccall,
@@ -455,7 +486,9 @@ bool utility_plan(struct statement *st)
 		return plan_copy(st);
 	if (utility_lists_relations(st->node))
 		return utility_plan_list(st);
-	if (use == USE_COUNT || is_temporary(st->node))
+	if (use == USE_COUNT)
 		return true;
+	if (is_temporary(st->node))
+		return plan_temporary(st);
 	return plan_mentions(st, use);
 }
