@@ -212,12 +212,20 @@ class Postgres:
                 if not cur.nextset():
                     return rows
 
-    def create_database(self, name, sql=''):
+    def create_database(self, name, sql='', template='template1'):
         self.execute(f'DROP DATABASE IF EXISTS {name} WITH (FORCE)')
-        self.execute(f'CREATE DATABASE {name}')
+        self.execute(f'CREATE DATABASE {name} TEMPLATE {template}')
         self.vary_plans(name)
         if sql:
             self.execute(sql, name)
+
+    def copy_database(self, template, name):
+        def copied():
+            # Backends of sessions that have ended may still be there.
+            with contextlib.suppress(psycopg.errors.ObjectInUse):
+                self.create_database(name, template=template)
+                return True
+        wait_for(f'a copy of {template}', copied)
 
     def vary_plans(self, database):
         for statement in planner_settings(database):

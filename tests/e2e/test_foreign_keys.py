@@ -113,7 +113,6 @@ def targets(connection):
 @pytest.fixture
 def sides(postgres, start_proxy):
     for name in ("foreign_direct", "foreign_keys"):
-        postgres.execute(f"DROP DATABASE IF EXISTS {name}")
         postgres.create_database(name, TABLES)
     proxy = start_proxy(postgres, {'typo.yaml': SPEC.format(
         database='foreign_keys')})
@@ -186,6 +185,7 @@ def raced(connect):
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 second.execute(f'DELETE FROM inovices WHERE id = {row}')
             second.execute('ROLLBACK TO s')
+            second.execute('SET lock_timeout = 0')
             first.commit()
             try:
                 second.execute(f'DELETE FROM inovices WHERE id = {row}')

@@ -18,12 +18,6 @@ def at_once(what, each):
         list(pool.map(what, each))
 
 
-def copy_database(postgres, model, name):
-    postgres.execute(f'DROP DATABASE IF EXISTS {name} WITH (FORCE)')
-    postgres.execute(f'CREATE DATABASE {name} TEMPLATE {model}')
-    postgres.vary_plans(name)
-
-
 def only_new(schema, postgres, make_proxy, model):
     """Its migration walked to the end, what is left is the new model."""
     proxy = make_proxy(postgres, {'model.yaml': schema.spec_for(model)})
@@ -39,12 +33,12 @@ def prepare(schema, postgres, make_proxy, phases=PHASES):
     model = f'{schema.name}_model'
     postgres.create_database(model, schema.ddl)
     for direct, moving in names.values():
-        copy_database(postgres, model, moving)
-        copy_database(postgres, model, direct)
+        postgres.copy_database(model, moving)
+        postgres.copy_database(model, direct)
     if schema.new_shape:
         only_new(schema, postgres, make_proxy, model)
         for direct, _ in names.values():
-            copy_database(postgres, model, direct)
+            postgres.copy_database(model, direct)
     moving = [m for _, m in names.values()]
     if schema.before:
         proxy = make_proxy(postgres, {f'{m}-before.yaml': schema.spec_before(m)
