@@ -154,6 +154,9 @@ void plan_map_error(const struct plan *plan, const struct ruleset *rules,
  * the migrations `but`: a foreign key of one, or to one, may refuse it. */
 void rules_map_error(const struct ruleset *rules, uint64_t but,
 		     struct error_names *e, struct arena *a);
+/* notice.c: the message of a NOTICE, WARNING or INFO, in the same way. */
+void plan_map_notice(const struct plan *plan, const struct ruleset *rules,
+		     struct error_names *e, struct arena *a);
 
 /* Releases what the parser library keeps per thread; call when a thread that
  * planned ends. */

@@ -23,6 +23,7 @@ enum {
 	/* PostgreSQL makes no message above 1 GiB; only rows that must be
 	 * shortened and errors are kept whole. */
 	WHOLE_MAX = 1 << 30,
+	NOTICE_MAX = 1 << 14, /* a longer one is not the server's own */
 };
 
 enum handled { HANDLED = 1, HANDLED_MORE, HANDLED_BAD };
@@ -189,17 +190,17 @@ static void put_added(struct buf *b, const struct msg_error *e,
 	}
 }
 
-/* The server's error in the client's words: positions and names; all other
- * fields as they came. */
+/* The server's error or notice in the client's words: positions and names;
+ * all other fields as they came. */
 static void put_mapped(struct session *s, const struct reply *head,
-		       const struct msg_error *e)
+		       const struct msg_error *e, char type)
 {
 	const struct planned *planned = head->planned;
 	bool moved = planned != NULL && planned->plan->kind == PLAN_EDIT &&
 		     prepared_runs(head->prepared) == NULL;
 	struct gather *g = &s->worker->to_client;
 	struct buf *b = gather_made(g);
-	size_t mark = buf_message_begin(b, 'E');
+	size_t mark = buf_message_begin(b, type);
 	const char *at = (const char *)e->fields;
 	const char *end = at + e->fields_len;
 	struct arena a;
@@ -216,7 +217,11 @@ static void put_mapped(struct session *s, const struct reply *head,
 	};
 
 	arena_init(&a);
-	map_names(s, planned != NULL ? planned->plan : NULL, &names, &a);
+	if (type == 'N')
+		plan_map_notice(planned->plan, s->db->rules, &names, &a);
+	else
+		map_names(s, planned != NULL ? planned->plan : NULL, &names,
+			  &a);
 	while (at < end && *at != '\0') {
 		const char **name = error_name(&names, *at);
 		const char *value = at + 1;
@@ -288,11 +293,32 @@ static enum handled server_error(struct session *s, const struct frame *f)
 	else if (head->refusal != NULL)
 		put_refusal(s, head->refusal);
 	else if (head->planned != NULL || s->db != NULL)
-		put_mapped(s, head, &e);
+		put_mapped(s, head, &e, 'E');
 	else
 		gather_ref(&s->worker->to_client, f->body - HEADER, f->size);
 	replies_failed(&s->replies);
 	return HANDLED;
+}
+
+/* A notice about a statement that was edited is about what was sent. */
+static bool server_notice(struct session *s, const struct frame *f, size_t have,
+			  enum handled *ret)
+{
+	const struct reply *head = replies_head(&s->replies);
+	struct msg_error e;
+
+	if (f->type != 'N' || f->size > NOTICE_MAX || s->db == NULL ||
+	    head == NULL || head->planned == NULL)
+		return false;
+	*ret = HANDLED_MORE;
+	if (have < f->size)
+		return true;
+	*ret = HANDLED_BAD;
+	if (!msg_error_decode(f, &e))
+		return true;
+	put_mapped(s, head, &e, 'N');
+	*ret = HANDLED;
+	return true;
 }
 
 static void store_u16(uint8_t *p, uint16_t v)
@@ -489,6 +515,8 @@ static enum handled server_message(struct session *s, const struct frame *f,
 
 	if (step == STEP_BAD || (f->type == 'Z' && f->body_len != 1))
 		return HANDLED_BAD;
+	if (server_notice(s, f, have, &h))
+		return h;
 	if (f->type == 'N' || f->type == 'A' || f->type == 'S')
 		head = NULL;
 	if (server_wants_whole(head, f) && have < f->size)
