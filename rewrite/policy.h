@@ -29,6 +29,7 @@
 	X(USE_CODE,      "a function body or DO block") \
 	X(USE_DDL,       "a change of the data definition") \
 	X(USE_GRANT,     "GRANT or REVOKE") \
+	X(USE_SWITCH,    "DISABLE or ENABLE TRIGGER") \
 	X(USE_TEXT,      "a query in a text for a function")
 /* clang-format on */
 

@@ -220,7 +220,21 @@ bool statement_plan_query(struct statement *st)
 	return refs_edit(st);
 }
 
-static bool plan_statement(struct text *t, const RawStmt *raw, size_t number)
+/* The client's statement, and ours beside it. */
+static void count_statement(struct plan *plan, enum aside aside)
+{
+	struct plan_stmt *at = (struct plan_stmt *)plan->stmts + plan->n_stmts;
+
+	plan->n_stmts += aside == ASIDE_NONE ? 1 : 2;
+	if (aside == ASIDE_BEHIND)
+		at[1].ours = true;
+	if (aside == ASIDE_BEFORE) {
+		at[1] = at[0];
+		at[0] = (struct plan_stmt){.ours = true};
+	}
+}
+
+static bool plan_statement(struct text *t, const RawStmt *raw)
 {
 	struct plan_stmt *results = (struct plan_stmt *)t->plan->stmts;
 	uint32_t from = (uint32_t)raw->stmt_location;
@@ -235,7 +249,7 @@ static bool plan_statement(struct text *t, const RawStmt *raw, size_t number)
 	    .end = tokens_find(&t->tokens, to),
 	    .edits = &t->edits,
 	    .plan = t->plan,
-	    .result = &results[number],
+	    .result = &results[t->plan->n_stmts],
 	    .node = raw->stmt,
 	    .flags = t->req->flags,
 	    .forced = USE_COUNT,
@@ -243,22 +257,22 @@ static bool plan_statement(struct text *t, const RawStmt *raw, size_t number)
 
 	if (!utility_unwrap(&st))
 		return false;
-	return is_query(st.node) ? statement_plan_query(&st)
-				 : utility_plan(&st);
+	if (is_query(st.node) ? !statement_plan_query(&st) : !utility_plan(&st))
+		return false;
+	count_statement(t->plan, st.aside);
+	return true;
 }
 
 static bool plan_statements(struct text *t, const List *tree)
 {
+	size_t most = 2 * (size_t)list_length(tree) + 1;
 	ListCell *cell;
-	size_t n = 0;
 
-	t->plan->n_stmts = (size_t)list_length(tree);
-	t->plan->stmts =
-	    arena_alloc(t->a, (t->plan->n_stmts + 1) * sizeof(*t->plan->stmts));
+	t->plan->stmts = arena_alloc(t->a, most * sizeof(*t->plan->stmts));
 	tokens_scan(t->sql, t->len, t->limits.n_tokens, t->a, &t->tokens);
 	edits_init(&t->edits, t->a);
 	foreach (cell, tree)
-		if (!plan_statement(t, lfirst_node(RawStmt, cell), n++))
+		if (!plan_statement(t, lfirst_node(RawStmt, cell)))
 			return false;
 	return true;
 }

@@ -46,6 +46,7 @@ enum request_flag {
 				  * ASCII bytes */
 	REQUEST_TYPED = 4,	 /* Parse gives a parameter a type */
 	REQUEST_TYPED_OTHER = 8, /* one that is not a number's */
+	REQUEST_ALONE = 16,	 /* one statement, as Parse takes it */
 };
 
 enum plan_kind {
@@ -89,6 +90,7 @@ struct plan_stmt {
 	uint8_t hidden; /* trailing result columns to cut */
 	bool silent;	/* the client asked for no rows: show none,
 			 * NoData on Describe, no row limit to the server */
+	bool ours;	/* not of the client's text: nothing of it is shown */
 	const struct plan_origins *origins; /* of what is left; or NULL */
 };
 
@@ -107,7 +109,8 @@ struct plan {
 	enum plan_kind kind;
 	const char *text; /* PLAN_EDIT: NUL-terminated */
 	size_t len;
-	size_t n_stmts; /* also for PLAN_PASS when it was parsed */
+	size_t n_stmts; /* of the text sent; also for PLAN_PASS when it was
+			 * parsed */
 	const struct plan_stmt *stmts;
 	size_t n_edits;
 	const struct plan_edit *edits; /* in order of the text */

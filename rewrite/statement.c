@@ -147,6 +147,9 @@ static const struct {
 	[USE_TEXT] = {
 		"What runs inside the server cannot be rewritten, and the old relation is no longer current.",
 		"Send the query by itself, or name the new relation in it."},
+	[USE_SWITCH] = {
+		"What keeps both models equal are triggers too.",
+		"SET session_replication_role, or wait until the migration has ended."},
 	[USE_DDL] = {
 		"The definition of a relation under migration must not change.",
 		"Wait until the migration has ended, or ROLLBACK it to planned."},

@@ -17,6 +17,8 @@
 #include "rewrite/text/tokens.h"
 #include "rewrite/walk.h"
 
+enum aside { ASIDE_NONE, ASIDE_BEFORE, ASIDE_BEHIND };
+
 struct statement {
 	const struct rewrite_request *req;
 	const char *sql; /* NUL-terminated copy */
@@ -35,8 +37,9 @@ struct statement {
 			  * it counts as (CREATE VIEW) */
 	bool cursor;	 /* a write may name its current row later */
 	struct found found;
-	unsigned depth; /* of the brackets around the node's own clauses */
-	bool stashed;	/* by a write through a child lens */
+	unsigned depth;	  /* of the brackets around the node's own clauses */
+	bool stashed;	  /* by a write through a child lens */
+	enum aside aside; /* a statement of ours, to be sent with it */
 	const struct ref *part; /* a write in WITH (write_part.c); or NULL */
 };
 
@@ -255,6 +258,9 @@ bool utility_unwrap(struct statement *st);
 /* utility_list.c: TRUNCATE, LOCK, VACUUM, ANALYZE, GRANT and REVOKE. */
 bool utility_lists_relations(const Node *node);
 bool utility_plan_list(struct statement *st);
+/* utility_switch.c: ALTER TABLE ... DISABLE or ENABLE TRIGGER ALL or USER. */
+bool utility_switches_triggers(const Node *node);
+bool utility_plan_switch(struct statement *st);
 
 /* rewrite.c: SELECT and writes, after utility_unwrap. */
 bool statement_plan_query(struct statement *st);

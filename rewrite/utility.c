@@ -486,6 +486,8 @@ bool utility_plan(struct statement *st)
 		return plan_copy(st);
 	if (utility_lists_relations(st->node))
 		return utility_plan_list(st);
+	if (utility_switches_triggers(st->node))
+		return utility_plan_switch(st);
 	if (use == USE_COUNT)
 		return true;
 	if (is_temporary(st->node))

@@ -52,6 +52,7 @@ struct reply {
 	uint8_t fate;	/* enum reply_fate */
 	uint8_t hidden; /* trailing columns to cut from its rows */
 	bool silent;	/* show no rows, NoData on Describe */
+	bool ours;	/* a statement that the client did not send */
 	bool last;	/* FATE_PROBE: nothing follows of it */
 	bool own_sync;	/* FATE_PROBE: ends with its own Sync */
 	bool shown;	/* the client has seen something of it */

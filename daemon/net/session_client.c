@@ -236,6 +236,7 @@ void client_reply_plan(struct reply *r, struct planned *planned)
 	r->planned = planned;
 	r->hidden = first->hidden;
 	r->silent = first->silent;
+	r->ours = first->ours;
 	r->origins = first->origins;
 	if (r->kind == REPLY_QUERY || r->kind == REPLY_EXECUTE)
 		r->sent_ns = uv_hrtime();

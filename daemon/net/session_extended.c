@@ -136,8 +136,9 @@ static enum verdict parse_verdict(struct session *s, const struct msg_parse *m,
 				  struct outcome *o, struct prepared **ret)
 {
 	enum verdict look,
-	    v = client_text_verdict(s, m->sql,
-				    plan_type_flags(m->n_types, m->types), o);
+	    v = client_text_verdict(
+		s, m->sql,
+		plan_type_flags(m->n_types, m->types) | REQUEST_ALONE, o);
 
 	if (v == VERDICT_WAIT || v == VERDICT_REFUSE)
 		return v;

@@ -270,6 +270,7 @@ void query_statement(struct reply *r)
 
 	r->hidden = own ? plan->stmts[r->at].hidden : 0;
 	r->silent = own && plan->stmts[r->at].silent;
+	r->ours = own && plan->stmts[r->at].ours;
 	r->origins = own ? plan->stmts[r->at].origins : NULL;
 	prepared_results(r);
 }
@@ -421,7 +422,7 @@ static bool server_shows_otherwise(struct session *s, struct reply *head,
 	*ret = HANDLED;
 	if (head->fate == FATE_PROBE && f->type == 'D')
 		probe_row(s, f);
-	if (head->fate != FATE_FORWARD)
+	if (head->fate != FATE_FORWARD || (head->ours && f->type == 'C'))
 		return true;
 	if (!rows)
 		return false;

@@ -17,6 +17,7 @@
  */
 #include <string.h>
 
+#include "rewrite/ddl/ddl_names.h"
 #include "rewrite/ddl/ddl_part.h"
 #include "rewrite/lens/mapping.h"
 #include "rewrite/text/sqltext.h"
@@ -454,12 +455,6 @@ void ddl_drop_functions(struct ddl_build *b)
 
 /* 3. The triggers that follow a changed key. */
 
-static const char *trigger_name(const struct lens *l, struct arena *a)
-{
-	return quote_name(
-	    arena_fmt(a, "pgtandem_%s_%u_moved", l->migration, l->number), a);
-}
-
 static const char *key_columns(const struct mapping *m)
 {
 	struct sqltext t;
@@ -529,7 +524,7 @@ static void add_moved(struct ddl_build *b, enum walk_direction d)
 	const char *function =
 	    lens_own_ref(b->l, to_new ? "moved_old" : "moved_new", b->a);
 	const char *sync = to_new ? b->l->to_new_ref : b->l->to_old_ref;
-	const char *trigger = trigger_name(b->l, b->a);
+	const char *trigger = names_moved_trigger(b->l, b->a);
 	struct mapping m;
 
 	mapping_make(b->l, d, b->a, &m);
@@ -561,7 +556,7 @@ void ddl_create_triggers(struct ddl_build *b)
 
 void ddl_drop_triggers(struct ddl_build *b)
 {
-	const char *trigger = trigger_name(b->l, b->a);
+	const char *trigger = names_moved_trigger(b->l, b->a);
 
 	ddl_add(b, DDL_LOCKS_SOURCE,
 		arena_fmt(b->a,

@@ -240,3 +240,9 @@ void names_in_foreign_key(const struct lens *l, const char *definition,
 	ret->text = arena_fmt(a, "%s%.*s%s", ours, (int)(actions - references),
 			      references, actions_text);
 }
+
+const char *names_moved_trigger(const struct lens *l, struct arena *a)
+{
+	return quote_name(
+	    arena_fmt(a, "pgtandem_%s_%u_moved", l->migration, l->number), a);
+}

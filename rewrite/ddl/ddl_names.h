@@ -40,4 +40,8 @@ void names_in_foreign_key(const struct lens *l, const char *definition,
 const char *names_of_old(const struct lens *l, const char *old,
 			 bool *ret_converted);
 
+/* The trigger, on both relations from `dual_write` to `write_new`, that follows
+ * a changed key. */
+const char *names_moved_trigger(const struct lens *l, struct arena *a);
+
 #endif

@@ -75,9 +75,10 @@ static const char *render_results(const struct plan *plan, struct arena *a)
 	for (size_t i = 0; i < plan->n_stmts; i++) {
 		const struct plan_stmt *s = &plan->stmts[i];
 
-		any |= s->hidden > 0 || s->silent;
-		text = arena_fmt(a, "%s%scut %u%s", text, i ? " / " : " ",
-				 s->hidden, s->silent ? " silent" : "");
+		any |= s->hidden > 0 || s->silent || s->ours;
+		text = arena_fmt(a, "%s%scut %u%s%s", text, i ? " / " : " ",
+				 s->hidden, s->silent ? " silent" : "",
+				 s->ours ? " ours" : "");
 	}
 	return any ? text : "";
 }
@@ -292,9 +293,9 @@ static void print_sent(const struct run *r, const struct test_case *t)
 	json_t *cut = json_array(), *line;
 
 	for (size_t i = 0; i < plan->n_stmts; i++)
-		json_array_append_new(cut,
-				      json_pack("[ib]", plan->stmts[i].hidden,
-						plan->stmts[i].silent));
+		json_array_append_new(
+		    cut, json_pack("[ibb]", plan->stmts[i].hidden,
+				   plan->stmts[i].silent, plan->stmts[i].ours));
 	line =
 	    json_pack("{ss ss ss ss so sb ss?}", "case", t->name, "phase",
 		      t->phase, "sql", t->sql, "sent",
