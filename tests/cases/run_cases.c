@@ -8,7 +8,7 @@
  *	-- schema: FILE			relative to this file (model.h)
  *	-- phase: read_new dual_write	what follows holds in each of these
  *	-- session: hides NAME | reads_old | prelock | new_shape | backslashes |
- *wide | typed | typed_other	until the next phase
+ *wide | typed | typed_other | alone	until the next phase
  *	-- note: anything
  *	-- case: a sentence
  *	the client's text
@@ -448,6 +448,7 @@ static const struct {
 	{"wide",        REQUEST_WIDE},
 	{"typed",       REQUEST_TYPED},
 	{"typed_other", REQUEST_TYPED | REQUEST_TYPED_OTHER},
+	{"alone",       REQUEST_ALONE},
 };
 /* clang-format on */
 
