@@ -353,15 +353,24 @@ migrations: migrations/*.yaml
                 return row['phase']
         raise AssertionError(f'no migration {migration}')
 
+    def move(self, command):
+        """A move that has found no lock in time has changed nothing and may be
+        told again, as it says."""
+        def done():
+            with contextlib.suppress(psycopg.errors.LockNotAvailable):
+                self.console(command)
+                return True
+        wait_for(command, done)
+
     def advance(self, migration, *phases, seconds=PATIENCE_S):
         for phase in phases:
             force = f' FORCE {migration}' if phase == 'contracted' else ''
-            self.console(f'ADVANCE {migration} TO {phase}{force}')
+            self.move(f'ADVANCE {migration} TO {phase}{force}')
             if phase == 'dual_write':
                 self.walked(migration, seconds)
 
     def rollback(self, migration):
-        self.console(f'ROLLBACK {migration}')
+        self.move(f'ROLLBACK {migration}')
 
     def walked(self, migration, seconds=PATIENCE_S):
         """Waits for the walk to be complete; its last row."""

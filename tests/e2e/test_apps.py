@@ -216,8 +216,8 @@ def together(all_of_them, act):
 
 def move(proxy, name, phase):
     force = f' FORCE {name}' if phase == 'contracted' else ''
-    proxy.console(f'ROLLBACK {name}' if phase == 'back' else
-                  f'ADVANCE {name} TO {phase}{force}')
+    proxy.move(f'ROLLBACK {name}' if phase == 'back' else
+               f'ADVANCE {name} TO {phase}{force}')
     if phase == 'dual_write' or proxy.phase(name) == 'write_new':
         proxy.walked(name)
 
