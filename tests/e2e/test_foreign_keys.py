@@ -349,3 +349,39 @@ def test_a_prepared_disable_of_triggers_is_refused(sides):
                        match='prepared statement'):
         through.execute('ALTER TABLE inovices DISABLE TRIGGER ALL',
                         prepare=True)
+
+
+CONVERTED = '''
+CREATE TABLE customers (id int PRIMARY KEY);
+CREATE TABLE payments (id int PRIMARY KEY, payer int REFERENCES customers
+    ON DELETE CASCADE, payee int REFERENCES customers);
+'''
+CONVERTED_SPEC = '''
+migration: converted
+database: foreign_converted
+lenses:
+  - kind: table
+    old: public.payments
+    new: public.payment
+    key: [id]
+    columns:
+      - {old: payer, new: {name: payer_id, type: bigint}, forward: payer,
+         reverse: payer_id}
+      - {old: payee, new: {name: payee_id, type: bigint}, forward: payee,
+         reverse: payee_id}
+'''
+
+
+def test_a_converted_column_cannot_follow_its_foreign_key(postgres,
+                                                          start_proxy):
+    """Rows that the key's action takes from old alone would stay in new."""
+    postgres.create_database('foreign_converted', CONVERTED)
+    proxy = start_proxy(postgres, {'converted.yaml': CONVERTED_SPEC})
+    found = {row['what']: row['severity'] for row in
+             proxy.console('SHOW PREFLIGHT converted')}
+    assert found['foreign key payments_payer_fkey of public.payments'
+                 ] == 'blocks', found
+    assert found['foreign key payments_payee_fkey of public.payments'
+                 ] == 'warning', found
+    with pytest.raises(psycopg.Error, match='payments_payer_fkey'):
+        proxy.advance('converted', 'expanded')
