@@ -39,12 +39,15 @@ static const char columns_sql[] =
     "  AND d.adnum = a.attnum"
     " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)";
 
+/* In the order in which they were made: it is that of what foreign keys do, and
+ * one may take the rows away that another would complain of. */
 static const char constraints_sql[] =
     "(SELECT json_agg(json_build_object("
     "'name', k.name, 'kind', k.kind, 'definition', k.definition,"
     "'columns', k.columns, 'deferrable', k.is_deferrable,"
-    "'deferred', k.is_deferred) ORDER BY k.kind = 'p' DESC, k.name) FROM ("
-    "SELECT k.conname::text AS name, k.contype::text AS kind,"
+    "'deferred', k.is_deferred) ORDER BY k.kind = 'p' DESC, k.made, k.name)"
+    " FROM (SELECT k.oid::bigint AS made,"
+    "  k.conname::text AS name, k.contype::text AS kind,"
     "  pg_get_constraintdef(k.oid) AS definition,"
     "  (SELECT json_agg(a.attname ORDER BY x.n)"
     "  FROM unnest(k.conkey) WITH ORDINALITY AS x(num, n)"
@@ -58,7 +61,7 @@ static const char constraints_sql[] =
  * same: errors are told in their names. */
 static const char relaxed_sql[] =
     " UNION ALL "
-    "SELECT f.name, 'f', f.definition, to_json(f.columns),"
+    "SELECT NULL, f.name, 'f', f.definition, to_json(f.columns),"
     "  f.is_deferrable, f.is_deferred FROM pgtandem.foreign_key f"
     "  WHERE f.state = 'relaxed' AND f.relation ="
     "  format('%I.%I', n.nspname, c.relname)";

@@ -13,7 +13,8 @@
  * whole ($9) and, of a merge, how it hangs together with the other old one
  * ($10: alone, leads or follows; else empty), the foreign key that makes it so
  * ($11) and its relation ($12), whether that deletes ($13) and moves ($14) with
- * the leader's row; and gives rows of severity, what, detail and hint.  `old`
+ * the leader's row, and the columns whose values are the same in the new one
+ * ($15); and gives rows of severity, what, detail and hint.  `old`
  * is pg_class's row; in_place: it is the new relation too.
  */
 #define OLD \
@@ -21,10 +22,11 @@
 	" $3::text AS name, $4::text AS new_schema, $5::text AS new_name," \
 	" $6::bool AS ignored, $7::bool AS planned, $8::text[] AS carried," \
 	" $9::bool AS leaves, $10::text AS merged, $11::text AS tie," \
-	" $12::oid AS tied, $13::bool AS deletes, $14::bool AS moves)," \
+	" $12::oid AS tied, $13::bool AS deletes, $14::bool AS moves," \
+	" $15::text[] AS kept)," \
 	" old AS (SELECT c.*, g.key, g.name, g.new_schema, g.new_name," \
 	" g.ignored, g.planned, g.carried, g.leaves, g.merged, g.tie," \
-	" g.tied, g.deletes, g.moves AS moves_key," \
+	" g.tied, g.deletes, g.moves AS moves_key, g.kept," \
 	" c.oid::regclass::text AS ref," \
 	" c.oid IS NOT DISTINCT FROM to_regclass(format('%I.%I'," \
 	" g.new_schema, g.new_name)) AS in_place" \
@@ -145,7 +147,7 @@ static const char *const checks[] = {
 	" ON k.conrelid = old.oid AND k.contype = 'f',"
 	" LATERAL (SELECT k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN"
 	"  ('c', 'n', 'd') AS acts, leaves AND NOT bool_and(a.attname ="
-	"  ANY (carried)) AS converted FROM pg_attribute a"
+	"  ANY (kept)) AS converted FROM pg_attribute a"
 	"  WHERE a.attrelid = old.oid AND a.attnum = ANY (k.conkey)) AS c"
 	" WHERE k.confrelid <> old.oid",
 
@@ -247,6 +249,16 @@ static const char *carried_array(struct job *j, const struct lens *l)
 	return arena_fmt(&j->arena, "{%s}", all);
 }
 
+static const char *kept_array(struct job *j, const struct lens *l)
+{
+	const char *all = "";
+
+	for (unsigned i = 0; i < l->n_old; i++)
+		if (lens_keeps_value(l, i))
+			all = array_add(j, all, l->olds[i].column->name);
+	return arena_fmt(&j->arena, "{%s}", all);
+}
+
 static const char *const links[] = {
     [HALF_ALONE] = "alone",
     [HALF_LEADS] = "leads",
@@ -275,6 +287,7 @@ static bool lens_check(struct job *j, unsigned i, control_row_fn row, void *arg,
 	    tied_oid,
 	    tied && half->deletes ? "t" : "f",
 	    tied && half->moves ? "t" : "f",
+	    kept_array(j, j->lenses[i]),
 	};
 
 	snprintf(oid, sizeof(oid), "%u", j->lenses[i]->old->oid);

@@ -136,6 +136,18 @@ static const char *why_not(const struct renamed *r, bool plain)
 	return NULL;
 }
 
+static bool keeps_values(const struct lens *l, const struct constraint *k)
+{
+	for (size_t i = 0; i < k->n_columns; i++) {
+		const struct column *c =
+		    relation_find_column(l->old, k->columns[i]);
+
+		if (!lens_keeps_value(l, (unsigned)(c - l->old->columns)))
+			return false;
+	}
+	return true;
+}
+
 /* Those to itself come with write_new: rows are copied one by one, and one may
  * come before the one that it refers to. */
 static void add_foreign_key(struct ddl_build *b, const struct constraint *k)
@@ -145,7 +157,7 @@ static void add_foreign_key(struct ddl_build *b, const struct constraint *k)
 	const char *why;
 
 	names_in_foreign_key(l, k->definition, b->a, &r);
-	why = why_not(&r, false);
+	why = why_not(&r, keeps_values(l, k));
 	if (why != NULL) {
 		leave_out_definition(b, k->name, k->definition, why);
 		return;

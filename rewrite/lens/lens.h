@@ -232,6 +232,10 @@ const char *lens_forward(const struct lens *l, unsigned new_index,
 const char *lens_reverse(const struct lens *l, unsigned old_index,
 			 const char *prefix, struct arena *a);
 
+/* Is there a new column that always holds what this old one does: the same
+ * column, or a whole number in another type for such? */
+bool lens_keeps_value(const struct lens *l, unsigned old_index);
+
 /* "id, customer AS customr, ...": the old columns, in order, as a SELECT list
  * over the new relation. */
 const char *lens_columns(const struct lens *l, struct arena *a);

@@ -61,6 +61,36 @@ const char *lens_reverse(const struct lens *l, unsigned old_index,
 	return fill(&o->reverse, l->new, prefix, o->column->type, a);
 }
 
+static bool is_whole(const struct column *c)
+{
+	return type_same(c->type, "smallint") ||
+	       type_same(c->type, "integer") || type_same(c->type, "bigint");
+}
+
+/* Is it the value of this column, or an error? */
+static bool is_column(const struct template *t, unsigned column)
+{
+	return t->n == 1 && t->column[0] == column && t->sure.bounded &&
+	       t->sure.factor == 1 && t->sure.add == 0;
+}
+
+bool lens_keeps_value(const struct lens *l, unsigned old_index)
+{
+	const struct lens_old *o = &l->olds[old_index];
+
+	if (o->carried)
+		return true;
+	if (l->child != NULL || !is_whole(o->column))
+		return false;
+	for (unsigned i = 0; i < l->n_new; i++)
+		if (!l->news[i].carried && !l->news[i].extra &&
+		    is_whole(l->news[i].column) &&
+		    is_column(&l->news[i].forward, old_index) &&
+		    is_column(&o->reverse, i))
+			return true;
+	return false;
+}
+
 const char *lens_columns(const struct lens *l, struct arena *a)
 {
 	struct sqltext t;

@@ -353,35 +353,75 @@ def test_a_prepared_disable_of_triggers_is_refused(sides):
 
 CONVERTED = '''
 CREATE TABLE customers (id int PRIMARY KEY);
-CREATE TABLE payments (id int PRIMARY KEY, payer int REFERENCES customers
-    ON DELETE CASCADE, payee int REFERENCES customers);
+INSERT INTO customers SELECT generate_series(1, 9);
+CREATE TABLE payments (
+    id int PRIMARY KEY,
+    payer int REFERENCES customers ON DELETE CASCADE ON UPDATE CASCADE,
+    payee int REFERENCES customers, keeper int, note text);
+INSERT INTO payments SELECT g, g, NULLIF(g, 3), g FROM generate_series(1, 9) g;
 '''
 CONVERTED_SPEC = '''
 migration: converted
-database: foreign_converted
+database: {database}
+quiet_for: 1h
 lenses:
   - kind: table
     old: public.payments
     new: public.payment
     key: [id]
     columns:
-      - {old: payer, new: {name: payer_id, type: bigint}, forward: payer,
-         reverse: payer_id}
-      - {old: payee, new: {name: payee_id, type: bigint}, forward: payee,
-         reverse: payee_id}
+      - {{old: payer, new: {{name: payer_id, type: bigint}},
+         forward: "payer::bigint", reverse: "payer_id::integer"}}
+      - {{old: payee, new: {{name: payee_id, type: bigint}},
+         forward: {forward}, reverse: {reverse}}}
+      - {{old: keeper, new: {{name: keeper_id, type: bigint}},
+         forward: {forward_keeper}, reverse: keeper_id / 10}}
 '''
+CONVERTED_SCRIPTS = [
+    ['DELETE FROM customers WHERE id = 3'],
+    ['DELETE FROM customers WHERE id = 4'],
+    ['INSERT INTO payments VALUES (10, 99)'],
+    ['UPDATE payments SET payee = 99 WHERE id = 1'],
+    ['UPDATE customers SET id = 30 WHERE id = 3'],
+    ['INSERT INTO customers VALUES (10)',
+     'INSERT INTO payments VALUES (10, 10, 10)'],
+]
 
 
-def test_a_converted_column_cannot_follow_its_foreign_key(postgres,
-                                                          start_proxy):
-    """Rows that the key's action takes from old alone would stay in new."""
-    postgres.create_database('foreign_converted', CONVERTED)
-    proxy = start_proxy(postgres, {'converted.yaml': CONVERTED_SPEC})
+def test_a_whole_number_in_another_type_keeps_its_foreign_key(postgres,
+                                                              start_proxy):
+    for name in ('foreign_cast', 'foreign_cast_direct'):
+        postgres.create_database(name, CONVERTED)
+    proxy = start_proxy(postgres, {'converted.yaml': CONVERTED_SPEC.format(
+        database='foreign_cast', forward='payee', reverse='payee_id',
+        forward_keeper='keeper * 10')})
+    direct = postgres.connect('foreign_cast_direct', autocommit=False)
+    through = proxy.connect('foreign_cast', autocommit=False)
+    for phase in ('expanded', 'dual_write', 'read_new', 'write_new',
+                  'new_only', 'contracted'):
+        proxy.advance('converted', phase)
+        for script in CONVERTED_SCRIPTS:
+            script = [*script, 'TABLE payments ORDER BY id']
+            assert run(direct, script, []) == run(through, script, []), \
+                (phase, script)
+    direct.close()
+    through.close()
+
+
+def test_another_converted_column_cannot_follow_its_foreign_key(postgres,
+                                                                start_proxy):
+    """Rows that the key's action changes in old alone would stay in new."""
+    postgres.create_database('foreign_converted', CONVERTED + '''
+ALTER TABLE payments ADD FOREIGN KEY (keeper) REFERENCES customers
+    ON DELETE SET NULL;''')
+    proxy = start_proxy(postgres, {'converted.yaml': CONVERTED_SPEC.format(
+        database='foreign_converted', forward='payee * 10',
+        reverse='payee_id / 10', forward_keeper='keeper * 10')})
     found = {row['what']: row['severity'] for row in
              proxy.console('SHOW PREFLIGHT converted')}
-    assert found['foreign key payments_payer_fkey of public.payments'
-                 ] == 'blocks', found
-    assert found['foreign key payments_payee_fkey of public.payments'
-                 ] == 'warning', found
-    with pytest.raises(psycopg.Error, match='payments_payer_fkey'):
+    assert {column: found[f'foreign key payments_{column}_fkey of '
+                          'public.payments']
+            for column in ('payer', 'payee', 'keeper')} == {
+        'payer': 'warning', 'payee': 'warning', 'keeper': 'blocks'}
+    with pytest.raises(psycopg.Error, match='payments_keeper_fkey'):
         proxy.advance('converted', 'expanded')
