@@ -64,6 +64,7 @@ static const struct part parts[] = {
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_copy_new},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_forget_walk},
 	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  BEFORE, OURS,  ddl_create_triggers},
+	{PHASE_NEW_ONLY,   PHASE_WRITE_NEW,  AFTER,  OURS,  ddl_enable_triggers},
 };
 
 static const struct part child_parts[] = {

@@ -554,6 +554,18 @@ void ddl_create_triggers(struct ddl_build *b)
 	add_moved(b, WALK_TO_OLD);
 }
 
+/* A session that was still at new_only, where the key trigger was not there
+ * to be kept, may have disabled all. */
+void ddl_enable_triggers(struct ddl_build *b)
+{
+	const char *trigger = names_moved_trigger(b->l, b->a);
+
+	ddl_add(b, DDL_LOCKS_SOURCE,
+		arena_fmt(b->a, "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
+			  b->l->new_ref, trigger),
+		"enable trigger %s on %s", trigger, b->l->new_ref);
+}
+
 void ddl_drop_triggers(struct ddl_build *b)
 {
 	const char *trigger = names_moved_trigger(b->l, b->a);

@@ -98,6 +98,7 @@ void ddl_check_halves(struct ddl_build *b);
 void ddl_drop_earlier_views(struct ddl_build *b);
 void ddl_drop_functions(struct ddl_build *b);
 void ddl_create_triggers(struct ddl_build *b);
+void ddl_enable_triggers(struct ddl_build *b);
 void ddl_drop_triggers(struct ddl_build *b);
 void ddl_empty_new(struct ddl_build *b);
 void ddl_forget_walk(struct ddl_build *b);

@@ -1,8 +1,12 @@
 """Foreign keys of, to and within a table under migration: what they refuse and
 what they do is the same in every phase, forward and back."""
 
+import concurrent.futures
+
 import psycopg
 import pytest
+
+import harness
 
 TABLES = '''
 CREATE TABLE customers (id int PRIMARY KEY, name text);
@@ -425,3 +429,24 @@ ALTER TABLE payments ADD FOREIGN KEY (keeper) REFERENCES customers
         'payer': 'warning', 'payee': 'warning', 'keeper': 'blocks'}
     with pytest.raises(psycopg.Error, match='payments_keeper_fkey'):
         proxy.advance('converted', 'expanded')
+
+
+def test_triggers_disabled_while_a_move_back_waits_come_on_again(sides):
+    proxy, _, through = sides
+    proxy.advance('typo', 'expanded', 'dual_write', 'read_new', 'write_new',
+                  'new_only')
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        through.execute('SELECT 1 FROM customers')  # at new_only from now on
+        back = pool.submit(proxy.rollback, 'typo')
+        harness.wait_for('the move to be announced',
+                         lambda: proxy.phase('typo') == 'write_new')
+        through.execute('ALTER TABLE inovices DISABLE TRIGGER ALL')
+        through.commit()
+        back.result(harness.PATIENCE_S)
+    proxy.walked('typo')
+    through.execute('INSERT INTO inovices VALUES (900, NULL, 1, 99)')
+    through.execute('UPDATE inovices SET id = 901 WHERE id = 900')
+    through.commit()
+    row = proxy.verify('typo')
+    assert row['compared'] > 0
+    assert row['missing'] + row['extra'] + row['different'] == 0, row
