@@ -54,6 +54,11 @@ static bool conflict_column(struct statement *st, const struct ref *target,
 				   "ON CONFLICT with an "
 				   "expression",
 				   "Name the columns.");
+	if (elem->opclass != NIL)
+		return lens_refuse(st, target,
+				   "ON CONFLICT with an operator class of a "
+				   "converted column",
+				   "Name the column alone.");
 	name = conflict_name(st, l, (unsigned)old);
 	if (name == NULL)
 		return refuse_conflict(st, target);
@@ -152,6 +157,49 @@ static bool unique_moves(const struct lens *l)
 	return false;
 }
 
+static bool infers_column(const InferClause *infer, const char *column)
+{
+	ListCell *cell;
+
+	foreach (cell, infer->indexElems) {
+		const IndexElem *elem = lfirst(cell);
+
+		if (elem->name != NULL && strcmp(elem->name, column) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Could this be the index that is meant, and has it no twin? (ddl_model.c) */
+static bool infers_lost(const struct lens *l, const struct index *x,
+			const InferClause *infer)
+{
+	bool partial = strstr(x->definition, " WHERE ") != NULL;
+
+	for (size_t i = 0; i < x->n_columns; i++)
+		if (x->columns[i] == NULL ||
+		    !infers_column(infer, x->columns[i]))
+			return false;
+	return x->unique && has_moved(l, x->columns, x->n_columns) &&
+	       (partial ? infer->whereClause != NULL
+			: strstr(x->definition, "_ops") != NULL);
+}
+
+static bool refuse_lost_index(struct statement *st, const struct ref *target,
+			      const InferClause *infer)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	for (size_t i = 0; i < l->old->n_indexes; i++)
+		if (infers_lost(l, &l->old->indexes[i], infer))
+			return lens_refuse(
+			    st, target,
+			    "ON CONFLICT with an index of a converted column "
+			    "that the new relation has no twin of",
+			    "Make a plain unique index of the columns.");
+	return true;
+}
+
 static bool lens_infer(struct statement *st, const struct ref *target,
 		       const InferClause *infer)
 {
@@ -167,6 +215,8 @@ static bool lens_infer(struct statement *st, const struct ref *target,
 				   "constraint that has not moved.");
 	if (infer->conname != NULL)
 		return conflict_constraint(st, target, infer);
+	if (!refuse_lost_index(st, target, infer))
+		return false;
 	token = tokens_find(st->tokens, (uint32_t)infer->location) + 1;
 	end = span_closing(st, token - 1);
 	if (infer->whereClause != NULL && !conflict_predicate(st, target, end))
