@@ -130,6 +130,9 @@ static const char *why_not(const struct renamed *r, bool plain)
 {
 	if (r->lost != NULL)
 		return "no new column stands for a column of it alone";
+	if (r->of_table)
+		return "it is about the table that a row is in; add one like "
+		       "it under expand";
 	if (r->converted != NULL && !plain)
 		return "it computes with a converted column; add one like it "
 		       "under expand";

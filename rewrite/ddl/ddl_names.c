@@ -160,6 +160,8 @@ static void take_word(struct scan *s)
 		copy(s, word_end(after + 1, s->end));
 		return;
 	}
+	if (strcmp(word, "tableoid") == 0)
+		s->found->of_table = true;
 	for (size_t i = 0;
 	     i < s->l->n_old && !(after < s->end && *after == '('); i++) {
 		const char *name = s->l->olds[i].column->name;

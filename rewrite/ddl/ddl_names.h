@@ -19,6 +19,7 @@ struct renamed {
 	const char *converted; /* an old column it names that is converted, or
 				* NULL */
 	const char *lost;      /* one that no new column stands for alone */
+	bool of_table;	       /* it names "tableoid" */
 };
 
 /* `definition` from its start. */

@@ -40,8 +40,13 @@ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
 ORDER BY 1'''
 COLUMNS = r'''
 SELECT attname::text, format_type(atttypid, NULL),
-       attgenerated <> '' OR attidentity <> ''
-FROM pg_attribute
+       attgenerated <> '' OR attidentity <> '' OR EXISTS (
+           SELECT FROM pg_depend d, pg_attrdef x, pg_attribute g
+           WHERE d.classid = 'pg_attrdef'::regclass AND d.objid = x.oid
+             AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+             AND g.attrelid = x.adrelid AND g.attnum = x.adnum
+             AND g.attgenerated <> '')
+FROM pg_attribute a
 WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum'''
 # Columns that cannot go into another table: named together with others.

@@ -31,6 +31,8 @@ static const struct constraint constraints[] = {
 	{.name = "c", .kind = CONSTRAINT_CHECK, .n_columns = 1,
 	 .columns = amount, .definition =
 	 "CHECK (((amount > 0) AND (customr <> 'amount'::amount)))"},
+	{.name = "here", .kind = CONSTRAINT_CHECK, .n_columns = 0, .definition =
+	 "CHECK (((tableoid)::integer <> 0))"},
 	{.name = "f", .kind = CONSTRAINT_FOREIGN, .n_columns = 1,
 	 .columns = parent, .definition =
 	 "FOREIGN KEY (parent) REFERENCES public.inovices(id)"},
@@ -65,7 +67,7 @@ static const struct relation old = {
     .replica_identity = 'f',
     .n_columns = 4,
     .columns = columns,
-    .n_constraints = 4,
+    .n_constraints = 5,
     .constraints = constraints,
     .n_indexes = 3,
     .indexes = indexes,
@@ -166,6 +168,12 @@ static void a_check_is_computed_back_and_literals_stay(void **state)
 {
 	has(*state, "ADD CHECK (((CAST(((amount_cents / 100)::integer) AS "
 		    "integer) > 0) AND (customer <> 'amount'::amount)))");
+}
+
+static void a_check_of_the_table_itself_is_left_out(void **state)
+{
+	has(*state, "left out: here of public.inovices");
+	lacks(*state, "ADD CHECK ((tableoid");
 }
 
 static void a_foreign_key_keeps_the_other_tables_names(void **state)
@@ -307,6 +315,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    CASE(columns_are_made_like_the_old_ones),
 	    CASE(a_check_is_computed_back_and_literals_stay),
+	    CASE(a_check_of_the_table_itself_is_left_out),
 	    CASE(a_foreign_key_keeps_the_other_tables_names),
 	    CASE(a_foreign_key_to_itself_comes_with_write_new),
 	    CASE(references_move_by_their_columns_names),
