@@ -69,18 +69,21 @@ void ddl_make_husk(struct ddl_build *b)
 
 static const char *identity_again(const struct ddl_build *b)
 {
+	struct sqltext t;
+
+	sqltext_begin(&t, b->a);
 	for (size_t i = 0; i < b->l->n_old; i++) {
 		const struct column *c = b->l->olds[i].column;
 
 		if (c->identity)
-			return arena_fmt(
-			    b->a,
+			sqltext_put(
+			    &t,
 			    "ALTER TABLE %s ALTER COLUMN %s ADD GENERATED %s"
 			    " AS IDENTITY;\n",
 			    b->l->old_ref, quote_name(c->name, b->a),
 			    c->identity == 'a' ? "ALWAYS" : "BY DEFAULT");
 	}
-	return "";
+	return t.s;
 }
 
 /* Rights that ALTER DEFAULT PRIVILEGES gave away go, too. */

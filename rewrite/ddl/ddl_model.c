@@ -464,107 +464,130 @@ static void shape_default(const struct lens *l, struct sqltext *without,
 	view_default(l, copy_view(l, "lens", with->a), without, with);
 }
 
-/*
- * The identity's turn.  The shapes' defaults go first: that waits for every
- * statement that is drawing from the sequence, and keeps new ones out, so
- * that the value taken is the last.
- */
-static const char *hand_over_identity(const struct lens *l,
-				      const struct column *old,
-				      const struct column *new, struct arena *a)
+/* What is done for each identity column around DROP TABLE. */
+struct handed {
+	struct sqltext declare, before, after;
+	size_t n;
+};
+
+/* What the old relation's identity column `i` of the new one comes from; NULL
+ * if it is none, or has been handed over. */
+static const struct column *identity_of(const struct lens *l, size_t i)
 {
+	const struct column *from = carried_from(l, i);
+
+	return from == NULL || !from->identity || from->sequence == NULL ||
+		       l->news[i].column->identity
+		   ? NULL
+		   : from;
+}
+
+static void hand_over_column(const struct lens *l, const struct column *old,
+			     const struct column *new, struct handed *h)
+{
+	struct arena *a = h->before.a;
 	const char *column = quote_name(new->name, a);
-	struct sqltext without, with;
+	const char *sequence = quote_text(old->sequence, a);
 	const char *identity = arena_fmt(
 	    a,
 	    "ALTER TABLE %s ALTER COLUMN %s"
 	    " ADD GENERATED %s AS IDENTITY (SEQUENCE NAME %s START ",
 	    l->new_ref, column, old->identity == 'a' ? "ALWAYS" : "BY DEFAULT",
 	    old->sequence);
+	const char *next = arena_fmt(a, "v_next%zu", ++h->n);
+	const char *seq = arena_fmt(a, "v_seq%zu", h->n);
 
+	sqltext_put(&h->declare,
+		    "%s pg_catalog.int8; %s pg_catalog.pg_sequence; ", next,
+		    seq);
+	sqltext_put(&h->before,
+		    " ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT;"
+		    " SELECT * INTO %s FROM pg_catalog.pg_sequence WHERE"
+		    " seqrelid = %s::pg_catalog.regclass;"
+		    " %s := pg_catalog.nextval(%s);"
+		    " SELECT CASE WHEN %s.seqincrement > 0"
+		    " THEN GREATEST(%s, pg_catalog.max(n.%s) + 1)"
+		    " ELSE LEAST(%s, pg_catalog.min(n.%s) - 1) END"
+		    " INTO %s FROM %s AS n;",
+		    l->new_ref, column, seq, sequence, next, sequence, seq,
+		    next, column, next, column, next, l->new_ref);
+	sqltext_put(&h->after,
+		    " EXECUTE %s || %s.seqstart"
+		    " || ' INCREMENT ' || %s.seqincrement"
+		    " || ' MINVALUE ' || %s.seqmin"
+		    " || ' MAXVALUE ' || %s.seqmax"
+		    " || ' CACHE ' || %s.seqcache || CASE WHEN %s.seqcycle"
+		    " THEN ' CYCLE)' ELSE ' NO CYCLE)' END;"
+		    " PERFORM pg_catalog.setval(%s, %s, false);",
+		    quote_text(identity, a), seq, seq, seq, seq, seq, seq,
+		    sequence, next);
+}
+
+/*
+ * The identities' turn.  The shapes' defaults go first: that waits for every
+ * statement that is drawing from a sequence, and keeps new ones out, so that
+ * the value taken is the last.
+ */
+static const char *hand_over_identities(const struct lens *l, struct arena *a)
+{
+	struct sqltext without, with;
+	struct handed h = {.n = 0};
+
+	sqltext_begin(&h.declare, a);
+	sqltext_begin(&h.before, a);
+	sqltext_begin(&h.after, a);
+	for (size_t i = 0; i < l->n_new; i++)
+		if (identity_of(l, i) != NULL)
+			hand_over_column(l, identity_of(l, i),
+					 l->news[i].column, &h);
+	if (h.n == 0)
+		return NULL;
 	sqltext_begin(&without, a);
 	sqltext_begin(&with, a);
 	shape_default(l, &without, &with);
 	for (size_t i = 0; i < l->n_earlier; i++)
 		shape_default(l->earlier[i], &without, &with);
-	return arena_fmt(
-	    a,
-	    "DECLARE v_next pg_catalog.int8; v_seq pg_catalog.pg_sequence;"
-	    " BEGIN %s"
-	    " ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT;"
-	    " SELECT * INTO v_seq FROM pg_catalog.pg_sequence WHERE"
-	    " seqrelid = %s::pg_catalog.regclass;"
-	    " v_next := pg_catalog.nextval(%s);"
-	    " SELECT CASE WHEN v_seq.seqincrement > 0"
-	    " THEN GREATEST(v_next, pg_catalog.max(n.%s) + 1)"
-	    " ELSE LEAST(v_next, pg_catalog.min(n.%s) - 1) END"
-	    " INTO v_next FROM %s AS n;"
-	    " DROP TABLE %s;"
-	    " EXECUTE %s || v_seq.seqstart"
-	    " || ' INCREMENT ' || v_seq.seqincrement"
-	    " || ' MINVALUE ' || v_seq.seqmin"
-	    " || ' MAXVALUE ' || v_seq.seqmax"
-	    " || ' CACHE ' || v_seq.seqcache || CASE WHEN v_seq.seqcycle"
-	    " THEN ' CYCLE)' ELSE ' NO CYCLE)' END;"
-	    " PERFORM pg_catalog.setval(%s, v_next, false);"
-	    " %s END",
-	    without.s, l->new_ref, column, quote_text(old->sequence, a),
-	    quote_text(old->sequence, a), column, column, l->new_ref,
-	    l->old_ref, quote_text(identity, a), quote_text(old->sequence, a),
-	    with.s);
+	return arena_fmt(a, "DECLARE %sBEGIN %s%s DROP TABLE %s;%s %s END",
+			 h.declare.s, without.s, h.before.s, l->old_ref,
+			 h.after.s, with.s);
 }
 
-/* A table has one identity column at most. */
-static const struct column *identity_column(const struct lens *l,
-					    const struct column **ret_new)
-{
-	for (size_t i = 0; i < l->n_new; i++) {
-		const struct column *from = carried_from(l, i);
-
-		if (from == NULL || !from->identity || from->sequence == NULL)
-			continue;
-		*ret_new = l->news[i].column;
-		return from;
-	}
-	return NULL;
-}
-
-/* The client's rights on the sequence go with it. */
-static const char *identity_grants(const struct lens *l,
-				   const struct column *old, struct arena *a)
+/* The client's rights on the sequences go with them. */
+static const char *identity_grants(const struct lens *l, struct arena *a)
 {
 	struct sqltext t;
 
 	sqltext_begin(&t, a);
-	for (size_t i = 0; i < l->old->n_grants; i++) {
-		const struct grant *g = &l->old->grants[i];
+	for (size_t c = 0; c < l->n_new; c++) {
+		const struct column *old = identity_of(l, c);
 
-		if (strcmp(g->privilege, "INSERT") == 0)
-			sqltext_put(
-			    &t, ";\nGRANT USAGE ON SEQUENCE %s TO %s",
-			    old->sequence,
-			    g->grantee ? quote_name(g->grantee, a) : "PUBLIC");
+		for (size_t i = 0; old != NULL && i < l->old->n_grants; i++) {
+			const struct grant *g = &l->old->grants[i];
+
+			if (strcmp(g->privilege, "INSERT") == 0)
+				sqltext_put(
+				    &t, ";\nGRANT USAGE ON SEQUENCE %s TO %s",
+				    old->sequence,
+				    g->grantee ? quote_name(g->grantee, a)
+					       : "PUBLIC");
+		}
 	}
 	return t.s;
 }
 
 void ddl_drop_old(struct ddl_build *b)
 {
-	const struct column *old, *new = NULL;
-	const char *body;
+	const char *body = hand_over_identities(b->l, b->a);
 
-	old = identity_column(b->l, &new);
-	if (old == NULL || new->identity) {
+	if (body == NULL) {
 		ddl_add(b, DDL_LOCKS_SOURCE,
 			arena_fmt(b->a, "DROP TABLE %s", b->l->old_ref),
 			"drop table %s", b->l->old_ref);
 		return;
 	}
-	body = hand_over_identity(b->l, old, new, b->a);
-	ddl_add(
-	    b, DDL_LOCKS_SOURCE,
-	    arena_fmt(b->a, "DO LANGUAGE plpgsql %s%s", quote_text(body, b->a),
-		      identity_grants(b->l, old, b->a)),
-	    "drop table %s, its identity goes on in %s", b->l->old_ref,
-	    b->l->new_ref);
+	ddl_add(b, DDL_LOCKS_SOURCE,
+		arena_fmt(b->a, "DO LANGUAGE plpgsql %s%s",
+			  quote_text(body, b->a), identity_grants(b->l, b->a)),
+		"drop table %s, its identity goes on in %s", b->l->old_ref,
+		b->l->new_ref);
 }
