@@ -28,6 +28,8 @@ struct column {
 	char identity;		  /* 'a' always, 'd' by default, 0 none */
 	char generated;		  /* 's' stored, 0 none */
 	const char *default_expr; /* pg_get_expr, or NULL; generated too */
+	const char *type_default; /* of a domain; what is taken without one */
+	const char *base_type;	  /* of that domain */
 	const char *collation;	  /* qualified; NULL: the type's own */
 	const char *comment;	  /* or NULL */
 	const char *sequence;	  /* owned, qualified, quoted; or NULL */

@@ -184,6 +184,27 @@ static void rename_delimiters(struct statement *st, size_t from)
 	statement_replace(st, (struct span){first, at + 1}, "DELIMITER");
 }
 
+/* In the server's words: COPY has them neither way. */
+static bool check_copied(struct statement *st, const struct relation *r,
+			 const CopyStmt *copy)
+{
+	struct problem *p = &st->plan->refusal;
+	ListCell *cell;
+
+	foreach (cell, copy->attlist) {
+		const char *name = strVal(lfirst(cell));
+		const struct column *c = relation_find_column(r, name);
+
+		if (c == NULL || c->generated == 0)
+			continue;
+		problem_set(p, "42P10", "column \"%s\" is a generated column",
+			    name);
+		problem_detail(p, "Generated columns cannot be used in COPY.");
+		return false;
+	}
+	return true;
+}
+
 /* COPY inovices (a, b) TO: the list moves in front of FROM. */
 static bool copy_through(struct statement *st, const CopyStmt *copy,
 			 unsigned name)
@@ -197,6 +218,8 @@ static bool copy_through(struct statement *st, const CopyStmt *copy,
 			  : read_derived(st, name, NULL, "", false, "", false),
 		      quote_name(copy->relation->relname, st->a));
 
+	if (!check_copied(st, l->old, copy))
+		return false;
 	if (token_is(st->tokens, span.first - 1, "binary"))
 		move_binary(st, span.first - 1);
 	rename_delimiters(st, span.end);
@@ -235,13 +258,6 @@ static bool grants_columns(const struct relation *r)
 	return false;
 }
 
-static bool is_generated(const struct relation *r, const char *name)
-{
-	const struct column *c = relation_find_column(r, name);
-
-	return c != NULL && c->generated != 0;
-}
-
 static bool copy_in_check(struct statement *st, const CopyStmt *copy,
 			  unsigned name)
 {
@@ -264,12 +280,7 @@ static bool copy_in_check(struct statement *st, const CopyStmt *copy,
 		if (strcmp(lfirst_node(DefElem, cell)->defname, "freeze") == 0)
 			return refuse_copy(st, name, "COPY FROM with FREEZE",
 					   "Leave FREEZE out.");
-	foreach (cell, copy->attlist)
-		if (is_generated(r, strVal(lfirst(cell))))
-			return refuse_copy(st, name,
-					   "COPY FROM into a generated column",
-					   "Leave the column out.");
-	return true;
+	return check_copied(st, r, copy);
 }
 
 /* WHERE: inovices.id is id, for the view has another name.  False: the row

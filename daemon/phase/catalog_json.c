@@ -55,6 +55,8 @@ static void column_read(const json_t *o, struct arena *a, struct column *c)
 	c->identity = letter(o, "identity");
 	c->generated = letter(o, "generated");
 	c->default_expr = text(o, "default", a);
+	c->type_default = text(o, "type_default", a);
+	c->base_type = text(o, "base_type", a);
 	c->collation = text(o, "collation", a);
 	c->comment = text(o, "comment", a);
 	c->sequence = text(o, "sequence", a);

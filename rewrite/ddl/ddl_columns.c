@@ -132,8 +132,7 @@ static void add_lens(struct ddl_build *b, bool stored)
 
 	sqltext_begin(&t, b->a);
 	for (unsigned i = 0; i < l->n_old; i++)
-		sqltext_item(&t, ", ", "%s AS %s",
-			     lens_reverse(l, i, "n.", b->a),
+		sqltext_item(&t, ", ", "%s AS %s", ddl_lens_value(l, i, b->a),
 			     columns_old(l, i, b->a));
 	for (size_t i = 0; i < l->n_new; i++)
 		if (columns_is_added(l, i))

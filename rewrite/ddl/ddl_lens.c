@@ -29,6 +29,17 @@ static const char *new_name(const struct lens *l, size_t i, struct arena *a)
 	return quote_name(arena_fmt(a, "new.%s", l->news[i].column->name), a);
 }
 
+/* A domain's default would be given to a column that no INSERT can fill. */
+const char *ddl_lens_value(const struct lens *l, unsigned i, struct arena *a)
+{
+	const struct column *c = l->olds[i].column;
+	const char *value = lens_reverse(l, i, "n.", a);
+
+	return l->olds[i].carried || c->type_default == NULL
+		   ? value
+		   : arena_fmt(a, "CAST(%s AS %s)", value, c->base_type);
+}
+
 const char *ddl_lens_columns(const struct lens *l, struct arena *a)
 {
 	struct sqltext t;
@@ -36,7 +47,7 @@ const char *ddl_lens_columns(const struct lens *l, struct arena *a)
 	sqltext_begin(&t, a);
 	for (size_t i = 0; i < l->n_old; i++)
 		sqltext_item(&t, ", ", "%s AS %s",
-			     lens_reverse(l, (unsigned)i, "n.", a),
+			     ddl_lens_value(l, (unsigned)i, a),
 			     quote_name(l->olds[i].column->name, a));
 	for (size_t i = 0; i < l->n_new; i++)
 		if (!l->news[i].carried && !l->news[i].extra)
@@ -115,6 +126,28 @@ const char *ddl_view_rights(const char *view, const char *grants,
 	    view, view, grants);
 }
 
+/* A view's column of a domain has the domain's default, where its table's
+ * column may have another one. */
+static const char *domain_defaults(const struct lens *l, struct arena *a)
+{
+	enum { FIRST_USER_OID = 16384 };
+	struct sqltext t;
+
+	sqltext_begin(&t, a);
+	for (size_t i = 0; i < l->n_old; i++) {
+		const struct column *c = l->olds[i].column;
+
+		if (l->olds[i].carried && c->type_oid >= FIRST_USER_OID &&
+		    c->default_expr != NULL && c->generated == 0)
+			sqltext_put(&t,
+				    ";\nALTER VIEW %s ALTER COLUMN %s"
+				    " SET DEFAULT %s",
+				    l->lens_ref, quote_name(c->name, a),
+				    c->default_expr);
+	}
+	return t.s;
+}
+
 static void add_lens_of(struct ddl_build *b, const struct lens *l)
 {
 	const char *body =
@@ -126,10 +159,11 @@ static void add_lens_of(struct ddl_build *b, const struct lens *l)
 		b->a,
 		"DROP VIEW IF EXISTS %s;\n"
 		"CREATE VIEW %s AS SELECT %s%s FROM %s AS n%s;\n"
-		"DO LANGUAGE plpgsql %s",
+		"DO LANGUAGE plpgsql %s%s",
 		l->lens_ref, l->lens_ref, ddl_lens_columns(l, b->a),
 		l->kind == LENS_TABLE ? ", n.ctid AS \"pgtandem.ctid\"" : "",
-		l->new_ref, half_rows(l, b->a), quote_text(body, b->a)),
+		l->new_ref, half_rows(l, b->a), quote_text(body, b->a),
+		domain_defaults(l, b->a)),
 	    "create view %s", l->lens_ref);
 }
 

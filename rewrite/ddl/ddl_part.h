@@ -89,7 +89,8 @@ void ddl_grant_sequences(struct ddl_build *b);
 const char *ddl_key_types(const struct lens *l, struct arena *a);
 const char *ddl_pins(const struct lens *l);
 void ddl_drop_views(struct ddl_build *b);
-/* L_lens's select list over the new relation n. */
+/* L_lens's select list over the new relation n; old column i of it. */
+const char *ddl_lens_value(const struct lens *l, unsigned i, struct arena *a);
 const char *ddl_lens_columns(const struct lens *l, struct arena *a);
 /* ddl_merge.c: what a merge has besides, and how it is put together. */
 void ddl_create_cut(struct ddl_build *b);

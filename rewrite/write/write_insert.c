@@ -8,6 +8,7 @@
 #include "rewrite/lens/mapping.h"
 #include "rewrite/text/sqltext.h"
 #include "rewrite/write/write_child.h"
+#include "rewrite/write/write_set.h"
 
 /* Can L_lens take the client's row as it is? */
 static bool is_plain_insert(const struct lens *l)
@@ -271,18 +272,10 @@ static bool check_identity(struct statement *st, const struct ref *target,
 			    "cannot insert a non-DEFAULT value "
 			    "into column \"%s\"",
 			    c->name);
-		problem_detail(
-		    p,
-		    c->generated != 0
-			? "Column \"%s\" is a "
-			  "generated column."
-			: "Column \"%s\" is an "
-			  "identity column defined as GENERATED ALWAYS.",
-		    c->name);
-		problem_hint(p,
-			     "pgtandem writes relation \"%s\" through "
-			     "migration \"%s\".",
-			     l->old->name, l->migration);
+		set_always_detail(p, c);
+		if (c->generated == 0)
+			problem_hint(
+			    p, "Use OVERRIDING SYSTEM VALUE to override.");
 		return false;
 	}
 	return true;

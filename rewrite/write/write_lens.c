@@ -44,7 +44,8 @@ const char *old_default(const struct lens *l, unsigned old, struct arena *a)
 	if (c->identity != 0 && c->sequence != NULL)
 		return arena_fmt(a, "pg_catalog.nextval(%s)",
 				 quote_text(c->sequence, a));
-	return "NULL";
+	return c->type_default != NULL ? arena_fmt(a, "(%s)", c->type_default)
+				       : "NULL";
 }
 
 bool column_same_default(const struct column *old, const struct column *new)

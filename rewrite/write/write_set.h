@@ -85,6 +85,13 @@ bool set_check(struct set *s);
 const struct assignment *set_find(const struct set *s, unsigned old);
 /* Is the new column computed from old ones? */
 bool set_is_converted(const struct lens *l, unsigned new);
+/* DETAIL, in the server's words, of a value given to a column that is always
+ * generated. */
+void set_always_detail(struct problem *p, const struct column *c);
+/* Is old column `old` an identity whose value, once the row is there, nobody
+ * can give the old relation, and has that to follow the write? */
+bool set_has_always(const struct statement *st, const struct ref *target,
+		    int old);
 /* Is the value the word DEFAULT? */
 bool set_is_default(const struct set *s, const struct assignment *a);
 /* Always false. */

@@ -183,6 +183,33 @@ bool set_find_columns(struct set *s, const List *targets)
 	return known;
 }
 
+void set_always_detail(struct problem *p, const struct column *c)
+{
+	if (c->generated != 0)
+		problem_detail(p, "Column \"%s\" is a generated column.",
+			       c->name);
+	else
+		problem_detail(p,
+			       "Column \"%s\" is an identity column defined "
+			       "as GENERATED ALWAYS.",
+			       c->name);
+}
+
+bool set_has_always(const struct statement *st, const struct ref *target,
+		    int old)
+{
+	const struct lens *l = statement_lens(st, target->name);
+
+	if (old < 0 || l->old->columns[old].identity != 'a' ||
+	    (target->action != ACT_LENS_SYNC && target->action != ACT_SYNC) ||
+	    (l->kind != LENS_TABLE && l->kind != LENS_MERGE))
+		return false;
+	for (size_t i = 0; i < l->n_key; i++)
+		if (l->key[i].old_index == (unsigned)old)
+			return false;
+	return true;
+}
+
 /* L_lens knows nothing of the old relation's always-generated columns. */
 static bool check_generated(struct set *s, const struct assignment *a)
 {
@@ -193,6 +220,9 @@ static bool check_generated(struct set *s, const struct assignment *a)
 
 	if (o->column->identity != 'a' && o->column->generated == 0)
 		return true;
+	if (set_is_default(s, a) && set_has_always(s->st, s->target, a->old))
+		return set_refuse(s, "SET of a column that is always generated",
+				  "Wait for phase new_only.");
 	if (set_is_default(s, a))
 		return (o->column->generated == 0 &&
 			(new == NULL || new->identity != 'a')) ||
@@ -200,10 +230,7 @@ static bool check_generated(struct set *s, const struct assignment *a)
 				  "Leave it out.");
 	problem_set(p, "428C9", "column \"%s\" can only be updated to DEFAULT",
 		    o->column->name);
-	problem_hint(p,
-		     "pgtandem writes relation \"%s\" through migration "
-		     "\"%s\".",
-		     s->l->old->name, s->l->migration);
+	set_always_detail(p, o->column);
 	return false;
 }
 

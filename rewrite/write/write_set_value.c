@@ -52,11 +52,12 @@ static const struct cutting_type *cutting_type(const struct column *c,
 
 static bool is_null(const struct set *s, const struct assignment *a)
 {
+	const struct column *c = s->l->olds[a->old].column;
 	const Node *value = a->target->val;
 
 	return (IsA(value, A_Const) && ((const A_Const *)value)->isnull) ||
-	       (set_is_default(s, a) &&
-		s->l->olds[a->old].column->default_expr == NULL);
+	       (set_is_default(s, a) && c->default_expr == NULL &&
+		c->type_default == NULL);
 }
 
 /* A NOT NULL column must be looked at here, unless one before it is violated:

@@ -9,6 +9,7 @@
 
 #include "rewrite/lens/lens_child.h"
 #include "rewrite/text/sqltext.h"
+#include "rewrite/write/write_set.h"
 
 bool write_is_current_of(const Node *write)
 {
@@ -268,12 +269,43 @@ bool write_sync_rows(struct statement *st, const struct ref *target)
 			    shape));
 }
 
+/* The old row could not follow. */
+static bool check_always(struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	const InsertStmt *insert = (const InsertStmt *)st->node;
+	const List *targets = NIL;
+	const ListCell *cell;
+
+	if (IsA(st->node, UpdateStmt))
+		targets = ((const UpdateStmt *)st->node)->targetList;
+	else if (IsA(insert, InsertStmt) && insert->onConflictClause != NULL)
+		targets = insert->onConflictClause->targetList;
+	foreach (cell, targets) {
+		const char *name = lfirst_node(ResTarget, cell)->name;
+
+		for (unsigned i = 0; i < l->n_new; i++)
+			if (l->news[i].carried &&
+			    strcmp(l->news[i].column->name, name) == 0 &&
+			    set_has_always(st, target,
+					   (int)l->news[i].old_index))
+				return statement_refuse(
+				    st, target->name,
+				    "SET of a column that the old relation "
+				    "always generates",
+				    "Its row there could not be kept equal.",
+				    "Wait for phase new_only.");
+	}
+	return true;
+}
+
 bool write_sync(struct statement *st, const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
 	enum shape shape = statement_shape(st, target->name);
 
-	if (!write_check_upsert(st, target))
+	if (!write_check_upsert(st, target) ||
+	    (shape == SHAPE_NEW && !check_always(st, target)))
 		return false;
 	/* A child's writer holds its parent's lock, as its old row's does. */
 	if (shape == SHAPE_NEW &&

@@ -12,7 +12,7 @@ PHASES = ('expanded', 'dual_write', 'read_new', 'write_new', 'new_only',
 # `returned` is dual_write on the way back from new_only.
 STATES = PHASES + ('prelock', 'returned')
 LAST = {'prelock': 'read_new', 'returned': 'new_only'}
-VERIFIED = ('dual_write', 'read_new', 'write_new', 'returned')
+VERIFIED = ('dual_write', 'read_new', 'write_new', 'prelock', 'returned')
 
 
 def move(proxy, migrations, state):
