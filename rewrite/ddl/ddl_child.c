@@ -195,6 +195,8 @@ static void add_picks(struct ddl_build *b)
 static void add_lens(struct ddl_build *b, bool both)
 {
 	const struct lens *l = b->l;
+	const char *rights = ddl_view_rights(
+	    l->lens_ref, ddl_old_grants(l, l->lens_ref, b->a), b->a);
 	struct sqltext t;
 
 	sqltext_begin(&t, b->a);
@@ -216,20 +218,14 @@ static void add_lens(struct ddl_build *b, bool both)
 			    b->a, "old.%s",
 			    l->olds[l->child->moved[i].old_index].column->name),
 			b->a));
-	ddl_add(
-	    b, DDL_NO_LOCK,
-	    arena_fmt(b->a,
-		      "DROP VIEW IF EXISTS %s;\n"
-		      "CREATE VIEW %s AS SELECT %s FROM %s AS e;\n"
-		      "DO LANGUAGE plpgsql $pgtandem$BEGIN IF"
-		      " pg_catalog.current_setting('server_version_num')"
-		      "::pg_catalog.int4 >= 150000 THEN"
-		      " ALTER VIEW %s SET (security_invoker = true);"
-		      " END IF; END$pgtandem$;\n"
-		      "GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO PUBLIC",
-		      l->lens_ref, l->lens_ref, t.s, l->old_ref, l->lens_ref,
-		      l->lens_ref),
-	    "create view %s", l->lens_ref);
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a,
+			  "DROP VIEW IF EXISTS %s;\n"
+			  "CREATE VIEW %s AS SELECT %s FROM %s AS e;\n"
+			  "DO LANGUAGE plpgsql %s",
+			  l->lens_ref, l->lens_ref, t.s, l->old_ref,
+			  quote_text(rights, b->a)),
+		"create view %s", l->lens_ref);
 }
 
 void ddl_child_lens_alone(struct ddl_build *b)
@@ -243,14 +239,6 @@ void ddl_child_lens_alone(struct ddl_build *b)
 /* 3. Sync. */
 
 #define DECLARE_ID "DECLARE\n\t\"pgtandem.id\" pg_catalog.tid;\nBEGIN\n"
-
-static void revoke(struct ddl_build *b, const char *ref)
-{
-	ddl_add(b, DDL_NO_LOCK,
-		arena_fmt(b->a, "REVOKE ALL ON FUNCTION %s(%s) FROM PUBLIC",
-			  ref, ddl_key_types(b->l, b->a)),
-		"keep function %s to ourselves", ref);
-}
 
 static void add_set_new(struct ddl_build *b)
 {
@@ -266,7 +254,7 @@ static void add_set_new(struct ddl_build *b)
 		      child_find_picked(l, 1, "", "", b->a), l->child->ref,
 		      parent_is(l, "t", 1, b->a),
 		      child_give(l, stored(l, 1, b->a), 1, b->a)));
-	revoke(b, ref);
+	ddl_keep_to_ourselves(b, ref, ddl_key_types(l, b->a));
 }
 
 /* Waits for the old row, and then looks at the child's rows. */
@@ -306,7 +294,7 @@ static void add_set_old(struct ddl_build *b)
 		l->old_ref, key_is(l, "e", 1, b->a), l->old_ref, set.s,
 		values.s, l->child->ref, parent_is(l, "c", 1, b->a),
 		child_order(l, "c", b->a), key_is(l, "t", 1, b->a), differ.s));
-	revoke(b, ref);
+	ddl_keep_to_ourselves(b, ref, ddl_key_types(l, b->a));
 }
 
 /*
@@ -337,27 +325,37 @@ static void add_give_new(struct ddl_build *b)
 		child_give(l, stored(l, 1, b->a), 1, b->a), l->child->ref,
 		parent_is(l, "c", 1, b->a), quote_text(l->migration, b->a),
 		l->child->set_old_ref, key_arguments(l, 1, b->a)));
-	revoke(b, ref);
+	ddl_keep_to_ourselves(b, ref, ddl_key_types(l, b->a));
+}
+
+static void add_lock_as(struct ddl_build *b, const char *ref, const char *ask)
+{
+	const struct lens *l = b->l;
+
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(
+		    b->a,
+		    "CREATE OR REPLACE FUNCTION %s(%s) RETURNS pg_catalog.bool"
+		    " LANGUAGE plpgsql VOLATILE COST 100000 SECURITY DEFINER"
+		    " SET search_path = %s AS $pgtandem$\n"
+		    "DECLARE\n%sBEGIN\n%s"
+		    "\tPERFORM FROM %s AS e WHERE %s FOR NO KEY UPDATE;\n"
+		    "\tPERFORM FROM %s AS c WHERE %s FOR UPDATE;\n"
+		    "\tRETURN true;\nEND\n$pgtandem$",
+		    ref, ddl_key_types(l, b->a), mapping_key_path(l, b->a),
+		    ddl_role, ask, l->old_ref, key_is(l, "e", 1, b->a),
+		    l->child->ref, parent_is(l, "c", 1, b->a)),
+		"create function %s", ref);
 }
 
 static void add_lock_old(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
+	const char *unasked = ddl_unasked(l->lock_old_ref, b->a);
 
-	ddl_add(
-	    b, DDL_NO_LOCK,
-	    arena_fmt(
-		b->a,
-		"CREATE OR REPLACE FUNCTION %s(%s) RETURNS pg_catalog.bool"
-		" LANGUAGE plpgsql VOLATILE COST 100000 SECURITY DEFINER"
-		" SET search_path = %s AS $pgtandem$\n"
-		"BEGIN\n\tPERFORM FROM %s AS e WHERE %s FOR NO KEY UPDATE;\n"
-		"\tPERFORM FROM %s AS c WHERE %s FOR UPDATE;\n"
-		"\tRETURN true;\nEND\n$pgtandem$",
-		l->lock_old_ref, ddl_key_types(l, b->a),
-		mapping_key_path(l, b->a), l->old_ref, key_is(l, "e", 1, b->a),
-		l->child->ref, parent_is(l, "c", 1, b->a)),
-	    "create function %s", l->lock_old_ref);
+	add_lock_as(b, l->lock_old_ref, ddl_ask_writer(l, b->a));
+	add_lock_as(b, unasked, "");
+	ddl_keep_to_ourselves(b, unasked, ddl_key_types(l, b->a));
 }
 
 void ddl_child_create_objects(struct ddl_build *b)
@@ -398,11 +396,14 @@ void ddl_child_drop_syncs(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
 
-	ddl_add(b, DDL_NO_LOCK,
-		arena_fmt(b->a, "DROP FUNCTION IF EXISTS %s, %s, %s, %s, %s",
-			  l->to_new_ref, l->to_old_ref, l->child->set_new_ref,
-			  l->child->set_old_ref, l->child->give_new_ref),
-		"drop the functions that sync %s_%u", l->migration, l->number);
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(
+		b->a, "DROP FUNCTION IF EXISTS %s, %s, %s, %s, %s, %s, %s",
+		l->to_new_ref, l->to_old_ref, ddl_unasked(l->to_new_ref, b->a),
+		ddl_unasked(l->to_old_ref, b->a), l->child->set_new_ref,
+		l->child->set_old_ref, l->child->give_new_ref),
+	    "drop the functions that sync %s_%u", l->migration, l->number);
 }
 
 void ddl_child_drop_functions(struct ddl_build *b)
@@ -411,9 +412,9 @@ void ddl_child_drop_functions(struct ddl_build *b)
 	struct sqltext t;
 
 	sqltext_begin(&t, b->a);
-	sqltext_put(&t, "%s, %s, %s, %s, %s", l->lock_old_ref,
-		    l->child->stash_ref, l->child->put_ref, l->child->free_ref,
-		    l->child->drop_ref);
+	sqltext_put(&t, "%s, %s, %s, %s, %s, %s", l->lock_old_ref,
+		    ddl_unasked(l->lock_old_ref, b->a), l->child->stash_ref,
+		    l->child->put_ref, l->child->free_ref, l->child->drop_ref);
 	for (size_t i = 0; i < l->child->n_moved; i++) {
 		const struct child_moved *m = &l->child->moved[i];
 
@@ -457,20 +458,21 @@ static void add_trigger(struct ddl_build *b, const char *what, const char *when,
 	const char *function = lens_own_ref(b->l, what, b->a);
 	const char *name = trigger_name(b->l, what, b->a);
 
-	ddl_add(
-	    b, DDL_LOCKS_SOURCE,
-	    arena_fmt(b->a,
-		      "CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
-		      " LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
-		      " SET search_path = %s AS $pgtandem$\n"
-		      "BEGIN\n%s\nEND\n$pgtandem$;\n"
-		      "DROP TRIGGER IF EXISTS %s ON %s;\n"
-		      "CREATE TRIGGER %s %s ON %s FOR EACH ROW"
-		      " EXECUTE FUNCTION %s();\n"
-		      "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
-		      function, mapping_key_path(b->l, b->a), body, name,
-		      relation, name, when, relation, function, relation, name),
-	    "create trigger %s on %s", name, relation);
+	ddl_add(b, DDL_LOCKS_SOURCE,
+		arena_fmt(b->a,
+			  "CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
+			  " LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
+			  " SET search_path = %s AS $pgtandem$\n"
+			  "BEGIN\n%s\nEND\n$pgtandem$;\n"
+			  "REVOKE ALL ON FUNCTION %s() FROM PUBLIC;\n"
+			  "DROP TRIGGER IF EXISTS %s ON %s;\n"
+			  "CREATE TRIGGER %s %s ON %s FOR EACH ROW"
+			  " EXECUTE FUNCTION %s();\n"
+			  "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
+			  function, mapping_key_path(b->l, b->a), body,
+			  function, name, relation, name, when, relation,
+			  function, relation, name),
+		"create trigger %s on %s", name, relation);
 }
 
 static const char *moving(const struct lens *l, const char *is, struct arena *a)
@@ -513,28 +515,31 @@ static void add_moved_old(struct ddl_build *b)
 		      old_keys(l, "OLD.", b->a), old_keys(l, "NEW.", b->a),
 		      moving(l, "'yes'", b->a), l->child->ref, move.s, was.s,
 		      moving(l, "''", b->a), quote_text(l->migration, b->a),
-		      l->to_new_ref, old_keys(l, "NEW.", b->a)));
+		      ddl_unasked(l->to_new_ref, b->a),
+		      old_keys(l, "NEW.", b->a)));
 }
 
 void ddl_child_create_triggers(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
+	const char *to_old = ddl_unasked(l->to_old_ref, b->a);
 
 	add_moved_old(b);
-	add_trigger(b, "moved_new",
-		    arena_fmt(b->a, "AFTER UPDATE OF %s", parents(l, "", b->a)),
-		    l->child->ref,
-		    arena_fmt(b->a,
-			      "IF current_setting('pgtandem.%s_%u_moving',"
-			      " true) = 'yes' THEN\n\tRETURN NULL;\nEND IF;\n"
-			      "PERFORM %s(NULL, %s);\nPERFORM %s(NULL, %s);\n"
-			      "RETURN NULL;",
-			      l->migration, l->number, l->to_old_ref,
-			      parents(l, "OLD.", b->a), l->to_old_ref,
-			      parents(l, "NEW.", b->a)));
+	add_trigger(
+	    b, "moved_new",
+	    arena_fmt(b->a, "AFTER UPDATE OF %s", parents(l, "", b->a)),
+	    l->child->ref,
+	    arena_fmt(b->a,
+		      "IF current_setting('pgtandem.%s_%u_moving',"
+		      " true) = 'yes' THEN\n\tRETURN NULL;\nEND IF;\n"
+		      "PERFORM %s(NULL, %s);\nPERFORM %s(NULL, %s);\n"
+		      "RETURN NULL;",
+		      l->migration, l->number, to_old, parents(l, "OLD.", b->a),
+		      to_old, parents(l, "NEW.", b->a)));
 	add_trigger(b, "held", "BEFORE INSERT", l->child->ref,
 		    arena_fmt(b->a, "PERFORM %s(%s);\nRETURN NEW;",
-			      l->lock_old_ref, parents(l, "NEW.", b->a)));
+			      ddl_unasked(l->lock_old_ref, b->a),
+			      parents(l, "NEW.", b->a)));
 }
 
 void ddl_child_drop_triggers(struct ddl_build *b)

@@ -127,9 +127,10 @@ static void add_keep(struct ddl_build *b, const char *body)
 		      "\tIF pg_catalog.current_setting('pgtandem.walk', true) ="
 		      " 'on' AND session_user = current_user THEN"
 		      " RETURN NEW; END IF;\n\t%s\n\tRETURN NEW;\nEND\n"
-		      "$pgtandem$",
+		      "$pgtandem$;\n"
+		      "REVOKE ALL ON FUNCTION %s() FROM PUBLIC",
 		      keep_ref(b->l, b->a), mapping_search_path(b->l, b->a),
-		      ddl_pins(b->l), body),
+		      ddl_pins(b->l), body, keep_ref(b->l, b->a)),
 	    "say what the other model's columns become");
 }
 

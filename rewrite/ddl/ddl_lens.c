@@ -24,11 +24,6 @@
 
 /* 1. The lens. */
 
-static const char *new_name(const struct lens *l, size_t i, struct arena *a)
-{
-	return quote_name(arena_fmt(a, "new.%s", l->news[i].column->name), a);
-}
-
 /* A domain's default would be given to a column that no INSERT can fill. */
 const char *ddl_lens_value(const struct lens *l, unsigned i, struct arena *a)
 {
@@ -53,48 +48,7 @@ const char *ddl_lens_columns(const struct lens *l, struct arena *a)
 		if (!l->news[i].carried && !l->news[i].extra)
 			sqltext_item(&t, ", ", "n.%s AS %s",
 				     quote_name(l->news[i].column->name, a),
-				     new_name(l, i, a));
-	return t.s;
-}
-
-static bool made_of(const struct lens_new *n, const struct lens *l,
-		    const char *old)
-{
-	for (size_t i = 0; !n->carried && !n->extra && i < n->forward.n; i++)
-		if (strcmp(l->old->columns[n->forward.column[i]].name, old) ==
-		    0)
-			return true;
-	return false;
-}
-
-/* The old relation's rights, for servers whose views run with their owner's:
- * the old columns keep theirs, and "new.x" has those of what x is made of. */
-static const char *lens_grants(const struct lens *l, struct arena *a)
-{
-	struct sqltext t;
-
-	sqltext_begin(&t, a);
-	sqltext_put(&t, "GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;",
-		    l->lens_ref, quote_name(l->old->owner, a));
-	for (size_t i = 0; i < l->old->n_grants; i++) {
-		const struct grant *g = &l->old->grants[i];
-		const char *to =
-		    g->grantee ? quote_name(g->grantee, a) : "PUBLIC";
-
-		if (strstr("SELECT INSERT UPDATE DELETE", g->privilege) == NULL)
-			continue;
-		if (g->column == NULL) {
-			sqltext_put(&t, " GRANT %s ON %s TO %s;", g->privilege,
-				    l->lens_ref, to);
-			continue;
-		}
-		sqltext_put(&t, " GRANT %s (%s", g->privilege,
-			    quote_name(g->column, a));
-		for (size_t n = 0; n < l->n_new; n++)
-			if (made_of(&l->news[n], l, g->column))
-				sqltext_put(&t, ", %s", new_name(l, n, a));
-		sqltext_put(&t, ") ON %s TO %s;", l->lens_ref, to);
-	}
+				     ddl_new_name(l, i, a));
 	return t.s;
 }
 
@@ -109,21 +63,6 @@ static const char *half_rows(const struct lens *l, struct arena *a)
 			 " WHERE n.%s IS NOT NULL WITH LOCAL CHECK"
 			 " OPTION",
 			 quote_name(l->new->columns[l->half->marker].name, a));
-}
-
-/* From PostgreSQL 15 on the view checks the client's own rights on the new
- * relation, row security included. */
-const char *ddl_view_rights(const char *view, const char *grants,
-			    struct arena *a)
-{
-	return arena_fmt(
-	    a,
-	    "BEGIN IF pg_catalog.current_setting('server_version_num')"
-	    "::pg_catalog.int4 >= 150000 THEN"
-	    " ALTER VIEW %s SET (security_invoker = true);"
-	    " GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO PUBLIC;"
-	    " ELSE %s END IF; END",
-	    view, view, grants);
 }
 
 /* A view's column of a domain has the domain's default, where its table's
@@ -150,8 +89,8 @@ static const char *domain_defaults(const struct lens *l, struct arena *a)
 
 static void add_lens_of(struct ddl_build *b, const struct lens *l)
 {
-	const char *body =
-	    ddl_view_rights(l->lens_ref, lens_grants(l, b->a), b->a);
+	const char *body = ddl_view_rights(
+	    l->lens_ref, ddl_old_grants(l, l->lens_ref, b->a), b->a);
 
 	ddl_add(
 	    b, DDL_NO_LOCK,
@@ -350,8 +289,9 @@ static const char *strict_sync(const struct lens *l, const char *sync,
 			 sync);
 }
 
-void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
-		  const char *sync, const char *target)
+static void add_sync_as(struct ddl_build *b, enum walk_direction d,
+			const char *ref, const char *sync, const char *target,
+			bool asked)
 {
 	const char *name = quote_text(b->l->migration, b->a);
 
@@ -364,17 +304,17 @@ void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
 		" SECURITY DEFINER SET search_path = %s%s AS $pgtandem$\n"
 		"#variable_conflict use_column\n"
 		"DECLARE\n\tv_epoch pg_catalog.int8;\n"
-		"\tv_lenient pg_catalog.bool;\n\tv_prelock "
-		"pg_catalog.bool;\n"
-		"BEGIN\n\tSELECT m.epoch, %s, m.prelock"
-		" INTO v_epoch, v_lenient, v_prelock\n"
+		"\tv_lenient pg_catalog.bool;\n\tv_prelock pg_catalog.bool;\n"
+		"\tv_due pg_catalog.bool;\n%s"
+		"BEGIN\n\tSELECT m.epoch, %s, m.prelock, %s"
+		" INTO v_epoch, v_lenient, v_prelock, v_due\n"
 		"\tFROM pgtandem.migration AS m WHERE m.name = %s;\n"
 		"\tIF v_epoch > $1 + 1 THEN\n"
 		"\tRAISE EXCEPTION USING ERRCODE = '57P03', MESSAGE ="
 		" pg_catalog.format('pgtandem: migration %%s is at epoch %%s,"
 		" this statement was made at %%s', %s, v_epoch, $1),"
 		" HINT = 'Run the transaction again.';\n\tEND IF;\n"
-		"%s\tBEGIN\n\t%s\n"
+		"%s%s%s\tBEGIN\n\t%s\n"
 		"\tEXCEPTION WHEN integrity_constraint_violation OR"
 		" data_exception OR raise_exception THEN\n"
 		"\tPERFORM pgtandem.note_finding(%s, %u, 'violation', %s,"
@@ -382,11 +322,26 @@ void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
 		"\tEND;\n\tRETURN NULL;\nEND\n$pgtandem$",
 		ref, ddl_key_types(b->l, b->a),
 		b->l->kind == LENS_TABLE ? ", pg_catalog.tid DEFAULT NULL" : "",
-		mapping_search_path(b->l, b->a), ddl_pins(b->l), is_lenient(d),
-		name, name, strict_sync(b->l, sync, b->a), sync, name,
-		b->l->number, quote_text(target, b->a),
-		ddl_arguments_as_text(b->l, 2, b->a)),
+		mapping_search_path(b->l, b->a), ddl_pins(b->l),
+		asked ? ddl_role : "", is_lenient(d), ddl_is_due(d), name, name,
+		asked ? ddl_ask_due(b->l, b->a) : "",
+		asked ? ddl_ask_writer(b->l, b->a) : "",
+		strict_sync(b->l, sync, b->a), sync, name, b->l->number,
+		quote_text(target, b->a), ddl_arguments_as_text(b->l, 2, b->a)),
 	    "create function %s", ref);
+}
+
+void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
+		  const char *sync, const char *target)
+{
+	const char *unasked = ddl_unasked(ref, b->a);
+
+	add_sync_as(b, d, ref, sync, target, true);
+	add_sync_as(b, d, unasked, sync, target, false);
+	ddl_keep_to_ourselves(
+	    b, unasked,
+	    arena_fmt(b->a, "pg_catalog.int8, %s%s", ddl_key_types(b->l, b->a),
+		      b->l->kind == LENS_TABLE ? ", pg_catalog.tid" : ""));
 }
 
 static void add_sync(struct ddl_build *b, enum walk_direction d,
@@ -413,14 +368,15 @@ static void add_lock_old(struct ddl_build *b)
 			  " RETURNS pg_catalog.bool"
 			  " LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
 			  " SET search_path = %s AS $pgtandem$\n"
-			  "BEGIN\n\tIF $%zu THEN\n"
+			  "DECLARE\n%sBEGIN\n%s\tIF $%zu THEN\n"
 			  "\tPERFORM FROM %s AS s WHERE %s FOR UPDATE;\n"
 			  "\tELSE\n"
 			  "\tPERFORM FROM %s AS s WHERE %s FOR NO KEY UPDATE;\n"
 			  "\tEND IF;\n"
 			  "\tRETURN true;\nEND\n$pgtandem$",
 			  b->l->lock_old_ref, ddl_key_types(b->l, b->a),
-			  mapping_key_path(b->l, b->a), b->l->n_key + 1,
+			  mapping_key_path(b->l, b->a), ddl_role,
+			  ddl_ask_writer(b->l, b->a), b->l->n_key + 1,
 			  b->l->old_ref, key, b->l->old_ref, key),
 		"create function %s", b->l->lock_old_ref);
 }
@@ -482,8 +438,10 @@ void ddl_drop_functions(struct ddl_build *b)
 	const struct lens *l = b->l;
 
 	ddl_add(b, DDL_NO_LOCK,
-		arena_fmt(b->a, "DROP FUNCTION IF EXISTS %s, %s, %s",
-			  l->to_new_ref, l->to_old_ref, l->lock_old_ref),
+		arena_fmt(b->a, "DROP FUNCTION IF EXISTS %s, %s, %s, %s, %s",
+			  l->to_new_ref, l->to_old_ref, l->lock_old_ref,
+			  ddl_unasked(l->to_new_ref, b->a),
+			  ddl_unasked(l->to_old_ref, b->a)),
 		"drop the functions of %s_%u", l->migration, l->number);
 }
 
@@ -557,7 +515,8 @@ static void add_moved(struct ddl_build *b, enum walk_direction d)
 	bool to_new = d == WALK_TO_NEW;
 	const char *function =
 	    lens_own_ref(b->l, to_new ? "moved_old" : "moved_new", b->a);
-	const char *sync = to_new ? b->l->to_new_ref : b->l->to_old_ref;
+	const char *sync =
+	    ddl_unasked(to_new ? b->l->to_new_ref : b->l->to_old_ref, b->a);
 	const char *trigger = names_moved_trigger(b->l, b->a);
 	struct mapping m;
 
@@ -571,14 +530,16 @@ static void add_moved(struct ddl_build *b, enum walk_direction d)
 		" SET search_path = %s AS $pgtandem$\n"
 		"BEGIN\n\t%sPERFORM %s(NULL, %s);\n\tPERFORM %s(NULL, %s);\n"
 		"\tRETURN NULL;\nEND\n$pgtandem$;\n"
+		"REVOKE ALL ON FUNCTION %s() FROM PUBLIC;\n"
 		"DROP TRIGGER IF EXISTS %s ON %s;\n"
 		"CREATE TRIGGER %s AFTER UPDATE OF %s ON %s FOR EACH ROW"
 		" EXECUTE FUNCTION %s();\n"
 		"ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
 		function, mapping_key_path(b->l, b->a), move_key(&m), sync,
 		mapping_source_keys(&m, "OLD."), sync,
-		mapping_source_keys(&m, "NEW."), trigger, m.source_ref, trigger,
-		key_columns(&m), m.source_ref, function, m.source_ref, trigger),
+		mapping_source_keys(&m, "NEW."), function, trigger,
+		m.source_ref, trigger, key_columns(&m), m.source_ref, function,
+		m.source_ref, trigger),
 	    "create trigger %s on %s", trigger, m.source_ref);
 }
 

@@ -137,59 +137,58 @@ static const char *cut_half(const struct lens *l, struct arena *a)
 			 l->new_ref, key, marker);
 }
 
+/* Who deletes one half may have no right to write the other: so the row is cut
+ * with the view's owner's rights, by those who may delete from old. */
 static void add_cut(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
 	const char *marker = marker_name(l, l->half->marker, b->a);
 	const char *function = lens_own_ref(l, "cut_row", b->a);
 
-	ddl_add(
-	    b, DDL_NO_LOCK,
-	    arena_fmt(
-		b->a,
-		"DROP VIEW IF EXISTS %s;\n"
-		"CREATE VIEW %s AS SELECT %s FROM %s AS n"
-		" WHERE n.%s IS NOT NULL FOR UPDATE OF n;\n"
-		"CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
-		" LANGUAGE plpgsql VOLATILE"
-		" SET search_path = %s AS $pgtandem$\n"
-		"#variable_conflict use_column\n"
-		"BEGIN\n%sEND\n$pgtandem$;\n"
-		"CREATE TRIGGER cut INSTEAD OF DELETE ON %s"
-		" FOR EACH ROW EXECUTE FUNCTION %s();\n"
-		"DO LANGUAGE plpgsql $pgtandem$BEGIN IF"
-		" pg_catalog.current_setting('server_version_num')"
-		"::pg_catalog.int4 >= 150000 THEN"
-		" ALTER VIEW %s SET (security_invoker = true); END IF;"
-		" END$pgtandem$;\n"
-		"GRANT SELECT, UPDATE, DELETE ON %s TO PUBLIC",
-		l->half->cut_ref, l->half->cut_ref, ddl_lens_columns(l, b->a),
-		l->new_ref, marker, function, mapping_key_path(l, b->a),
-		l->half->link == HALF_LEADS ? cut_leader(l, b->a)
-					    : cut_half(l, b->a),
-		l->half->cut_ref, function, l->half->cut_ref, l->half->cut_ref),
-	    "create view %s", l->half->cut_ref);
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a,
+			  "DROP VIEW IF EXISTS %s;\n"
+			  "CREATE VIEW %s AS SELECT %s FROM %s AS n"
+			  " WHERE n.%s IS NOT NULL FOR UPDATE OF n;\n"
+			  "CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
+			  " LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
+			  " SET search_path = %s AS $pgtandem$\n"
+			  "#variable_conflict use_column\n"
+			  "BEGIN\n%sEND\n$pgtandem$;\n"
+			  "REVOKE ALL ON FUNCTION %s() FROM PUBLIC;\n"
+			  "CREATE TRIGGER cut INSTEAD OF DELETE ON %s"
+			  " FOR EACH ROW EXECUTE FUNCTION %s();\n"
+			  "%s",
+			  l->half->cut_ref, l->half->cut_ref,
+			  ddl_lens_columns(l, b->a), l->new_ref, marker,
+			  function, mapping_key_path(l, b->a),
+			  l->half->link == HALF_LEADS ? cut_leader(l, b->a)
+						      : cut_half(l, b->a),
+			  function, l->half->cut_ref, function,
+			  ddl_old_grants(l, l->half->cut_ref, b->a)),
+		"create view %s", l->half->cut_ref);
+}
+
+static const char *view_rights(const struct ddl_build *b, const char *view)
+{
+	const char *grants = ddl_old_grants(b->l, view, b->a);
+
+	return quote_text(ddl_view_rights(view, grants, b->a), b->a);
 }
 
 static void add_fill(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
 
-	ddl_add(
-	    b, DDL_NO_LOCK,
-	    arena_fmt(b->a,
-		      "DROP VIEW IF EXISTS %s;\n"
-		      "CREATE VIEW %s AS SELECT %s FROM %s AS n;\n"
-		      "DO LANGUAGE plpgsql $pgtandem$BEGIN IF"
-		      " pg_catalog.current_setting('server_version_num')"
-		      "::pg_catalog.int4 >= 150000 THEN"
-		      " ALTER VIEW %s SET (security_invoker = true); END IF;"
-		      " END$pgtandem$;\n"
-		      "GRANT SELECT, INSERT, UPDATE ON %s TO PUBLIC",
-		      l->half->fill_ref, l->half->fill_ref,
-		      ddl_lens_columns(l, b->a), l->new_ref, l->half->fill_ref,
-		      l->half->fill_ref),
-	    "create view %s", l->half->fill_ref);
+	ddl_add(b, DDL_NO_LOCK,
+		arena_fmt(b->a,
+			  "DROP VIEW IF EXISTS %s;\n"
+			  "CREATE VIEW %s AS SELECT %s FROM %s AS n;\n"
+			  "DO LANGUAGE plpgsql %s",
+			  l->half->fill_ref, l->half->fill_ref,
+			  ddl_lens_columns(l, b->a), l->new_ref,
+			  view_rights(b, l->half->fill_ref)),
+		"create view %s", l->half->fill_ref);
 }
 
 /* "IF NEW.a IS NULL THEN RAISE ...": as the old relation would, in order. */
@@ -318,11 +317,13 @@ static void add_present(struct ddl_build *b)
 		"CREATE OR REPLACE FUNCTION %s(%s) RETURNS pg_catalog.bool"
 		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
 		" SET search_path = %s AS $pgtandem$\n"
-		"BEGIN\n\tPERFORM FROM %s AS t WHERE %s AND t.%s IS NOT NULL"
+		"DECLARE\n%sBEGIN\n%s"
+		"\tPERFORM FROM %s AS t WHERE %s AND t.%s IS NOT NULL"
 		" FOR KEY SHARE;\n"
 		"\tIF FOUND THEN\n\tRETURN true;\n\tEND IF;\n%sEND\n$pgtandem$",
 		l->half->present_ref, ddl_key_types(l, b->a),
-		mapping_key_path(l, b->a), l->new_ref, where.s,
+		mapping_key_path(l, b->a), ddl_role,
+		ddl_ask_writer_of_new(l, b->a), l->new_ref, where.s,
 		marker_name(l, l->half->other_marker, b->a),
 		raise_tie(l,
 			  arena_fmt(b->a,

@@ -63,15 +63,32 @@ const char *ddl_half_nulls(const struct lens *l, struct arena *a);
 /* Of a merge: the follower's foreign key to the leader. */
 bool ddl_is_tie(const struct lens *l, const struct constraint *k);
 
+/* ddl_rights.c: who may call what.  "v_role ..." for a DECLARE, and PL/pgSQL
+ * that ends the call of a role that may write neither model, or, by v_due, of a
+ * sync that is not of the phase; the twin that triggers call. */
+extern const char ddl_role[];
+const char *ddl_ask_writer(const struct lens *l, struct arena *a);
+const char *ddl_ask_writer_of_new(const struct lens *l, struct arena *a);
+const char *ddl_is_due(enum walk_direction d);
+const char *ddl_ask_due(const struct lens *l, struct arena *a);
+const char *ddl_unasked(const char *ref, struct arena *a);
+void ddl_keep_to_ourselves(struct ddl_build *b, const char *ref,
+			   const char *types);
+/* Body of a DO: the view checks the client's own rights, or, on servers before
+ * PostgreSQL 15, has `grants` (SQL): those of the old relation, for a view that
+ * has its columns and L_lens's. */
+const char *ddl_view_rights(const char *view, const char *grants,
+			    struct arena *a);
+const char *ddl_old_grants(const struct lens *l, const char *view,
+			   struct arena *a);
+/* "new.x", quoted: L_lens's column for a new one. */
+const char *ddl_new_name(const struct lens *l, size_t i, struct arena *a);
+
 /* ddl_husk.c: what the catalog still says of old when it is gone. */
 void ddl_make_husk(struct ddl_build *b);
 void ddl_place_husk(struct ddl_build *b);
 
 /* ddl_lens.c: what is pgtandem's own. */
-/* Body of a DO: the view checks the client's own rights, or, on servers before
- * PostgreSQL 15, has `grants` (SQL). */
-const char *ddl_view_rights(const char *view, const char *grants,
-			    struct arena *a);
 void ddl_create_objects(struct ddl_build *b);
 /* ddl_copy.c: the views of COPY FROM. */
 void ddl_create_copies(struct ddl_build *b);

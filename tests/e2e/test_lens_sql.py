@@ -33,9 +33,11 @@ class Lens:
         postgres.create_database(database, tables)
         self.c = postgres.connect(database)
         self.c.execute(self.tool('state'))
-        self.c.execute("INSERT INTO pgtandem.migration (name, phase, epoch,"
-                       " spec_text, spec_hash) VALUES (%s, 'planned', 1, '',"
-                       " '')", (self.name,))
+        # As during a move, so that both directions are synced.
+        self.c.execute("INSERT INTO pgtandem.migration (name, phase,"
+                       " pending_from, epoch, spec_text, spec_hash) VALUES"
+                       " (%s, 'read_new', 'write_new', 1, '', '')",
+                       (self.name,))
         self.moves = {}
 
     def words(self, *words):
