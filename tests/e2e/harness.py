@@ -19,7 +19,8 @@ import time
 import psycopg
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PGBIN = pathlib.Path('/usr/lib/postgresql/15/bin')
+PGBIN = pathlib.Path(os.environ.get('PGTANDEM_TEST_PG_BIN') or
+                     '/usr/lib/postgresql/15/bin')
 PLAIN = ROOT / 'build' / 'pgtandem'
 SANITIZED = ROOT / 'build-asan' / 'pgtandem'
 
@@ -152,6 +153,11 @@ class Postgres:
             self._place('pg_hba.conf', hba.encode(), 0o600)
         self.start()
 
+    def version(self):
+        """180004 is 18.4."""
+        with self.connect() as c:
+            return c.info.server_version
+
     @property
     def data(self):
         return self.dir / 'data'
@@ -212,8 +218,12 @@ class Postgres:
                 if not cur.nextset():
                     return rows
 
+    def drop_database(self, name):
+        force = ' WITH (FORCE)' if self.version() >= 130000 else ''
+        self.execute(f'DROP DATABASE IF EXISTS {name}{force}')
+
     def create_database(self, name, sql='', template='template1'):
-        self.execute(f'DROP DATABASE IF EXISTS {name} WITH (FORCE)')
+        self.drop_database(name)
         self.execute(f'CREATE DATABASE {name} TEMPLATE {template}')
         self.vary_plans(name)
         if sql:
