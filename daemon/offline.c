@@ -231,6 +231,8 @@ static bool rewrite_in(struct view *v, const struct settings *s,
 	    .serial = 1,
 	    .database = v->spec->database,
 	    .max_statement_bytes = s->max_statement_bytes,
+	    .server_version =
+		v->db != NULL ? (unsigned)PQserverVersion(v->db) : 0,
 	    .n_migrations = 1,
 	    .migrations = &rule,
 	};

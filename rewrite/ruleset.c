@@ -212,6 +212,9 @@ bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 			      .n_names = g.n,
 			      .names = g.names,
 			      .max_statement_bytes = in->max_statement_bytes,
+			      .server_version = in->server_version
+						    ? in->server_version
+						    : SERVER_15,
 			      .filter = filter_make(g.names, g.n, a),
 			      .index = name_index_make(g.names, g.n, a)};
 	*ret = r;

@@ -21,6 +21,14 @@
 
 enum { RULESET_MAX_MIGRATIONS = 64 };
 
+/* What a server of that version, and each later one, knows. */
+enum {
+	SERVER_15 = 150000,
+	SERVER_NUMBERS = 160000, /* 0x1F and 1_000 */
+	SERVER_MERGE_RETURNING = 170000,
+	SERVER_RETURNING_OLD = 180000, /* OLD and NEW in RETURNING */
+};
+
 enum shape { SHAPE_OLD, SHAPE_NEW, SHAPE_COUNT };
 
 struct rule_migration {
@@ -62,6 +70,7 @@ struct ruleset {
 	const struct rule_name *names; /* their index is a name_set's */
 	struct name_index index;
 	uint32_t max_statement_bytes;
+	unsigned server_version; /* 180004 is 18.4 */
 	const struct filter *filter;
 };
 
@@ -69,6 +78,7 @@ struct ruleset_input {
 	uint64_t serial;
 	const char *database;
 	uint32_t max_statement_bytes;
+	unsigned server_version; /* 0: not known; as 15 */
 	size_t n_migrations;
 	const struct rule_migration *migrations;
 };

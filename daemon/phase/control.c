@@ -309,6 +309,7 @@ static bool explain(struct job *j, enum phase phase, const char *sql,
 	    .serial = 1,
 	    .database = j->m->database->name,
 	    .max_statement_bytes = j->settings->max_statement_bytes,
+	    .server_version = (unsigned)PQserverVersion(j->db),
 	    .n_migrations = 1,
 	    .migrations = &rule,
 	};

@@ -334,8 +334,21 @@ static bool rows_equal(const struct state_row *a, const struct state_row *b)
 	       strcmp(a->spec_hash, b->spec_hash) == 0;
 }
 
+/* Is it another server than before? */
+static bool note_version(struct database *d, PGconn *db)
+{
+	bool changed;
+
+	uv_mutex_lock(&d->control->lock);
+	changed = d->server_version != PQserverVersion(db);
+	d->server_version = PQserverVersion(db);
+	uv_mutex_unlock(&d->control->lock);
+	return changed;
+}
+
 static bool adopt(struct migration *m, PGconn *db, struct problem *p)
 {
+	bool upgraded = note_version(m->database, db);
 	struct lens_source *next;
 	struct state_row row;
 	struct problem misfit;
@@ -354,7 +367,7 @@ static bool adopt(struct migration *m, PGconn *db, struct problem *p)
 	next = zeroed(m->spec->n_lenses, sizeof(*next));
 	if (sources_load(m, db, &row, next, &changed, p) &&
 	    (!changed || sources_fit(m, &row, next, &misfit, p))) {
-		if (changed || !rows_equal(&row, &m->row))
+		if (changed || upgraded || !rows_equal(&row, &m->row))
 			return install(m, &row, next, changed ? &misfit : NULL,
 				       p);
 		sources_free(next, m->spec->n_lenses);

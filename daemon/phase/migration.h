@@ -71,9 +71,10 @@ struct database {
 	size_t n_migrations;	       /* (L) */
 	struct migration **migrations; /* (L) array and elements owned */
 	uv_thread_t keeper;
-	bool keeping;	/* the thread runs */
-	uv_cond_t wake; /* with control.lock */
-	bool awake;	/* (L) look at once */
+	bool keeping;	    /* the thread runs */
+	uv_cond_t wake;	    /* with control.lock */
+	bool awake;	    /* (L) look at once */
+	int server_version; /* (L) as last seen; 0: not yet */
 };
 
 struct control {

@@ -208,6 +208,7 @@ static bool database_fill(struct database *d, struct snapshot *s,
 	    .serial = s->serial << DATABASE_BITS | s->n_databases,
 	    .database = arena_str(a, d->name),
 	    .max_statement_bytes = s->settings->max_statement_bytes,
+	    .server_version = (unsigned)d->server_version,
 	    .migrations = rules,
 	};
 	size_t n = 0;
