@@ -9,6 +9,7 @@
 enum { /* short names, so that the table can be read */
        PASS = ACT_PASS,
        SYNC = ACT_SYNC,
+       MSYN = ACT_SYNC_MERGE,
        THRU = ACT_THROUGH,
        SHARE = ACT_THROUGH_SHARE,
        LENS = ACT_LENS,
@@ -44,16 +45,16 @@ static const policy_table table_policy = {
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS, NO,    PASS),
 	},
 	[PHASE_DUAL_WRITE] = {
-		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   SYNC, BOTH,  PASS, BOTH,  BOTH,  NO,   NO,   NO,   BOTH, BOTH,  PASS),
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, MSYN, SYNC, BOTH,  PASS, BOTH,  BOTH,  NO,   NO,   NO,   BOTH, BOTH,  PASS),
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS, NO,    PASS),
 	},
 	[PHASE_READ_NEW] = {
-		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, SYNC, NO,   SYNC, BOTH,  PASS, BOTH,  BOTH,  NO,   NO,   NO,   BOTH, BOTH,  PASS),
+		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, SYNC, MSYN, SYNC, BOTH,  PASS, BOTH,  BOTH,  NO,   NO,   NO,   BOTH, BOTH,  PASS),
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS, NO,    PASS),
 	},
 	[PHASE_WRITE_NEW] = {
 		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LSYN, LSYN, NO,   LSYN, BOTH,  PASS, NBOTH, BOTH,  NO,   NO,   NO,   BOTH, NBOTH, PASS),
-		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   SYNC, BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS, NO,    PASS),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, MSYN, SYNC, BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS, NO,    PASS),
 	},
 	[PHASE_NEW_ONLY] = {
 		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, LENS, LENS, LENS, OTHER, PASS, OTHER, OTHER, NO,   NO,   NO,   BOTH, OTHER, NO),
@@ -143,16 +144,16 @@ static const policy_table merge_policy = {
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS, NO,    PASS),
 	},
 	[PHASE_DUAL_WRITE] = {
-		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   SYNC, NO,    PASS, BOTH,  BOTH,  NO,   NO,   NO,   NO, NO,    PASS),
+		[SHAPE_OLD] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, MSYN, SYNC, NO,    PASS, BOTH,  BOTH,  NO,   NO,   NO,   NO, NO,    PASS),
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS, NO,    PASS),
 	},
 	[PHASE_READ_NEW] = {
-		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, SYNC, NO,   SYNC, NO,    PASS, BOTH,  BOTH,  NO,   NO,   NO,   NO, NO,    PASS),
+		[SHAPE_OLD] = COLUMNS(SHARE, PASS, PASS, SYNC, SYNC, MSYN, SYNC, NO,    PASS, BOTH,  BOTH,  NO,   NO,   NO,   NO, NO,    PASS),
 		[SHAPE_NEW] = COLUMNS(NO,    NO,   NO,   NO,   NO,   NO,   NO,   NO,    PASS, NO,    PASS,  NO,   PASS, NO,   PASS, NO,    PASS),
 	},
 	[PHASE_WRITE_NEW] = {
 		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LSYN, LSYN, NO,   LSYN, NO,    PASS, NBOTH, BOTH,  NO,   NO,   NO,   NO, NO,    PASS),
-		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, NO,   SYNC, BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS, NO,    PASS),
+		[SHAPE_NEW] = COLUMNS(PASS,  PASS, PASS, SYNC, SYNC, MSYN, SYNC, BOTH,  PASS, PASS,  PASS,  NO,   NO,   NO,   PASS, NO,    PASS),
 	},
 	[PHASE_NEW_ONLY] = {
 		[SHAPE_OLD] = COLUMNS(THRU,  THRU, THRU, LENS, LENS, NO,   LENS, NO,    PASS, OTHER, OTHER, NO,   NO,   NO,   NO, NO,    NO),

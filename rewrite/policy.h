@@ -44,6 +44,8 @@ enum action {
 	ACT_UNSET,	   /* a cell that nobody decided */
 	ACT_PASS,	   /* as the client wrote it */
 	ACT_SYNC,	   /* with the sync function appended */
+	ACT_SYNC_MERGE,	   /* the same, where the server returns what MERGE
+			    * writes; else refused */
 	ACT_THROUGH,	   /* read through the lens */
 	ACT_THROUGH_SHARE, /* where the session is in read_percent; where it
 			    * is not, as a read beside a write */

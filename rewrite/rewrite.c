@@ -3,7 +3,8 @@
  *
  *   1. pre-filter: does the text name anything under migration at all?
  *   2. limits: one scan with our own lexer; too large or too deep is refused
- *   3. parse, in the parser library's memory, dropped at the end
+ *   3. parse, in the parser library's memory, dropped at the end; a text in
+ *      newer grammar by its stand-in (text/newer.h)
  *   4. per statement: unwrap (utility.c), find what it uses (walk.c), look up
  *      what the phase does to each use (policy.c), edit (read.c, write_*.c)
  *   5. apply the edits, and parse what came out
@@ -24,6 +25,7 @@
 #include "rewrite/text/limits.h"
 #include "rewrite/read/origin.h"
 #include "rewrite/statement.h"
+#include "rewrite/text/newer.h"
 
 struct text {
 	const struct rewrite_request *req;
@@ -119,6 +121,7 @@ static bool ref_edit(struct statement *st, const struct ref *ref)
 	case ACT_LENS_SYNC:
 		return write_edit(st, ref);
 	case ACT_UNSET:
+	case ACT_SYNC_MERGE:
 	case ACT_THROUGH_SHARE: /* decided */
 	case ACT_BOTH:		/* of relations in a list */
 	case ACT_BOTH_BEFORE:
@@ -152,10 +155,33 @@ static void cut_schema(struct statement *st, const ColumnRef *node)
 		     st->tokens->v[at].from, "");
 }
 
+/*
+ * OLD and NEW of a write through a lens are rows of the view that it is sent
+ * to: with the same columns, and some more.  What is not one statement on one
+ * row there has other rows.
+ */
+static bool returned_check(struct statement *st, const struct column_use *use)
+{
+	const struct ref *ref = use->ref;
+	enum lens_kind kind = statement_lens(st, ref->name)->kind;
+	bool hides = ref->action == ACT_HIDE || ref->action == ACT_HIDE_SYNC;
+
+	if ((hides || kind == LENS_TABLE || kind == LENS_COLUMNS) &&
+	    (use->kind == COLUMN_RETURNED ||
+	     (use->kind == COLUMN_STAR && is_returned(ref, use->node))))
+		return true;
+	return statement_refuse(
+	    st, ref->name, "such a use of OLD or NEW in RETURNING",
+	    "The row is written through the lens, where this is another one.",
+	    "Name a column of it, or SELECT it beside the write.");
+}
+
 static bool column_check(struct statement *st, const struct column_use *use)
 {
 	const struct ref *ref = use->ref;
 
+	if (use->returned)
+		return returned_check(st, use);
 	switch (use->kind) {
 	case COLUMN_SYSTEM:
 		return system_column(st, use);
@@ -168,6 +194,8 @@ static bool column_check(struct statement *st, const struct column_use *use)
 	case COLUMN_QUALIFIED:
 		cut_schema(st, use->node);
 		return true;
+	case COLUMN_RETURNED: /* checked */
+		break;
 	}
 	abort();
 }
@@ -297,6 +325,22 @@ static void parse_end(struct parse *parse)
 	pg_query_exit_memory_context(parse->context);
 }
 
+/* As it is, or what can stand for it. */
+static bool text_parse_begin(const struct text *t, const char *sql, size_t len,
+			     struct parse *ret)
+{
+	const char *stand_in;
+
+	if (parse_begin(sql, ret))
+		return true;
+	stand_in =
+	    newer_stand_in(sql, len, t->req->rules->server_version, t->a);
+	if (stand_in == NULL)
+		return false;
+	parse_end(ret);
+	return parse_begin(stand_in, ret);
+}
+
 static void our_bug(struct plan *plan, const char *what, const char *text)
 {
 	plan->kind = PLAN_REFUSE;
@@ -326,7 +370,7 @@ static void apply_edits(struct text *t)
 		our_bug(t->plan, "two edits overlap", t->sql);
 		return;
 	}
-	if (!parse_begin(t->plan->text, &parse))
+	if (!text_parse_begin(t, t->plan->text, t->plan->len, &parse))
 		our_bug(t->plan, parse.result.error->message, t->plan->text);
 	parse_end(&parse);
 }
@@ -337,34 +381,77 @@ static bool is_named(const struct text *t, size_t i)
 	return t->limits.unicode || name_set_has(&t->limits.named, i);
 }
 
+/* The first word's tokens of a definition, where they are not read. */
+static bool is_definition(const struct text *t)
+{
+	static const char *const words[] = {"alter", "create", "drop"};
+	struct tokens tokens;
+
+	tokens_scan(t->sql, t->len, t->limits.n_tokens, t->a, &tokens);
+	for (size_t i = 0; i < tokens.n; i++)
+		for (size_t w = 0; w < sizeof(words) / sizeof(*words); w++)
+			if ((i == 0 || tokens.v[i - 1].punct == ';') &&
+			    token_is(&tokens, i, words[w]))
+				return true;
+	return false;
+}
+
+static bool needs_reading(const struct text *t, const struct rule_name *n,
+			  bool definition)
+{
+	const struct rule_migration *m =
+	    &t->req->rules->migrations[n->migration];
+	enum lens_kind kind = m->lenses[n->lens]->kind;
+	enum shape shape = rule_name_shape(n, t->req->names);
+
+	if (shape != SHAPE_OLD && !n->shared)
+		return false;
+	return policy_needs_rewriting(kind, m->phase, shape) ||
+	       (definition &&
+		policy_action(kind, m->phase, shape, USE_DDL) != ACT_PASS);
+}
+
 /*
  * The server may know newer syntax than the parser, so that a text that does
- * not parse is sent where nothing would have to be done to it.
+ * not parse is sent where nothing would have to be done to it.  Elsewhere the
+ * server is asked whether it reads it: if not, its error is the client's.  Of
+ * what only breaks off it could not tell, with the poison behind.
  */
 static void refuse_unparsed(struct text *t, const PgQueryError *error)
 {
+	static const char at_end[] = "syntax error at end of input";
 	struct problem *p = &t->plan->refusal;
+	bool definition = is_definition(t);
+	uint32_t position =
+	    error->cursorpos > 0 ? (uint32_t)error->cursorpos : 0;
 
 	t->plan->kind = PLAN_PASS;
 	for (unsigned i = 0; i < t->req->rules->n_names; i++) {
 		const struct rule_name *n = &t->req->rules->names[i];
-		const struct rule_migration *m =
-		    &t->req->rules->migrations[n->migration];
-		enum shape shape = rule_name_shape(n, t->req->names);
 
-		if (!is_named(t, i) || (shape != SHAPE_OLD && !n->shared) ||
-		    !policy_needs_rewriting(m->lenses[n->lens]->kind, m->phase,
-					    shape))
+		if (!is_named(t, i) || !needs_reading(t, n, definition))
 			continue;
 		t->plan->kind = PLAN_REFUSE;
-		problem_set(p, "42601", "%s", error->message);
-		problem_hint(p,
-			     "pgtandem reads statements on relations under "
-			     "migration (\"%s\") with PostgreSQL 15's "
-			     "grammar.",
-			     m->spec->name);
-		p->position =
-		    error->cursorpos > 0 ? (uint32_t)error->cursorpos : 0;
+		if (strcmp(error->message, at_end) == 0) {
+			problem_set(p, "42601", "%s", at_end);
+			p->position = position;
+			return;
+		}
+		t->plan->unread = true;
+		t->plan->text = arena_fmt(t->a, "%s\n;" PLAN_POISON, t->sql);
+		t->plan->len = strlen(t->plan->text);
+		problem_set(p, "0A000",
+			    "pgtandem: a statement on relation \"%s\" is not "
+			    "in PostgreSQL 15's grammar: %s",
+			    n->name, error->message);
+		problem_detail(
+		    p,
+		    "Relation \"%s\" is under migration \"%s\", so that "
+		    "the statement has to be read.",
+		    n->name,
+		    t->req->rules->migrations[n->migration].spec->name);
+		problem_hint(p, "Say it without what is newer.");
+		p->position = position;
 		return;
 	}
 }
@@ -441,7 +528,7 @@ static void plan_text(struct text *t)
 {
 	struct parse parse;
 
-	if (!parse_begin(t->sql, &parse))
+	if (!text_parse_begin(t, t->sql, t->len, &parse))
 		refuse_unparsed(t, parse.result.error);
 	else if (plan_statements(t, parse.result.tree))
 		apply_edits(t);

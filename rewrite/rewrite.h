@@ -49,6 +49,9 @@ enum request_flag {
 	REQUEST_ALONE = 16,	 /* one statement, as Parse takes it */
 };
 
+/* Surely a syntax error, whatever whole statements stand before it. */
+#define PLAN_POISON "pgtandem refused"
+
 enum plan_kind {
 	PLAN_PASS = 1, /* send the client's text */
 	PLAN_EDIT,     /* send plan->text */
@@ -107,7 +110,7 @@ struct plan_edit {
 
 struct plan {
 	enum plan_kind kind;
-	const char *text; /* PLAN_EDIT: NUL-terminated */
+	const char *text; /* PLAN_EDIT, or `unread`: NUL-terminated */
 	size_t len;
 	size_t n_stmts; /* of the text sent; also for PLAN_PASS when it was
 			 * parsed */
@@ -120,6 +123,10 @@ struct plan {
 	uint64_t writes;	       /* bit i: writes it */
 	bool reads_new;		       /* depends on request->read_new */
 	uint64_t epoch_sum;	       /* of the epochs of `migrations` */
+	bool unread;		       /* refused because it does not parse:
+					* `text` has PLAN_POISON behind it, and
+					* fails at its own fault if the server
+					* finds one */
 	struct problem refusal;	       /* PLAN_REFUSE */
 };
 

@@ -46,7 +46,7 @@ static bool comes_too_early(const struct statement *st, unsigned name)
 		 statement_lens(st, name)->kind == LENS_COLUMNS));
 }
 
-enum action statement_action(const struct statement *st, unsigned name,
+static enum action policy_of(const struct statement *st, unsigned name,
 			     enum use use)
 {
 	enum phase phase = statement_migration(st, name)->phase;
@@ -62,6 +62,19 @@ enum action statement_action(const struct statement *st, unsigned name,
 		return policy_action(LENS_COLUMNS, phase, SHAPE_NEW, use);
 	return policy_action(statement_lens(st, name)->kind, phase,
 			     statement_shape(st, name), use);
+}
+
+enum action statement_action(const struct statement *st, unsigned name,
+			     enum use use)
+{
+	enum action action = policy_of(st, name, use);
+
+	if (action != ACT_SYNC_MERGE)
+		return action;
+	return st->req->rules->server_version >= SERVER_MERGE_RETURNING &&
+		       !statement_prelocks(st, name)
+		   ? ACT_SYNC
+		   : ACT_REFUSE;
 }
 
 static void note_migrations(struct statement *st, uint64_t bits)
@@ -127,7 +140,7 @@ static const struct {
 		"It would hold for the other old relation's half of the new one too.",
 		"GRANT or REVOKE on the server, on each relation by itself."},
 	[USE_MERGE] = {
-		"MERGE cannot return the rows that it writes, so that they could not be kept equal in both models.",
+		"MERGE cannot return the rows that it writes before PostgreSQL 17, so that they could not be kept equal in both models.",
 		"Use INSERT ... ON CONFLICT, or UPDATE and INSERT."},
 	[USE_COPY_IN] = {
 		"COPY FROM cannot return the rows that it writes, so that they could not be kept equal in both models.",

@@ -196,6 +196,9 @@ List *write_returning(const Node *write);
 bool write_edit_returning(struct statement *st, const struct ref *target,
 			  enum shape names, bool stars, const char *call);
 
+/* Behind a list that is not looked at, in a hidden column. */
+void write_add_returned(struct statement *st, const char *call);
+
 /* The same for a write on L_lens whose call must be computed before anything
  * else that the list has. */
 bool write_edit_returning_first(struct statement *st, const struct ref *target,
@@ -220,8 +223,6 @@ struct check_place {
 bool write_set(struct statement *st, const struct ref *target,
 	       const List *targets, struct span list,
 	       const struct check_place *check);
-/* The name by which `name.*` gives a FROM item's columns, or NULL. */
-const char *from_name(const Node *item);
 bool lens_is_converted(const struct lens *l); /* any column is */
 /* Is the new relation the old one under another name? */
 bool lens_only_renames(const struct lens *l);

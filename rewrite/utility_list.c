@@ -115,6 +115,7 @@ static bool listed_edit(struct statement *st, const struct listed *r)
 	case ACT_PASS:
 	case ACT_UNSET:
 	case ACT_SYNC:
+	case ACT_SYNC_MERGE:
 	case ACT_THROUGH:
 	case ACT_THROUGH_SHARE:
 	case ACT_LENS:

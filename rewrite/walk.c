@@ -236,6 +236,36 @@ static void add_source(struct walk *w, const struct item *at,
 		ref->sample = sample;
 }
 
+const char *from_name(const Node *item)
+{
+	const Alias *alias = NULL;
+
+	if (IsA(item, RangeTableSample))
+		item = ((const RangeTableSample *)item)->relation;
+	if (IsA(item, RangeVar)) {
+		const RangeVar *var = (const RangeVar *)item;
+
+		return var->alias ? var->alias->aliasname : var->relname;
+	}
+	if (IsA(item, RangeSubselect))
+		alias = ((const RangeSubselect *)item)->alias;
+	else if (IsA(item, RangeFunction))
+		alias = ((const RangeFunction *)item)->alias;
+	else if (IsA(item, RangeTableFunc))
+		alias = ((const RangeTableFunc *)item)->alias;
+	else if (IsA(item, JoinExpr))
+		alias = ((const JoinExpr *)item)->alias;
+	return alias != NULL ? alias->aliasname : NULL;
+}
+
+static void note_alias(struct level *level, const Node *item)
+{
+	const char *name = item != NULL ? from_name(item) : NULL;
+
+	level->has_old |= name != NULL && strcmp(name, "old") == 0;
+	level->has_new |= name != NULL && strcmp(name, "new") == 0;
+}
+
 /* Registers the relations of one FROM item; joins are unfolded on the stack,
  * above `base`. */
 static void add_from_item(struct walk *w, const struct item *at,
@@ -248,6 +278,7 @@ static void add_from_item(struct walk *w, const struct item *at,
 		const Node *n = item.node;
 		const RangeTableSample *sample = NULL;
 
+		note_alias(level, n);
 		if (n != NULL && IsA(n, RangeTableSample)) {
 			sample = (const RangeTableSample *)n;
 			n = sample->relation;
@@ -395,6 +426,35 @@ static void add_column(struct walk *w, enum column_kind kind,
 				.ref = ref};
 }
 
+/* The written row as OLD or NEW, which PostgreSQL knows in RETURNING from 18
+ * on, unless something in FROM is called so. */
+static const struct ref *
+find_returned(const struct walk *w, const struct level *level, const char *name)
+{
+	bool old = strcmp(name, "old") == 0;
+
+	if (w->req->rules->server_version < SERVER_RETURNING_OLD ||
+	    (!old && strcmp(name, "new") != 0))
+		return NULL;
+	for (; level != NULL; level = level->up) {
+		if (old ? level->has_old : level->has_new)
+			return NULL;
+		if (level->target != NULL)
+			return level->target;
+	}
+	return NULL;
+}
+
+static void add_returned(struct walk *w, enum column_kind kind,
+			 const struct item *item, const struct ref *ref)
+{
+	size_t n = w->found->n_columns;
+
+	add_column(w, kind, item, ref);
+	if (w->found->n_columns > n)
+		w->found->columns[n].returned = true;
+}
+
 static bool is_system_column(const char *name)
 {
 	static const char *const names[] = {
@@ -449,6 +509,24 @@ static const char *field(const ColumnRef *c, int i)
 	return IsA(node, String) ? strVal(node) : NULL; /* NULL: a star */
 }
 
+/* OLD, OLD.* or OLD.column. */
+static void visit_returned(struct walk *w, const struct item *item,
+			   const char *relation, const char *last)
+{
+	const struct ref *ref = find_returned(w, item->level, relation);
+
+	if (ref == NULL)
+		return;
+	if (list_length(((const ColumnRef *)item->node)->fields) == 1)
+		add_returned(w, COLUMN_WHOLE_ROW, item, ref);
+	else if (last == NULL)
+		add_returned(w, COLUMN_STAR, item, ref);
+	else
+		add_returned(
+		    w, is_system_column(last) ? COLUMN_SYSTEM : COLUMN_RETURNED,
+		    item, ref);
+}
+
 static void visit_column(struct walk *w, const struct item *item)
 {
 	const ColumnRef *c = (const ColumnRef *)item->node;
@@ -464,6 +542,8 @@ static void visit_column(struct walk *w, const struct item *item)
 		ref = find_alias(item->level, last);
 		if (ref != NULL)
 			add_column(w, COLUMN_WHOLE_ROW, item, ref);
+		else
+			visit_returned(w, item, last, NULL);
 		ref = is_system_column(last) ? find_system(item->level) : NULL;
 		if (ref != NULL)
 			add_column(w, COLUMN_SYSTEM, item, ref);
@@ -475,8 +555,11 @@ static void visit_column(struct walk *w, const struct item *item)
 	ref = n == 2
 		  ? find_alias(item->level, relation)
 		  : find_qualified(w, item->level, field(c, n - 3), relation);
-	if (ref == NULL)
+	if (ref == NULL) {
+		if (n == 2)
+			visit_returned(w, item, relation, last);
 		return;
+	}
 	if (n > 2)
 		add_column(w, COLUMN_QUALIFIED, item, ref);
 	if (last == NULL)
@@ -524,6 +607,7 @@ static void add_target(struct walk *w, const struct item *item,
 	struct ref *ref;
 
 	level->has_relation = true;
+	note_alias(level, (const Node *)var);
 	if (name < 0) {
 		add_other(level, (const Node *)var);
 		return;
@@ -534,6 +618,7 @@ static void add_target(struct walk *w, const struct item *item,
 	if (ref == NULL)
 		return;
 	ref->is_target = true;
+	level->target = ref;
 	ref->write = item->node;
 	ref->cte = item->cte;
 	if (item->cte != NULL)

@@ -27,6 +27,8 @@ struct level {
 	bool has_relation;	   /* any plain relation at all */
 	bool has_others;	   /* FROM items whose columns are not known: */
 	const Node *first_other;   /* from inside it none of them is seen */
+	bool has_old, has_new;	   /* a FROM item is called so */
+	const struct ref *target;  /* of a write; or NULL */
 	const SelectStmt *grouped; /* with GROUP BY; or NULL */
 };
 
@@ -53,11 +55,13 @@ enum column_kind {
 	COLUMN_WHOLE_ROW,  /* the relation's alias as a value */
 	COLUMN_STAR,	   /* alias.* */
 	COLUMN_QUALIFIED,  /* schema.relation.column or schema.relation.* */
+	COLUMN_RETURNED,   /* old.column or new.column in RETURNING */
 };
 
 struct column_use {
 	enum column_kind kind;
-	bool is_sure; /* no other relation can have a column of this name */
+	bool is_sure;  /* no other relation can have a column of this name */
+	bool returned; /* by the name OLD or NEW */
 	const Node *parent; /* what it stands in, lists aside; or NULL */
 	const Node *around; /* what that stands in; or NULL */
 	const ColumnRef *node;
@@ -115,6 +119,9 @@ int walk_match(const struct rewrite_request *req, const RangeVar *var);
 
 /* Does something else stand in its place? */
 bool ref_is_replaced(const struct ref *r);
+
+/* The name by which `name.*` gives a FROM item's columns, or NULL. */
+const char *from_name(const Node *item);
 
 /* The name by which a query refers to it. */
 const char *ref_alias(const struct ref *r);

@@ -28,7 +28,7 @@ enum {
 	BLANK_MIN = 8,
 };
 
-const char client_poison[] = "pgtandem refused";
+const char client_poison[] = PLAN_POISON;
 
 void client_wait(struct session *s, enum session_wait why)
 {
@@ -258,12 +258,20 @@ enum verdict client_text_verdict(struct session *s, struct mstr sql,
 	return admit == VERDICT_PASS ? v : admit;
 }
 
+/* The server reads all of a text before it runs any of it. */
+const char *client_poison_of(const struct planned *planned)
+{
+	return planned != NULL && planned->plan->unread ? planned->plan->text
+							: client_poison;
+}
+
 static void query_poison(struct session *s, struct reply *r,
-			 struct problem *refusal)
+			 const struct planned *planned, struct problem *refusal)
 {
 	struct gather *g = &s->worker->to_server;
+	const char *poison = client_poison_of(planned);
 
-	msg_put_query(gather_made(g), client_poison, strlen(client_poison));
+	msg_put_query(gather_made(g), poison, strlen(poison));
 	gather_made_done(g);
 	client_note_refused(s, r, refusal);
 }
@@ -305,7 +313,7 @@ static enum handled query_known(struct session *s, const struct frame *f,
 	if (prepared_runs(prepared) != NULL)
 		plan_count_use(s, prepared_runs(prepared)->plan, false);
 	if (v == VERDICT_REFUSE) {
-		query_poison(s, r, o.refusal);
+		query_poison(s, r, o.planned, o.refusal);
 	} else if (v == VERDICT_EDIT && o.planned != NULL) {
 		msg_put_query(gather_made(g), o.planned->plan->text,
 			      o.planned->plan->len);

@@ -25,6 +25,8 @@ enum {
 
 /* Surely a syntax error: the server fails, and so does its transaction. */
 extern const char client_poison[];
+/* What is sent in place of a refused text. */
+const char *client_poison_of(const struct planned *planned);
 
 /* Sends the message as it came, now or as it comes. */
 enum handled client_forward(struct session *s, const struct frame *f,

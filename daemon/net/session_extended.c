@@ -172,7 +172,8 @@ static enum handled parse_with_rules(struct session *s, const struct frame *f,
 	} else if (v == VERDICT_REFUSE) {
 		if (o.planned != NULL)
 			plan_count_use(s, o.planned->plan, true);
-		put_parse(s, st, client_poison, strlen(client_poison));
+		put_parse(s, st, client_poison_of(o.planned),
+			  strlen(client_poison_of(o.planned)));
 	} else {
 		gather_ref(&s->worker->to_server, at, f->size);
 	}

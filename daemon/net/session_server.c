@@ -275,6 +275,17 @@ void query_statement(struct reply *r)
 	prepared_results(r);
 }
 
+/* The server could not read it either, and did not come to the poison. */
+static bool is_own_fault(const struct reply *head, const struct msg_error *e)
+{
+	static const char poison[] = "\"pgtandem\"";
+
+	return head->planned != NULL && head->planned->plan->unread &&
+	       e->message.s != NULL &&
+	       memmem(e->message.s, e->message.len, poison,
+		      sizeof(poison) - 1) == NULL;
+}
+
 static enum handled server_error(struct session *s, const struct frame *f)
 {
 	struct reply *head = replies_head(&s->replies);
@@ -291,9 +302,10 @@ static enum handled server_error(struct session *s, const struct frame *f)
 		gather_ref(&s->worker->to_client, f->body - HEADER, f->size);
 	else if (head->fate == FATE_PROBE && head->own_sync)
 		probe_error(s, head, &e);
-	else if (head->refusal != NULL)
+	else if (head->refusal != NULL && !is_own_fault(head, &e))
 		put_refusal(s, head->refusal);
-	else if (head->planned != NULL || s->db != NULL)
+	else if (head->refusal == NULL &&
+		 (head->planned != NULL || s->db != NULL))
 		put_mapped(s, head, &e, 'E');
 	else
 		gather_ref(&s->worker->to_client, f->body - HEADER, f->size);

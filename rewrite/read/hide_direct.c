@@ -224,6 +224,10 @@ static bool direct_merge(struct statement *st, const struct ref *target)
 {
 	const MergeStmt *merge = (const MergeStmt *)st->node;
 
+	if (span_find_word(st, span_of_relation(st, target->var).end,
+			   "returning") < st->end)
+		return refuse(st, target->name, "MERGE ... RETURNING",
+			      "Use INSERT, UPDATE and DELETE.");
 	if (!merge_lists(st, target, merge))
 		return false;
 	if (target->action == ACT_HIDE_SYNC)

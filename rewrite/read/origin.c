@@ -32,7 +32,10 @@ static int16_t system_number(const char *name)
 static const struct source *find_source(const struct scope *scope,
 					const char *schema, const char *name)
 {
-	for (; scope != NULL; scope = scope->up)
+	bool returned = schema == NULL &&
+			(strcmp(name, "old") == 0 || strcmp(name, "new") == 0);
+
+	for (; scope != NULL; scope = scope->up) {
 		for (const struct source *s = scope->first; s != NULL;
 		     s = s->next)
 			if (strcmp(s->alias, name) == 0 &&
@@ -40,6 +43,9 @@ static const struct source *find_source(const struct scope *scope,
 			     (s->schema != NULL &&
 			      strcmp(s->schema, schema) == 0)))
 				return s;
+		if (returned && scope->returned != NULL)
+			return scope->returned;
+	}
 	return NULL;
 }
 
@@ -317,6 +323,8 @@ static struct fields write_fields(struct origins *o, const Node *write,
 
 	scope.with = add_with(o, with, clause, up);
 	from_add_target(o, &scope, target);
+	if (o->st->req->rules->server_version >= SERVER_RETURNING_OLD)
+		scope.returned = scope.first;
 	foreach (cell, from)
 		from_add(o, &scope, lfirst(cell));
 	return results(o, write_returning(write), &scope);

@@ -33,9 +33,10 @@ struct scope {
 	const struct scope *up;
 	const struct with *with;
 	struct source *first, *last;
-	struct fields merged; /* by USING */
-	struct fields star;   /* what `*` is */
-	bool natural;	      /* joins on columns that are not known */
+	struct fields merged;	       /* by USING */
+	struct fields star;	       /* what `*` is */
+	bool natural;		       /* joins on columns that are not known */
+	const struct source *returned; /* what OLD and NEW are; or NULL */
 };
 
 struct origins {

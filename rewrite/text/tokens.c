@@ -154,15 +154,42 @@ static size_t dollar_end(struct lexer *s, size_t at)
 	return s->len;
 }
 
+/* Digits with a single _ between them, as PostgreSQL 16 has them. */
+static size_t digits_end(const struct lexer *s, size_t at,
+			 bool (*is_one)(int c))
+{
+	while (is_one(byte_at(s, at)) ||
+	       (byte_at(s, at) == '_' && is_one(byte_at(s, at + 1))))
+		at++;
+	return at;
+}
+
+static bool is_hex(int c)
+{
+	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* 0x1F, 0o17, 0b11; or `at`. */
+static size_t radix_end(const struct lexer *s, size_t at)
+{
+	int radix = byte_at(s, at + 1) | 0x20;
+	size_t end = at;
+
+	if (byte_at(s, at) == '0' &&
+	    (radix == 'x' || radix == 'o' || radix == 'b'))
+		end = digits_end(s, at + 2, is_hex);
+	return end > at + 2 ? end : at;
+}
+
 static size_t number_end(const struct lexer *s, size_t at)
 {
-	size_t e;
+	size_t e = radix_end(s, at);
 
-	while (is_digit(byte_at(s, at)))
-		at++;
+	if (e > at)
+		return e;
+	at = digits_end(s, at, is_digit);
 	if (byte_at(s, at) == '.' && byte_at(s, at + 1) != '.')
-		for (at++; is_digit(byte_at(s, at));)
-			at++;
+		at = digits_end(s, at + 1, is_digit);
 	if (byte_at(s, at) != 'e' && byte_at(s, at) != 'E')
 		return at;
 	e = at + 1;
@@ -170,9 +197,7 @@ static size_t number_end(const struct lexer *s, size_t at)
 		e++;
 	if (!is_digit(byte_at(s, e)))
 		return at;
-	while (is_digit(byte_at(s, e)))
-		e++;
-	return e;
+	return digits_end(s, e, is_digit);
 }
 
 /* Section 4.1.3: comments end an operator; a trailing + or - belongs to it
@@ -294,6 +319,18 @@ void lexer_next(struct lexer *s, struct token *ret)
 		s->depth--;
 		ret->depth = clamp_depth(s->depth);
 	}
+}
+
+size_t tokens_count(const char *sql, size_t len)
+{
+	struct lexer s;
+	struct token t;
+	size_t n = 0;
+
+	lexer_start(&s, sql, len);
+	for (lexer_next(&s, &t); t.kind != TOKEN_END; lexer_next(&s, &t))
+		n++;
+	return n;
 }
 
 void tokens_scan(const char *sql, size_t len, size_t n, struct arena *a,

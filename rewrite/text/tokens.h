@@ -2,9 +2,9 @@
  * A statement's text as tokens with their byte ranges.
  *
  * Owns our own lexer, which cuts a text exactly as PostgreSQL 15's does
- * (documentation, section 4.1) but knows no keyword, builds nothing and takes
- * linear time on any bytes.  The parser's tree says where a node begins; these
- * tokens say where it ends.
+ * (documentation, section 4.1), with the numbers of 16, which are errors there,
+ * but knows no keyword, builds nothing and takes linear time on any bytes.  The
+ * parser's tree says where a node begins; these tokens say where it ends.
  */
 #ifndef REWRITE_TOKENS_H
 #define REWRITE_TOKENS_H
@@ -45,6 +45,9 @@ struct lexer {
 void lexer_start(struct lexer *s, const char *sql, size_t len);
 /* At the end of the text it gives TOKEN_END, again and again. */
 void lexer_next(struct lexer *s, struct token *ret);
+
+/* How many tokens a text has. */
+size_t tokens_count(const char *sql, size_t len);
 
 struct tokens {
 	const char *sql;

@@ -186,12 +186,17 @@ static bool write_rows(struct statement *st, const struct ref *target)
 	return lens_finish(st, target, SHAPE_OLD);
 }
 
-/* PostgreSQL 15 and 16 merge into tables alone, and no MERGE is read here that
- * would return its rows. */
+/* PostgreSQL 15 and 16 merge into tables alone. */
 static bool lens_merge(struct statement *st, const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
 
+	if (span_find_word(st, span_of_relation(st, target->var).end,
+			   "returning") < st->end)
+		return statement_refuse(
+		    st, target->name, "MERGE ... RETURNING",
+		    "It is not in PostgreSQL 15's grammar, and is not read.",
+		    "Use INSERT, UPDATE and DELETE.");
 	if (l->child != NULL)
 		return child_merge(st, target);
 	if (!lens_only_renames(l))

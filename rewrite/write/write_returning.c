@@ -46,11 +46,13 @@ static const char *with_call(const struct returning *r, const char *value)
 }
 
 /* The target's columns, as the client's model has them: L_lens has more. */
-static const char *target_columns(const struct returning *r, bool carries)
+static const char *target_columns(const struct returning *r, const char *by,
+				  bool carries)
 {
 	const struct lens *l = statement_lens(r->st, r->target->name);
 	const struct relation *shown = r->names == SHAPE_OLD ? l->old : l->new;
-	const char *alias = quote_name(ref_alias(r->target), r->st->a);
+	const char *alias =
+	    quote_name(by ? by : ref_alias(r->target), r->st->a);
 	struct sqltext t;
 
 	sqltext_begin(&t, r->st->a);
@@ -65,29 +67,6 @@ static const char *target_columns(const struct returning *r, bool carries)
 			sqltext_item(&t, ", ", "%s", column);
 	}
 	return t.s;
-}
-
-/* The name by which `name.*` gives a FROM item's columns, or NULL. */
-const char *from_name(const Node *item)
-{
-	const Alias *alias = NULL;
-
-	if (IsA(item, RangeTableSample))
-		item = ((const RangeTableSample *)item)->relation;
-	if (IsA(item, RangeVar)) {
-		const RangeVar *var = (const RangeVar *)item;
-
-		return var->alias ? var->alias->aliasname : var->relname;
-	}
-	if (IsA(item, RangeSubselect))
-		alias = ((const RangeSubselect *)item)->alias;
-	else if (IsA(item, RangeFunction))
-		alias = ((const RangeFunction *)item)->alias;
-	else if (IsA(item, RangeTableFunc))
-		alias = ((const RangeTableFunc *)item)->alias;
-	else if (IsA(item, JoinExpr))
-		alias = ((const JoinExpr *)item)->alias;
-	return alias != NULL ? alias->aliasname : NULL;
 }
 
 /* Puts ", b.*" for each item; false where `*` cannot be spelled out. */
@@ -115,7 +94,7 @@ static bool star_everything(const struct returning *r, bool carries,
 	ListCell *cell;
 
 	sqltext_begin(&t, r->st->a);
-	sqltext_put(&t, "%s", target_columns(r, carries));
+	sqltext_put(&t, "%s", target_columns(r, NULL, carries));
 	if (IsA(write, UpdateStmt))
 		from = ((const UpdateStmt *)write)->fromClause;
 	else if (IsA(write, DeleteStmt))
@@ -138,20 +117,29 @@ static bool is_star(const ResTarget *item)
 	return IsA(c, ColumnRef) && IsA(llast(c->fields), A_Star);
 }
 
-/* `*`, or the target's own alias.* */
-static bool is_target_star(const struct returning *r, const ResTarget *item)
+/* By which name `*` (NULL), alias.*, OLD.* or NEW.* shows the target. */
+static bool is_target_star(const struct returning *r, const ResTarget *item,
+			   const char **ret_name)
 {
 	const ColumnRef *c = (const ColumnRef *)item->val;
+	const struct found *f = &r->st->found;
 	int n;
 
 	if (!is_star(item))
 		return false;
+	*ret_name = NULL;
 	n = list_length(c->fields);
-	return n == 1 || strcmp(strVal(list_nth(c->fields, n - 2)),
-				ref_alias(r->target)) == 0;
+	if (n == 1)
+		return true;
+	*ret_name = strVal(list_nth(c->fields, n - 2));
+	for (size_t i = 0; i < f->n_columns; i++)
+		if (f->columns[i].node == c && f->columns[i].returned)
+			return f->columns[i].ref == r->target;
+	return strcmp(*ret_name, ref_alias(r->target)) == 0;
 }
 
-static bool spell_star(const struct returning *r, const ResTarget *item)
+static bool spell_star(const struct returning *r, const ResTarget *item,
+		       const char *name)
 {
 	const ColumnRef *c = (const ColumnRef *)item->val;
 	int n = list_length(c->fields);
@@ -164,7 +152,7 @@ static bool spell_star(const struct returning *r, const ResTarget *item)
 		at = span_name_end(r->st, at) + 1;
 	statement_replace(r->st,
 			  (struct span){at, span_name_end(r->st, at) + 2},
-			  target_columns(r, carries));
+			  target_columns(r, name, carries));
 	return true;
 }
 
@@ -225,8 +213,10 @@ static const char *result_name(const Node *value)
  * known name, then the last column of a star. */
 static int carrier_rank(const struct returning *r, const ResTarget *item)
 {
+	const char *name;
+
 	if (is_star(item))
-		return is_target_star(r, item) ? 1 : 0;
+		return is_target_star(r, item, &name) ? 1 : 0;
 	if (item->name == NULL && result_name(item->val) == NULL)
 		return 0;
 	return IsA(item->val, ColumnRef) ? 3 : 2;
@@ -319,7 +309,7 @@ static bool add_list(struct statement *st, const struct ref *target,
 	return true;
 }
 
-static void add_column(struct statement *st, const char *call)
+void write_add_returned(struct statement *st, const char *call)
 {
 	statement_insert_after(st, st->end - 1, arena_fmt(st->a, ", %s", call));
 	if (!st->explained)
@@ -332,9 +322,11 @@ static bool edit_items(const struct returning *r)
 
 	foreach (cell, write_returning(r->st->node)) {
 		const ResTarget *item = lfirst(cell);
+		const char *name;
 
 		if ((r->stars || item == r->carrier) &&
-		    is_target_star(r, item) && !spell_star(r, item))
+		    is_target_star(r, item, &name) &&
+		    !spell_star(r, item, name))
 			return false;
 		if (item == r->carrier && r->carrier_name != NULL)
 			carry(r);
@@ -357,7 +349,7 @@ static bool edit_returning(struct returning *r, const char *call)
 	if (!edit_items(r))
 		return false;
 	if (call != NULL && r->call == NULL)
-		add_column(st, call);
+		write_add_returned(st, call);
 	return true;
 }
 

@@ -87,11 +87,11 @@ const char *write_sync_call(const struct statement *st,
 }
 
 static bool sets_key(const struct lens *l, enum shape shape,
-		     const UpdateStmt *update)
+		     const List *targets)
 {
 	ListCell *cell;
 
-	foreach (cell, update->targetList) {
+	foreach (cell, targets) {
 		const ResTarget *target = lfirst(cell);
 
 		for (size_t i = 0; i < l->n_key; i++)
@@ -109,7 +109,7 @@ static bool takes_key(const struct statement *st, const struct ref *target)
 	return l->child == NULL &&
 	       (IsA(st->node, DeleteStmt) ||
 		sets_key(l, statement_shape(st, target->name),
-			 (const UpdateStmt *)st->node));
+			 ((const UpdateStmt *)st->node)->targetList));
 }
 
 void write_add_lock(struct statement *st, const struct ref *target,
@@ -143,7 +143,7 @@ bool write_sync_by_trigger(const struct statement *st, const struct ref *target)
 	       statement_lens(st, target->name)->kind != LENS_COLUMNS &&
 	       sets_key(statement_lens(st, target->name),
 			statement_shape(st, target->name),
-			(const UpdateStmt *)st->node);
+			((const UpdateStmt *)st->node)->targetList);
 }
 
 const struct ref *write_beside(const struct statement *st,
@@ -270,17 +270,12 @@ bool write_sync_rows(struct statement *st, const struct ref *target)
 }
 
 /* The old row could not follow. */
-static bool check_always(struct statement *st, const struct ref *target)
+static bool check_always_list(struct statement *st, const struct ref *target,
+			      const List *targets)
 {
 	const struct lens *l = statement_lens(st, target->name);
-	const InsertStmt *insert = (const InsertStmt *)st->node;
-	const List *targets = NIL;
 	const ListCell *cell;
 
-	if (IsA(st->node, UpdateStmt))
-		targets = ((const UpdateStmt *)st->node)->targetList;
-	else if (IsA(insert, InsertStmt) && insert->onConflictClause != NULL)
-		targets = insert->onConflictClause->targetList;
 	foreach (cell, targets) {
 		const char *name = lfirst_node(ResTarget, cell)->name;
 
@@ -299,6 +294,99 @@ static bool check_always(struct statement *st, const struct ref *target)
 	return true;
 }
 
+static bool check_always(struct statement *st, const struct ref *target)
+{
+	const InsertStmt *insert = (const InsertStmt *)st->node;
+	const MergeStmt *merge = (const MergeStmt *)st->node;
+	const ListCell *cell;
+
+	if (IsA(st->node, UpdateStmt))
+		return check_always_list(
+		    st, target, ((const UpdateStmt *)st->node)->targetList);
+	if (IsA(insert, InsertStmt) && insert->onConflictClause != NULL)
+		return check_always_list(st, target,
+					 insert->onConflictClause->targetList);
+	if (!IsA(merge, MergeStmt))
+		return true;
+	foreach (cell, merge->mergeWhenClauses) {
+		const MergeWhenClause *when = lfirst(cell);
+
+		if (when->commandType == CMD_UPDATE &&
+		    !check_always_list(st, target, when->targetList))
+			return false;
+	}
+	return true;
+}
+
+/* The key's former value could not be told beside rows that keep theirs. */
+static bool check_merge_keys(struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	const MergeStmt *merge = (const MergeStmt *)st->node;
+	ListCell *cell;
+
+	foreach (cell, merge->mergeWhenClauses) {
+		const MergeWhenClause *when = lfirst(cell);
+
+		if (when->commandType == CMD_UPDATE &&
+		    sets_key(l, statement_shape(st, target->name),
+			     when->targetList))
+			return statement_refuse(
+			    st, target->name, "SET of the key in MERGE",
+			    "The row's former key could not be told.",
+			    "Use UPDATE.");
+	}
+	return true;
+}
+
+/* What the stand-in that was read leaves out.  Its columns may be the
+ * target's as it is, and others' only where these are as they were. */
+static bool check_merge_list(struct statement *st, size_t returning)
+{
+	const char *why = NULL;
+
+	if (st->part != NULL || st->nested)
+		why = "in WITH or COPY";
+	for (size_t i = 0; i < st->found.n_refs; i++)
+		if (ref_is_replaced(st->found.refs[i]))
+			why = "beside a relation that is replaced";
+	for (size_t i = returning; i < st->end; i++)
+		if (token_is(st->tokens, i, "select") ||
+		    token_is(st->tokens, i, "table") ||
+		    st->tokens->v[i].kind == TOKEN_UNICODE)
+			why = "with a subquery";
+	return why == NULL ||
+	       statement_refuse(st, st->found.refs[0]->name,
+				arena_fmt(st->a, "MERGE ... RETURNING %s", why),
+				"It is not in PostgreSQL 15's grammar, and is "
+				"not read.",
+				"Return plain columns, or use INSERT, UPDATE "
+				"and DELETE.");
+}
+
+/*
+ * PostgreSQL 17 computes RETURNING for each row that MERGE inserts, updates or
+ * deletes, behind its write, as other writes do.
+ */
+static bool sync_merge(struct statement *st, const struct ref *target)
+{
+	enum shape shape = statement_shape(st, target->name);
+	size_t returning = span_find_word(
+	    st, span_of_relation(st, target->var).end, "returning");
+
+	if (!check_merge_keys(st, target))
+		return false;
+	if (returning >= st->end)
+		return write_sync_rows(st, target);
+	if (!check_merge_list(st, returning))
+		return false;
+	write_add_returned(
+	    st, write_sync_call(st, target,
+				shape == SHAPE_OLD ? SYNC_TO_NEW : SYNC_TO_OLD,
+				shape));
+	return true;
+}
+
 bool write_sync(struct statement *st, const struct ref *target)
 {
 	const struct lens *l = statement_lens(st, target->name);
@@ -307,6 +395,8 @@ bool write_sync(struct statement *st, const struct ref *target)
 	if (!write_check_upsert(st, target) ||
 	    (shape == SHAPE_NEW && !check_always(st, target)))
 		return false;
+	if (IsA(st->node, MergeStmt))
+		return sync_merge(st, target);
 	/* A child's writer holds its parent's lock, as its old row's does. */
 	if (shape == SHAPE_NEW &&
 	    (statement_prelocks(st, target->name) || l->child != NULL) &&

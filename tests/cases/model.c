@@ -312,12 +312,14 @@ const struct model *model_read(const char *path, struct arena *a)
 }
 
 const struct ruleset *model_rules(const struct model *m, enum phase phase,
-				  bool prelock, struct arena *a)
+				  bool prelock, unsigned server_version,
+				  struct arena *a)
 {
 	struct rule_migration migrations[MODEL_MOST] = {0};
 	const struct ruleset_input in = {.serial = 1,
 					 .database = "shop",
 					 .max_statement_bytes = 4 << 20,
+					 .server_version = server_version,
 					 .n_migrations = m->n_specs,
 					 .migrations = migrations};
 	const struct ruleset *rules;

@@ -48,7 +48,8 @@ const struct model *model_read(const char *path, struct arena *a);
 
 /* The ruleset of all migrations in one phase. */
 const struct ruleset *model_rules(const struct model *m, enum phase phase,
-				  bool prelock, struct arena *a);
+				  bool prelock, unsigned server_version,
+				  struct arena *a);
 
 /* Written texts: every {NAME} stands for its text, and back. */
 const char *model_expand(const struct model *m, const char *text,

@@ -8,7 +8,11 @@
  *	-- schema: FILE			relative to this file (model.h)
  *	-- phase: read_new dual_write	what follows holds in each of these
  *	-- session: hides NAME | reads_old | prelock | new_shape | backslashes |
+<<<<<<< HEAD
  *wide | typed | typed_other | alone	until the next phase
+=======
+ *wide | typed | typed_other | server 17	until the next phase
+>>>>>>> b9d8857 (rewrite: OLD and NEW, MERGE and numbers as newer servers have them)
  *	-- note: anything
  *	-- case: a sentence
  *	the client's text
@@ -36,6 +40,7 @@
 
 #include "config/arena.h"
 #include "rewrite/rewrite.h"
+#include "rewrite/text/newer.h"
 #include "tests/cases/model.h"
 #include "tests/cases/setup.h"
 
@@ -60,6 +65,7 @@ struct run {
 	const char *phases;
 	bool reads_old, prelock, new_shape;
 	unsigned flags;
+	unsigned server;   /* its major version; 0: the usual */
 	const char *hides; /* names, or "" */
 	unsigned count, failed;
 	FILE *updated; /* --update */
@@ -117,11 +123,16 @@ static bool is_as_expected(const struct test_case *t)
 static const char *text_parses_again(const struct test_case *t)
 {
 	PgQuerySplitResult split;
-	const char *wrong = NULL;
+	const char *wrong = NULL, *stand_in;
+	struct arena a;
 
 	if (t->plan->kind != PLAN_EDIT)
 		return NULL;
-	split = pg_query_split_with_parser(t->plan->text);
+	arena_init(&a);
+	stand_in = newer_stand_in(t->plan->text, t->plan->len,
+				  t->req.rules->server_version, &a);
+	split = pg_query_split_with_parser(stand_in ? stand_in : t->plan->text);
+	arena_free(&a);
 	if (split.error != NULL)
 		wrong = "the text sent does not parse";
 	else if ((size_t)split.n_stmts != t->plan->n_stmts)
@@ -296,11 +307,11 @@ static void print_sent(const struct run *r, const struct test_case *t)
 		json_array_append_new(
 		    cut, json_pack("[ibb]", plan->stmts[i].hidden,
 				   plan->stmts[i].silent, plan->stmts[i].ours));
-	line =
-	    json_pack("{ss ss ss ss so sb ss?}", "case", t->name, "phase",
-		      t->phase, "sql", t->sql, "sent",
-		      plan->kind == PLAN_EDIT ? plan->text : t->sql, "cut", cut,
-		      "old_shape", plan->old_shape != 0, "differs", t->differs);
+	line = json_pack("{ss ss ss ss so sb ss? si}", "case", t->name, "phase",
+			 t->phase, "sql", t->sql, "sent",
+			 plan->kind == PLAN_EDIT ? plan->text : t->sql, "cut",
+			 cut, "old_shape", plan->old_shape != 0, "differs",
+			 t->differs, "server", (int)r->server);
 	if (plan->kind == PLAN_REFUSE) {
 		json_decref(line);
 		line = json_pack("{ss ss ss ss}", "refused", t->name, "phase",
@@ -359,10 +370,11 @@ static void run_in_phase(struct run *r, struct test_case *t, enum phase phase,
 			 struct arena *a)
 {
 	const struct ruleset *rules =
-	    model_rules(r->model, phase, r->prelock, a);
+	    model_rules(r->model, phase, r->prelock, r->server * 10000, a);
 
 	t->phase = phase_name(phase);
-	t->planned = model_rules(r->model, PHASE_PLANNED, false, a);
+	t->planned =
+	    model_rules(r->model, PHASE_PLANNED, false, r->server * 10000, a);
 	t->req = (struct rewrite_request){.sql = t->sql,
 					  .len = strlen(t->sql),
 					  .rules = rules,
@@ -474,6 +486,8 @@ static void read_session(struct run *r, const char *rest)
 		r->prelock = true;
 	else if (strcmp(rest, "new_shape") == 0)
 		r->new_shape = true;
+	else if (strncmp(rest, "server ", 7) == 0)
+		r->server = (unsigned)strtoul(rest + 7, NULL, 10);
 	else if (!read_flag(r, rest))
 		errx(1, "%s: session: %s", r->path, rest);
 }
@@ -497,7 +511,7 @@ static void read_line(struct run *r, const char *line)
 	if ((rest = directive(line, "phase", a)) != NULL) {
 		r->phases = rest;
 		r->reads_old = r->prelock = r->new_shape = false;
-		r->flags = 0;
+		r->flags = r->server = 0;
 		r->hides = "";
 	}
 	if ((rest = directive(line, "session", a)) != NULL)
