@@ -8,11 +8,7 @@
  *	-- schema: FILE			relative to this file (model.h)
  *	-- phase: read_new dual_write	what follows holds in each of these
  *	-- session: hides NAME | reads_old | prelock | new_shape | backslashes |
-<<<<<<< HEAD
  *wide | typed | typed_other | alone	until the next phase
-=======
- *wide | typed | typed_other | server 17	until the next phase
->>>>>>> b9d8857 (rewrite: OLD and NEW, MERGE and numbers as newer servers have them)
  *	-- note: anything
  *	-- case: a sentence
  *	the client's text

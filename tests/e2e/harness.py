@@ -19,8 +19,8 @@ import time
 import psycopg
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PGBIN = pathlib.Path(os.environ.get('PGTANDEM_TEST_PG_BIN') or
-                     '/usr/lib/postgresql/15/bin')
+CLIENTS = pathlib.Path('/usr/lib/postgresql/15/bin')
+PGBIN = pathlib.Path(os.environ.get('PGTANDEM_TEST_PG_BIN') or CLIENTS)
 PLAIN = ROOT / 'build' / 'pgtandem'
 SANITIZED = ROOT / 'build-asan' / 'pgtandem'
 
@@ -126,14 +126,16 @@ def planner_settings(database):
 class Postgres:
     """One cluster in a temporary folder, superuser `postgres`, trust."""
 
-    def __init__(self, settings=(), certificates=None, hba=None):
+    def __init__(self, settings=(), certificates=None, hba=None,
+                 programs=PGBIN):
+        self.programs = programs
         self.prefix, self.user = unprivileged()
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix='pgtandem-pg-'))
         self.port = free_port()
         self.host = '127.0.0.1'
         if self.user:
             os.chown(self.dir, self.user.pw_uid, self.user.pw_gid)
-        self._run(PGBIN / 'initdb', '-D', self.data, '-U', 'postgres',
+        self._run(self.programs / 'initdb', '-D', self.data, '-U', 'postgres',
                   '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '-N')
         lines = ["listen_addresses = '127.0.0.1'", f'port = {self.port}',
                  f"unix_socket_directories = '{self.dir}'", 'fsync = off',
@@ -180,13 +182,13 @@ class Postgres:
     def start(self):
         # pg_ctl's child keeps the pipe open: give it a file.
         with open(self.dir / 'ctl.log', 'ab') as log:
-            subprocess.run([*self.prefix, PGBIN / 'pg_ctl', '-D', self.data,
+            subprocess.run([*self.prefix, self.programs / 'pg_ctl', '-D', self.data,
                             '-w', '-t', str(PATIENCE_S), '-l',
                             self.dir / 'log', 'start'],
                            check=True, stdout=log, stderr=log, cwd='/')
 
     def stop(self, mode='fast'):
-        self._run(PGBIN / 'pg_ctl', '-D', self.data, '-m', mode, '-t',
+        self._run(self.programs / 'pg_ctl', '-D', self.data, '-m', mode, '-t',
                   PATIENCE_S, 'stop')
 
     def restart(self, mode='immediate'):

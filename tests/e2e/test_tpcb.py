@@ -37,7 +37,7 @@ def start_clients(proxy, folder):
     for mode in MODES:
         out = open(folder / f'{mode}.out', 'w')
         clients[mode] = subprocess.Popen(
-            [harness.PGBIN / 'pgbench', '-n', '-c', '8', '-j', '1', '-M', mode,
+            [harness.CLIENTS / 'pgbench', '-n', '-c', '8', '-j', '1', '-M', mode,
              '-T', '3600', '-P', '5', '-R', RATE, '-h', '127.0.0.1', '-p', str(proxy.port),
              '-U', 'postgres', 'tpcb'], stdout=out, stderr=out)
         out.close()
@@ -84,7 +84,7 @@ def totals(postgres, accounts):
 def test_accounts_are_migrated_under_tpcb_with_a_rollback_from_each_phase(
         postgres, start_proxy, tmp_path):
     postgres.create_database('tpcb')
-    subprocess.run([harness.PGBIN / 'pgbench', '-i', '-q', '-s', str(SCALE),
+    subprocess.run([harness.CLIENTS / 'pgbench', '-i', '-q', '-s', str(SCALE),
                     '-h', '127.0.0.1', '-p', str(postgres.port),
                     '-U', 'postgres', 'tpcb'], check=True, capture_output=True)
     proxy = start_proxy(postgres, {'accounts.yaml': SPEC},

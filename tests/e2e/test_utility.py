@@ -89,7 +89,7 @@ def test_a_dump_runs_through_every_phase(walk, postgres):
     proxy, phases = walk
     for phase in phases():
         done = subprocess.run(
-            [harness.PGBIN / 'pg_dump', '--inserts', '-t', 'payments', '-d',
+            [harness.CLIENTS / 'pg_dump', '--inserts', '-t', 'payments', '-d',
              proxy.conninfo('utility')], text=True, capture_output=True)
         assert done.returncode == 0, (phase, done.stderr)
         with proxy.connect('utility') as c:
