@@ -300,8 +300,10 @@ class Body:
         return self.hides and error['C'].startswith('23')
 
     def kind_of(self, text, ordered, direct, through):
-        """Some differences may be the server's own choice: how ties are
-        ordered, and which rows a limit leaves."""
+        """Some differences may be the machine's or the server's own choice:
+        who is in time, how ties are ordered, and which rows a limit leaves."""
+        if any(m[0] == 'E' and m[1]['C'] == '57014' for m in direct + through):
+            return 'out of time'
         same = [compare.in_any_order(side) for side in (direct, through)]
         if ordered and not compare.difference(*same):
             return 'order of ties?'
