@@ -127,6 +127,9 @@ struct plan {
 					* `text` has PLAN_POISON behind it, and
 					* fails at its own fault if the server
 					* finds one */
+	uint64_t row_types;	       /* PLAN_EDIT: the sum of the OIDs of the
+					* tables to whose rows it casts, which
+					* the same text finds by their names */
 	struct problem refusal;	       /* PLAN_REFUSE */
 };
 

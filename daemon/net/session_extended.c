@@ -278,7 +278,7 @@ enum verdict statement_look(struct session *s, struct statement *st,
 	return v == VERDICT_EDIT ? VERDICT_PASS : v;
 }
 
-/* Would the server be sent different texts? */
+/* Would the server be sent different texts, or find other types by them? */
 static bool plans_differ(const struct planned *a, const struct planned *b)
 {
 	const struct plan *now = a == NULL ? NULL : a->plan;
@@ -290,7 +290,7 @@ static bool plans_differ(const struct planned *a, const struct planned *b)
 		sent = NULL;
 	if (now == NULL || sent == NULL)
 		return now != sent;
-	return now->len != sent->len ||
+	return now->len != sent->len || now->row_types != sent->row_types ||
 	       memcmp(now->text, sent->text, now->len) != 0;
 }
 

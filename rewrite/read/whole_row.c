@@ -182,10 +182,12 @@ static bool has_row_type(const struct statement *st, unsigned name)
 	return l->kind == LENS_TABLE && l->husk;
 }
 
-/* A chain's old_ref is another relation (rewrite/lens/chain.h). */
-static const char *row_type(const struct lens *l, struct arena *a)
+/* A chain's old_ref is another relation (rewrite/lens/chain.h).  What the
+ * server has prepared does not follow the name to the husk. */
+static const char *row_type(const struct statement *st, const struct lens *l)
 {
-	return quote_qualified(l->old->schema, l->old->name, a);
+	st->plan->row_types += l->old->husk != 0 ? l->old->husk : l->old->oid;
+	return quote_qualified(l->old->schema, l->old->name, st->a);
 }
 
 static bool is_aggregated(const struct column_use *use)
@@ -276,7 +278,7 @@ static const char *made_row(const struct statement *st,
 
 	return arena_fmt(st->a, "(SELECT %s%s%s%s%s FROM (SELECT %s) AS %s)",
 			 typed ? "CAST(" : "", alias, typed ? " AS " : "",
-			 typed ? row_type(l, st->a) : "", typed ? ")" : "",
+			 typed ? row_type(st, l) : "", typed ? ")" : "",
 			 row_columns(st, use->ref), alias);
 }
 
@@ -285,9 +287,9 @@ static void replace_derived(struct statement *st, const struct column_use *use,
 {
 	const struct lens *l = statement_lens(st, use->ref->name);
 	const char *alias = quote_name(ref_alias(use->ref), st->a);
-	const char *row = typed ? arena_fmt(st->a, "CAST(%s.* AS %s)", alias,
-					    row_type(l, st->a))
-				: made_row(st, use, false);
+	const char *row =
+	    typed ? arena_fmt(st->a, "CAST(%s.* AS %s)", alias, row_type(st, l))
+		  : made_row(st, use, false);
 
 	replace(
 	    st, use,

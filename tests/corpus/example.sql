@@ -30,6 +30,7 @@ COPY orders FROM stdin;
 4	"quoted"	1
 x	bad	1
 \.
+SELECT customers FROM customers ORDER BY id;
 SELECT nothing FROM customers;
 CREATE FUNCTION best() RETURNS text BEGIN ATOMIC
     SELECT CASE WHEN true THEN 'a' ELSE 'b' END; SELECT 'c';
