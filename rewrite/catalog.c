@@ -11,6 +11,11 @@ const struct column *relation_find_column(const struct relation *r,
 	return NULL;
 }
 
+bool constraint_has_index(const struct constraint *c)
+{
+	return c->kind != CONSTRAINT_CHECK && c->kind != CONSTRAINT_FOREIGN;
+}
+
 const struct constraint *relation_find_unique(const struct relation *r,
 					      const char *name)
 {

@@ -107,6 +107,8 @@ const struct column *relation_find_column(const struct relation *r,
 					  const char *name);
 const struct constraint *relation_find_constraint(const struct relation *r,
 						  const char *name);
+/* PRIMARY KEY, UNIQUE, EXCLUDE: of the constraint's own name. */
+bool constraint_has_index(const struct constraint *c);
 /* A primary key or a unique constraint; NULL if there is none. */
 const struct constraint *relation_find_unique(const struct relation *r,
 					      const char *name);

@@ -173,6 +173,51 @@ static void serve(struct gather *g)
 	}
 }
 
+const struct relation *rule_relation(const struct ruleset *r,
+				     const struct rule_name *n)
+{
+	const struct lens *l = r->migrations[n->migration].lenses[n->lens];
+
+	if (n->shape == SHAPE_OLD)
+		return l->old;
+	return l->child != NULL ? l->child->relation : l->new;
+}
+
+static size_t count_indexes(const struct ruleset *r)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_names; i++) {
+		const struct relation *own = rule_relation(r, &r->names[i]);
+
+		n += own->n_indexes + own->n_constraints;
+	}
+	return n;
+}
+
+/* What a text has to mention to be parsed: the relations, and their indexes
+ * (a constraint's has its name), which DROP INDEX names alone. */
+static size_t add_indexes(struct ruleset *r, struct arena *a)
+{
+	size_t n = r->n_names;
+	struct rule_name *all =
+	    arena_alloc(a, (n + count_indexes(r) + 1) * sizeof(*all));
+
+	if (n > 0)
+		memcpy(all, r->names, n * sizeof(*all));
+	for (size_t i = 0; i < r->n_names; i++) {
+		const struct relation *own = rule_relation(r, &r->names[i]);
+
+		for (size_t k = 0; k < own->n_indexes; k++)
+			all[n++].name = own->indexes[k].name;
+		for (size_t k = 0; k < own->n_constraints; k++)
+			if (constraint_has_index(&own->constraints[k]))
+				all[n++].name = own->constraints[k].name;
+	}
+	r->names = all;
+	return n;
+}
+
 /* Each lens has two at most. */
 static size_t most_names(const struct ruleset_input *in)
 {
@@ -214,9 +259,10 @@ bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 			      .max_statement_bytes = in->max_statement_bytes,
 			      .server_version = in->server_version
 						    ? in->server_version
-						    : SERVER_15,
-			      .filter = filter_make(g.names, g.n, a),
-			      .index = name_index_make(g.names, g.n, a)};
+						    : SERVER_15};
+	n = add_indexes(r, a);
+	r->filter = filter_make(r->names, n, a);
+	r->index = name_index_make(r->names, n, a);
 	*ret = r;
 	return true;
 }

@@ -67,8 +67,10 @@ struct ruleset {
 	size_t n_migrations;
 	const struct rule_migration *migrations;
 	size_t n_names;
-	const struct rule_name *names; /* their index is a name_set's */
-	struct name_index index;
+	/* Their index is a name_set's.  Behind them stand the relations'
+	 * indexes, of which there is the name alone. */
+	const struct rule_name *names;
+	struct name_index index; /* of both */
 	uint32_t max_statement_bytes;
 	unsigned server_version; /* 180004 is 18.4 */
 	const struct filter *filter;
@@ -93,7 +95,12 @@ bool ruleset_build(const struct ruleset_input *in, struct arena *a,
 		   const struct ruleset **ret, struct problem *p)
     __attribute__((warn_unused_result));
 
-/* May this text name a relation under migration?  See rewrite/text/filter.h.
+/* The relation of the name's own lens. */
+const struct relation *rule_relation(const struct ruleset *r,
+				     const struct rule_name *n);
+
+/* May this text name a relation under migration, or an index of one?  See
+ * rewrite/text/filter.h.
  * Identifiers with Unicode escapes (U&"...") always count. */
 bool ruleset_mentions(const struct ruleset *r, const char *sql, size_t len);
 

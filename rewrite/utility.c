@@ -435,6 +435,66 @@ static bool is_temporary(const Node *node)
 		   RELPERSISTENCE_TEMP;
 }
 
+/* DROP INDEX and its like name an index without its table; CREATE INDEX may
+ * give its name to another. */
+static bool is_of_index(const Node *node)
+{
+	if (IsA(node, IndexStmt))
+		return true;
+	if (IsA(node, DropStmt))
+		return ((const DropStmt *)node)->removeType == OBJECT_INDEX;
+	if (IsA(node, RenameStmt))
+		return ((const RenameStmt *)node)->renameType == OBJECT_INDEX;
+	if (IsA(node, AlterTableStmt))
+		return ((const AlterTableStmt *)node)->objtype == OBJECT_INDEX;
+	return IsA(node, AlterObjectDependsStmt) &&
+	       ((const AlterObjectDependsStmt *)node)->objectType ==
+		   OBJECT_INDEX;
+}
+
+/* The path may find another index of that name first: whoever means that one
+ * is told to say so. */
+static bool statement_has_index(const struct statement *st,
+				const struct relation *r, const char *index)
+{
+	const struct token *v = st->tokens->v;
+
+	for (size_t i = st->first; i < st->end; i++)
+		if (token_spells(st->sql, &v[i], index) &&
+		    (i < st->first + 2 ||
+		     !token_is_punct(st->tokens, i - 1, '.') ||
+		     token_spells(st->sql, &v[i - 2], r->schema)))
+			return true;
+	return false;
+}
+
+static bool names_index_of(const struct statement *st, const struct relation *r)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < r->n_indexes; i++)
+		any |= statement_has_index(st, r, r->indexes[i].name);
+	for (size_t i = 0; i < r->n_constraints; i++)
+		any |= constraint_has_index(&r->constraints[i]) &&
+		       statement_has_index(st, r, r->constraints[i].name);
+	return any;
+}
+
+static bool plan_index(struct statement *st)
+{
+	const struct ruleset *rules = st->req->rules;
+	enum action action;
+
+	for (unsigned i = 0; i < rules->n_names; i++) {
+		if (!names_index_of(st, rule_relation(rules, &rules->names[i])))
+			continue;
+		statement_note(st, i, true);
+		if (!statement_decide(st, i, USE_DDL, &action))
+			return false;
+	}
+	return true;
+}
+
 static bool plan_mentions(struct statement *st, enum use use)
 {
 	enum action action;
@@ -501,6 +561,8 @@ bool utility_plan(struct statement *st)
 		return utility_plan_switch(st);
 	if (use == USE_COUNT)
 		return true;
+	if (is_of_index(st->node) && !plan_index(st))
+		return false;
 	if (is_temporary(st->node))
 		return plan_temporary(st);
 	return plan_mentions(st, use);

@@ -150,7 +150,8 @@ int walk_match(const struct rewrite_request *req, const RangeVar *var)
 	     i != NAME_NONE; i = rules->index.next[i]) {
 		const struct rule_name *name = &rules->names[i];
 
-		if (strcmp(var->relname, name->name) != 0)
+		if (i >= rules->n_names ||
+		    strcmp(var->relname, name->name) != 0)
 			continue;
 		if (var->schemaname != NULL
 			? strcmp(var->schemaname, name->schema) == 0

@@ -108,7 +108,8 @@ static void note_names(struct limits *l, const struct ruleset *rules,
 	     i != NAME_NONE; i = x->next[i]) {
 		if (!token_spells(sql, t, rules->names[i].name))
 			continue;
-		name_set_add(&l->named, i);
+		if (i < rules->n_names)
+			name_set_add(&l->named, i);
 		l->any_named = true;
 	}
 }
