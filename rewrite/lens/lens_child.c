@@ -96,7 +96,7 @@ static bool derive_column(const struct lens_compile *c,
 	if (e->forward != NULL &&
 	    !parse(c, e->line, e->forward, c->old, &forward))
 		return false;
-	if (template_is_bare(&forward))
+	if (e->forward != NULL && template_is_bare(&forward))
 		from = &c->old->columns[forward.column[0]];
 	if (from == NULL && type == NULL)
 		return lens_fail(
