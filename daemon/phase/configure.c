@@ -190,7 +190,7 @@ static bool database_prepare(struct plan *pl, struct database *d, PGconn *db,
 
 		if (pl->databases[i] != d || pl->kept[i])
 			continue;
-		pl->made[i] = migration_create(d, spec);
+		pl->made[i] = migration_create(d, pl->settings, spec);
 		if (!row_prepare(pl->control, db, spec, p) ||
 		    !migration_adopt(pl->made[i], db, p))
 			return false;
@@ -252,6 +252,17 @@ static bool is_kept(const struct plan *pl, const struct migration *m)
 	return false;
 }
 
+/* The same text, of the new settings. */
+static void migration_take_spec(struct migration *m, struct settings *settings,
+				size_t spec)
+{
+	struct settings *was = m->settings;
+
+	m->spec = settings->specs[spec];
+	m->settings = settings_ref(settings);
+	settings_unref(was);
+}
+
 /* With control.lock held: from here nothing fails. */
 static void migrations_install(struct plan *pl)
 {
@@ -278,7 +289,7 @@ static void migrations_install(struct plan *pl)
 		struct database *d = pl->databases[i];
 
 		if (pl->kept[i]) {
-			pl->kept[i]->spec = pl->settings->specs[i];
+			migration_take_spec(pl->kept[i], pl->settings, i);
 			continue;
 		}
 		d->migrations = grown(d->migrations, d->n_migrations + 1);

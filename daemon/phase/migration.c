@@ -29,13 +29,16 @@ static void sources_free(struct lens_source *sources, size_t n)
 	free(sources);
 }
 
-struct migration *migration_create(struct database *d, const struct spec *spec)
+struct migration *migration_create(struct database *d,
+				   struct settings *settings,
+				   const struct spec *spec)
 {
 	struct migration *m = zeroed(1, sizeof(*m));
 
 	m->database = d;
 	snprintf(m->name, sizeof(m->name), "%s", spec->name);
 	m->spec = spec;
+	m->settings = settings_ref(settings);
 	m->usage = zeroed(1, sizeof(*m->usage));
 	uv_mutex_init(&m->usage->lock);
 	uv_mutex_init(&m->adopting);
@@ -51,6 +54,7 @@ void migration_free(struct migration *m)
 	uv_mutex_destroy(&m->adopting);
 	uv_mutex_destroy(&m->usage->lock);
 	free(m->usage);
+	settings_unref(m->settings);
 	free(m);
 }
 

@@ -44,10 +44,12 @@ struct lens_source {
 struct migration {
 	struct database *database; /* borrowed: its owner */
 	char name[64];
-	const struct spec *spec; /* (L) in control.settings */
-	bool gone;		 /* (L) no longer configured */
-	struct usage *usage;	 /* owned */
-	uint64_t usage_kept_ms;	 /* keeper: last_old_ms in the state */
+	const struct spec *spec;   /* (L) in `settings` */
+	struct settings *settings; /* (L) owned reference: a keeper may be
+				    * adopting while a reload ends it */
+	bool gone;		   /* (L) no longer configured */
+	struct usage *usage;	   /* owned */
+	uint64_t usage_kept_ms;	   /* keeper: last_old_ms in the state */
 	uv_mutex_t adopting, walking;
 	struct state_row row;	     /* (L) as adopted */
 	uint64_t serial;	     /* (L) the first snapshot that carried
@@ -96,7 +98,10 @@ struct migration *migration_find(struct control *c, const char *name,
 
 /* Life of the parts; nothing is connected. */
 struct database *database_create(struct control *c, const char *name);
-struct migration *migration_create(struct database *d, const struct spec *spec);
+/* `spec` is of `settings`, of which a reference is taken. */
+struct migration *migration_create(struct database *d,
+				   struct settings *settings,
+				   const struct spec *spec);
 void migration_free(struct migration *m);
 void database_free(struct database *d);
 

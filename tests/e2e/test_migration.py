@@ -838,3 +838,31 @@ def test_what_is_read_of_the_catalog_does_not_vanish_meanwhile(postgres,
             t.join()
     assert not failed
     assert set(map(tuple, answers)) == {(('id',),)}
+
+
+def test_a_reload_may_end_what_the_keeper_is_looking_at(postgres,
+                                                        start_proxy):
+    """Under the sanitizers: what a migration was made of outlives it."""
+    shop.make(postgres, 'reloads')
+    proxy = start_proxy(postgres, shop.spec('reloads'))
+    file = proxy.dir / 'migrations' / 'inovices_typo.yaml'
+    text, stop = file.read_text(), threading.Event()
+
+    def wake():
+        with postgres.connect('reloads') as c:
+            while not stop.is_set():
+                c.execute('NOTIFY pgtandem')
+
+    waker = threading.Thread(target=wake)
+    waker.start()
+    try:
+        for _ in range(60):
+            file.unlink()
+            proxy.console('RELOAD')
+            file.write_text(text)
+            proxy.console('RELOAD')
+    finally:
+        stop.set()
+        waker.join()
+    assert proxy.phase('inovices_typo') == 'planned'
+    assert proxy.alive()
