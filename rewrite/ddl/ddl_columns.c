@@ -36,31 +36,10 @@ const char *columns_old(const struct lens *l, size_t i, struct arena *a)
 	return quote_name(l->olds[i].column->name, a);
 }
 
-/* For servers whose views run with their owner's rights. */
-static const char *view_grants(const struct lens *l, const char *view,
-			       struct arena *a)
-{
-	struct sqltext t;
-
-	sqltext_begin(&t, a);
-	sqltext_put(&t, "GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;",
-		    view, quote_name(l->old->owner, a));
-	for (size_t i = 0; i < l->old->n_grants; i++) {
-		const struct grant *g = &l->old->grants[i];
-
-		if (g->column == NULL &&
-		    strstr("SELECT INSERT UPDATE DELETE", g->privilege) != NULL)
-			sqltext_put(
-			    &t, " GRANT %s ON %s TO %s;", g->privilege, view,
-			    g->grantee ? quote_name(g->grantee, a) : "PUBLIC");
-	}
-	return t.s;
-}
-
 static void add_view(struct ddl_build *b, const char *view, const char *columns)
 {
 	const char *body =
-	    ddl_view_rights(view, view_grants(b->l, view, b->a), b->a);
+	    ddl_view_rights(view, ddl_table_grants(b->l, view, b->a), b->a);
 
 	ddl_add(b, DDL_NO_LOCK,
 		arena_fmt(b->a,

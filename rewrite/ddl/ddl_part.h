@@ -81,6 +81,9 @@ const char *ddl_view_rights(const char *view, const char *grants,
 			    struct arena *a);
 const char *ddl_old_grants(const struct lens *l, const char *view,
 			   struct arena *a);
+/* Without those of single columns, for a view that has others. */
+const char *ddl_table_grants(const struct lens *l, const char *view,
+			     struct arena *a);
 /* "new.x", quoted: L_lens's column for a new one. */
 const char *ddl_new_name(const struct lens *l, size_t i, struct arena *a);
 

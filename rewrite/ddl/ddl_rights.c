@@ -132,8 +132,8 @@ static void put_column_grant(struct sqltext *t, const struct lens *l,
 			sqltext_put(t, ", %s", ddl_new_name(l, n, t->a));
 }
 
-const char *ddl_old_grants(const struct lens *l, const char *view,
-			   struct arena *a)
+static const char *grants(const struct lens *l, const char *view, bool columns,
+			  struct arena *a)
 {
 	struct sqltext t;
 
@@ -143,7 +143,9 @@ const char *ddl_old_grants(const struct lens *l, const char *view,
 	for (size_t i = 0; i < l->old->n_grants; i++) {
 		const struct grant *g = &l->old->grants[i];
 
-		if (strstr("SELECT INSERT UPDATE DELETE", g->privilege) == NULL)
+		if (strstr("SELECT INSERT UPDATE DELETE", g->privilege) ==
+			NULL ||
+		    (g->column != NULL && !columns))
 			continue;
 		sqltext_put(&t, " GRANT %s", g->privilege);
 		if (g->column != NULL) {
@@ -155,6 +157,18 @@ const char *ddl_old_grants(const struct lens *l, const char *view,
 			    g->grantee ? quote_name(g->grantee, a) : "PUBLIC");
 	}
 	return t.s;
+}
+
+const char *ddl_old_grants(const struct lens *l, const char *view,
+			   struct arena *a)
+{
+	return grants(l, view, true, a);
+}
+
+const char *ddl_table_grants(const struct lens *l, const char *view,
+			     struct arena *a)
+{
+	return grants(l, view, false, a);
 }
 
 const char *ddl_view_rights(const char *view, const char *grants,
