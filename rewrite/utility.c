@@ -376,6 +376,12 @@ static bool plan_copy(struct statement *st)
 	return true;
 }
 
+/* Has the name at token i a schema's before it? */
+static bool has_schema(const struct statement *st, size_t i)
+{
+	return i > st->first + 1 && token_is_punct(st->tokens, i - 1, '.');
+}
+
 /* Is the name at token i the rule's relation, by its schema or by the
  * session's own resolution? */
 static bool is_mention(const struct statement *st, size_t i, unsigned name)
@@ -387,7 +393,7 @@ static bool is_mention(const struct statement *st, size_t i, unsigned name)
 		return true;
 	if (!token_spells(st->sql, &v[i], n->name))
 		return false;
-	if (i > st->first + 1 && token_is_punct(st->tokens, i - 1, '.'))
+	if (has_schema(st, i))
 		return token_spells(st->sql, &v[i - 2], n->schema);
 	return !names_hide(st->req->names, name);
 }
@@ -461,8 +467,7 @@ static bool statement_has_index(const struct statement *st,
 
 	for (size_t i = st->first; i < st->end; i++)
 		if (token_spells(st->sql, &v[i], index) &&
-		    (i < st->first + 2 ||
-		     !token_is_punct(st->tokens, i - 1, '.') ||
+		    (!has_schema(st, i) ||
 		     token_spells(st->sql, &v[i - 2], r->schema)))
 			return true;
 	return false;
