@@ -153,46 +153,57 @@ static void add_star(const struct origins *o, const ColumnRef *c,
 }
 
 /* (alias).column is alias.column, unless a column has that name, and so is
- * (alias).*. */
+ * (alias).*.  Unsure where not all columns are known. */
 static const struct source *row_source(const A_Indirection *ind,
-				       const struct scope *scope)
+				       const struct scope *scope,
+				       bool *ret_unsure)
 {
 	const ColumnRef *c = (const ColumnRef *)ind->arg;
 	const char *name;
 	const struct source *s;
 
+	*ret_unsure = false;
 	if (!IsA(c, ColumnRef) || list_length(c->fields) != 1 ||
 	    list_length(ind->indirection) != 1 || is_star(linitial(c->fields)))
 		return NULL;
 	name = field_name(c, 0);
 	s = find_source(scope, NULL, name);
-	for (; s != NULL && scope != NULL; scope = scope->up)
-		if (find_in(scope, name) != NULL || !knows_all(scope))
+	for (; s != NULL && scope != NULL; scope = scope->up) {
+		if (find_in(scope, name) != NULL)
 			return NULL;
+		*ret_unsure |= !knows_all(scope);
+	}
 	return s;
 }
 
+/* Unsure, they are looked for by their names (daemon/net/origins.c). */
 static void add_fields(const struct origins *o, const A_Indirection *ind,
 		       const struct scope *scope, struct fields *ret)
 {
-	const struct source *s = row_source(ind, scope);
+	bool unsure;
+	const struct source *s = row_source(ind, scope, &unsure);
 
+	if (s == NULL || unsure)
+		fields_add_many(o, ret);
 	if (s != NULL)
 		fields_add_all(o, ret, &s->columns);
-	else
+	if (s != NULL && unsure)
 		fields_add_many(o, ret);
 }
 
 static bool of_row(const A_Indirection *ind, const struct scope *scope,
 		   struct plan_origin *ret)
 {
+	bool unsure;
 	const struct source *s = IsA(linitial(ind->indirection), String)
-				     ? row_source(ind, scope)
+				     ? row_source(ind, scope, &unsure)
 				     : NULL;
 
-	if (s != NULL)
-		*ret = of_source(s, strVal(linitial(ind->indirection)));
-	return s != NULL;
+	if (s == NULL)
+		return false;
+	*ret = of_source(s, strVal(linitial(ind->indirection)));
+	ret->unsure |= unsure;
+	return true;
 }
 
 static void add_result(const struct origins *o, const ResTarget *target,
