@@ -20,6 +20,7 @@
 
 #include <string.h>
 
+#include "rewrite/lens/lens_child.h"
 #include "rewrite/text/sqltext.h"
 
 static bool is_any_of(const char *name, const char *const *names, size_t n)
@@ -240,17 +241,45 @@ static const char *name_here(const struct ref *ref, const struct relation *r,
 		   : r->columns[i].name;
 }
 
-const char *row_columns(const struct statement *st, const struct ref *ref)
+/* A column that has moved to the child table, where the write goes to the
+ * table itself (rewrite/write/write_child.c); or NULL. */
+static const struct child_moved *moved(const struct statement *st,
+				       const struct ref *ref, unsigned old)
+{
+	const struct lens *l = statement_lens(st, ref->name);
+
+	return ref->is_target && l->child != NULL &&
+		       write_is_current_of(st->node)
+		   ? child_find_moved(l, old)
+		   : NULL;
+}
+
+static const char *listed(const struct statement *st, const struct ref *ref,
+			  bool named)
 {
 	const struct relation *r = shown(st, ref);
 	const char *alias = quote_name(ref_alias(ref), st->a);
 	struct sqltext t;
 
 	sqltext_begin(&t, st->a);
-	for (size_t i = 0; i < r->n_columns; i++)
-		sqltext_item(&t, ", ", "%s.%s", alias,
-			     quote_name(name_here(ref, r, i), st->a));
+	for (unsigned i = 0; i < r->n_columns; i++) {
+		const struct child_moved *m = moved(st, ref, i);
+		const char *name = quote_name(name_here(ref, r, i), st->a);
+
+		if (m == NULL)
+			sqltext_item(&t, ", ", "%s.%s", alias, name);
+		else
+			sqltext_item(&t, ", ", "%s%s%s",
+				     child_picked(statement_lens(st, ref->name),
+						  m, alias, st->a),
+				     named ? " AS " : "", named ? name : "");
+	}
 	return t.s;
+}
+
+const char *row_columns(const struct statement *st, const struct ref *ref)
+{
+	return listed(st, ref, false);
 }
 
 /* The use's own tokens; a schema in front is cut elsewhere. */
@@ -279,7 +308,7 @@ static const char *made_row(const struct statement *st,
 	return arena_fmt(st->a, "(SELECT %s%s%s%s%s FROM (SELECT %s) AS %s)",
 			 typed ? "CAST(" : "", alias, typed ? " AS " : "",
 			 typed ? row_type(st, l) : "", typed ? ")" : "",
-			 row_columns(st, use->ref), alias);
+			 listed(st, use->ref, true), alias);
 }
 
 static void replace_derived(struct statement *st, const struct column_use *use,
