@@ -121,16 +121,18 @@ struct plan {
 	uint64_t old_shape;	       /* bit i: with its old shape */
 	uint64_t new_shape;	       /* bit i: with its new shape */
 	uint64_t writes;	       /* bit i: writes it */
-	bool reads_new;		       /* depends on request->read_new */
-	uint64_t epoch_sum;	       /* of the epochs of `migrations` */
-	bool unread;		       /* refused because it does not parse:
-					* `text` has PLAN_POISON behind it, and
-					* fails at its own fault if the server
-					* finds one */
-	uint64_t row_types;	       /* PLAN_EDIT: the sum of the OIDs of the
-					* tables to whose rows it casts, which
-					* the same text finds by their names */
-	struct problem refusal;	       /* PLAN_REFUSE */
+	uint64_t halves[2];	/* bit i: writes the first, the second old
+				 * table of its merge */
+	bool reads_new;		/* depends on request->read_new */
+	uint64_t epoch_sum;	/* of the epochs of `migrations` */
+	bool unread;		/* refused because it does not parse:
+				 * `text` has PLAN_POISON behind it, and
+				 * fails at its own fault if the server
+				 * finds one */
+	uint64_t row_types;	/* PLAN_EDIT: the sum of the OIDs of the
+				 * tables to whose rows it casts, which
+				 * the same text finds by their names */
+	struct problem refusal; /* PLAN_REFUSE */
 };
 
 /*

@@ -92,6 +92,8 @@ void statement_note_plan(struct statement *st, const struct plan *inner)
 	st->plan->old_shape |= inner->old_shape;
 	st->plan->new_shape |= inner->new_shape;
 	st->plan->reads_new |= inner->reads_new;
+	st->plan->halves[0] |= inner->halves[0];
+	st->plan->halves[1] |= inner->halves[1];
 }
 
 void statement_note(struct statement *st, unsigned name, bool writes)
@@ -107,6 +109,8 @@ void statement_note(struct statement *st, unsigned name, bool writes)
 		st->plan->new_shape |= own;
 	if (writes)
 		st->plan->writes |= bits;
+	if (writes && n->through->half != NULL)
+		st->plan->halves[n->through->half->second] |= own;
 }
 
 bool statement_refuse(struct statement *st, unsigned name, const char *clause,

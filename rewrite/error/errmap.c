@@ -559,11 +559,22 @@ static bool inserted_twice(const struct plan *plan, const struct lens *l,
 	return true;
 }
 
+/* The one half of a row has gone that was there: whose, the statement tells
+ * if it writes one of the two old tables alone. */
+static bool is_others_half(const struct plan *plan, const struct rule_name *n)
+{
+	bool second = n->through->half->second;
+
+	return plan != NULL && (plan->halves[!second] >> n->migration & 1) &&
+	       !(plan->halves[second] >> n->migration & 1);
+}
+
 /* What a merge's relation cannot have NOT NULL is a check there, and the
  * column that tells whether a half is there is the view's condition. */
-static bool map_half(const struct plan *plan, const struct lens *l,
+static bool map_half(const struct plan *plan, const struct rule_name *n,
 		     struct error_names *e, struct arena *a)
 {
+	const struct lens *l = n->through;
 	const char *view = generated_name(l, "lens", a);
 	const char *marker =
 	    l->olds[l->news[l->half->marker].old_index].column->name;
@@ -577,7 +588,7 @@ static bool map_half(const struct plan *plan, const struct lens *l,
 	if (!is_state(e, "23514") || e->constraint == NULL)
 		return false;
 	if (strcmp(e->constraint, lens_one_half_check(l, a)) == 0)
-		return not_null(l, marker, e, a);
+		return !is_others_half(plan, n) && not_null(l, marker, e, a);
 	for (unsigned i = 0; i < l->n_new; i++) {
 		const char *column = map_column(l, l->new->columns[i].name);
 
@@ -588,14 +599,16 @@ static bool map_half(const struct plan *plan, const struct lens *l,
 	return false;
 }
 
-static void map_old(const struct plan *plan, const struct lens *l,
-		    enum phase phase, struct error_names *e, struct arena *a)
+static void map_old(const struct plan *plan, const struct rule_name *n,
+		    struct error_names *e, struct arena *a)
 {
-	if (phase == PHASE_PLANNED ||
+	const struct lens *l = n->through;
+
+	if (n->rule->phase == PHASE_PLANNED ||
 	    (l->child != NULL && child_map_error(l, e, a)))
 		return;
-	if (l->half == NULL || !map_half(plan, l, e, a))
-		map_error(l, phase, e, a);
+	if (l->half == NULL || !map_half(plan, n, e, a))
+		map_error(l, n->rule->phase, e, a);
 }
 
 void plan_map_error(const struct plan *plan, const struct ruleset *rules,
@@ -606,7 +619,7 @@ void plan_map_error(const struct plan *plan, const struct ruleset *rules,
 
 		if (n->shape == SHAPE_OLD &&
 		    (plan->old_shape >> n->migration & 1))
-			map_old(plan, n->through, n->rule->phase, e, a);
+			map_old(plan, n, e, a);
 		else if (n->shared && (plan->migrations >> n->migration & 1))
 			map_new(n->through, n->rule->phase, e, a);
 	}
@@ -640,6 +653,6 @@ void rules_map_error(const struct ruleset *rules, uint64_t but,
 		if (n->shape == SHAPE_OLD && !(but >> n->migration & 1) &&
 		    n->rule->phase >= PHASE_DUAL_WRITE &&
 		    !is_namesake(n->through, e))
-			map_old(NULL, n->through, n->rule->phase, e, a);
+			map_old(NULL, n, e, a);
 	}
 }
