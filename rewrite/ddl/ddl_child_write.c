@@ -4,7 +4,9 @@
  * written, behind the old row's own write (rewrite/lens/lens_child.h).
  *
  * The values travel as text in settings of the transaction, one for each
- * column: '-' for one that is not given, '' for NULL, else '=' and the value.
+ * column: '-' for one that is not given, '' for NULL, '!' for one that may not
+ * be NULL and is, where another column of the table may be named first; else
+ * '=' and the value.
  * Others hold the key that the row had, and how it is written: 'i' by an
  * INSERT, 'u' by an UPDATE, which may change the key.
  */
@@ -56,20 +58,20 @@ static void add_function(struct ddl_build *b, const char *ref,
 	ddl_add_function(b, ref, types, returns, "VOLATILE", body);
 }
 
-static void put_not_null(const struct lens *l, size_t i, size_t argument,
+static void put_not_null(const struct lens *l, size_t i, const char *condition,
 			 struct sqltext *t)
 {
 	const char *name = quote_text(moved_column(l, i)->name, t->a);
 	const char *relation = quote_text(l->old->name, t->a);
 
 	sqltext_put(t,
-		    "IF pg_catalog.substr($2, %zu, 1) = '1' AND $%zu IS NULL"
+		    "IF %s"
 		    " THEN\n\tRAISE EXCEPTION USING ERRCODE = '23502', MESSAGE"
 		    " = pg_catalog.format('null value in column \"%%s\" of"
 		    " relation \"%%s\" violates not-null constraint', %s, %s),"
 		    " SCHEMA = %s, TABLE = %s, COLUMN = %s;\nEND IF;\n",
-		    i + 1, argument, name, relation,
-		    quote_text(l->old->schema, t->a), relation, name);
+		    condition, name, relation, quote_text(l->old->schema, t->a),
+		    relation, name);
 }
 
 /* (value anyelement, which text, key..., moved...) */
@@ -87,7 +89,13 @@ static void add_stash(struct ddl_build *b)
 	for (size_t i = 0; i < l->child->n_moved; i++) {
 		sqltext_put(&types, ", %s", moved_column(l, i)->type);
 		if (moved_column(l, i)->not_null)
-			put_not_null(l, i, first + i, &body);
+			put_not_null(
+			    l, i,
+			    arena_fmt(b->a,
+				      "pg_catalog.substr($2, %zu, 1) = '1' AND"
+				      " $%zu IS NULL",
+				      i + 1, first + i),
+			    &body);
 	}
 	sqltext_put(&body,
 		    "PERFORM pg_catalog.set_config(%s,"
@@ -100,12 +108,11 @@ static void add_stash(struct ddl_build *b)
 			    key_setting(l, i, b->a), i + 3);
 	for (size_t i = 0; i < l->child->n_moved; i++)
 		sqltext_put(&body,
-			    ",\n\tpg_catalog.set_config(%s, CASE WHEN"
-			    " pg_catalog.substr($2, %zu, 1) <> '1' THEN '-'"
-			    " WHEN $%zu IS NULL THEN '' ELSE '=' ||"
-			    " $%zu::pg_catalog.text END, true)",
-			    value_setting(l, i, b->a), i + 1, first + i,
-			    first + i);
+			    ",\n\tpg_catalog.set_config(%s, CASE"
+			    " pg_catalog.substr($2, %zu, 1) WHEN '0' THEN '-'"
+			    " WHEN '2' THEN '!' ELSE COALESCE('=' ||"
+			    " $%zu::pg_catalog.text, '') END, true)",
+			    value_setting(l, i, b->a), i + 1, first + i);
 	sqltext_put(&body, ";\nRETURN $1;\nEND");
 	add_function(b, l->child->stash_ref, types.s, "pg_catalog.anyelement",
 		     body.s);
@@ -196,8 +203,9 @@ static const char *follow_key(const struct lens *l, struct arena *a)
 static void add_put(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
-	struct sqltext names, now, given, into;
+	struct sqltext names, now, given, into, missed;
 
+	sqltext_begin(&missed, b->a);
 	sqltext_begin(&names, b->a);
 	sqltext_begin(&now, b->a);
 	sqltext_begin(&given, b->a);
@@ -206,6 +214,13 @@ static void add_put(struct ddl_build *b)
 		sqltext_put(&names, "\t\"pgtandem.%zu\" %s;\n", i + 1,
 			    moved_column(l, i)->type);
 		sqltext_put(&into, ", \"pgtandem.%zu\"", i + 1);
+		if (moved_column(l, i)->not_null)
+			put_not_null(
+			    l, i,
+			    arena_fmt(b->a,
+				      "pg_catalog.current_setting(%s) = '!'",
+				      value_setting(l, i, b->a)),
+			    &missed);
 		sqltext_put(&now, ", %s",
 			    child_reverse(l, &l->child->moved[i], "c.", b->a));
 		sqltext_put(&given,
@@ -222,10 +237,10 @@ static void add_put(struct ddl_build *b)
 	    arena_fmt(b->a,
 		      "DECLARE\n\t\"pgtandem.id\" pg_catalog.tid;\n%sBEGIN\n"
 		      "PERFORM pgtandem.fence(%s, $1);\n"
-		      "%s"
+		      "%s%s"
 		      "%s%s%sIF $2 THEN\n\tPERFORM %s(NULL, %s);\nEND IF;\n"
 		      "RETURN NULL;\nEND",
-		      names.s, quote_text(l->migration, b->a),
+		      names.s, quote_text(l->migration, b->a), missed.s,
 		      follow_key(l, b->a),
 		      child_find_picked(l, 3, now.s, into.s, b->a), given.s,
 		      child_give(l, new_values(l, b->a), 3, b->a),

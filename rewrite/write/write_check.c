@@ -16,9 +16,13 @@
  *
  * Left out where CAST cannot differ, as in most statements there are.
  */
+#include "rewrite/write/write_lens.h"
 #include "rewrite/write/write_set.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "rewrite/text/sqltext.h"
 
 enum { MAX_OPERATORS = 1000 }; /* of one value, before it is checked anyway */
 
@@ -324,4 +328,55 @@ void write_check(const struct set *s, const struct check_place *place)
 		put_clauses(&c, list);
 	put(&c, "false)");
 	put(&c, place->behind);
+}
+
+/* "character varying(10)", of no more bytes than that? */
+static bool is_short(const char *type, const char *value)
+{
+	const char *length = strchr(type, '(');
+
+	return length == NULL || strlen(value) <= strtoul(length + 1, NULL, 10);
+}
+
+/* A constant that can be assigned, but may be too long or too large:
+ * PostgreSQL finds that when it plans. */
+static bool may_not_fit(const struct column *c, const Node *value)
+{
+	const A_Const *constant = (const A_Const *)value;
+	enum family family = family_of(c);
+
+	if (!IsA(value, A_Const) || constant->isnull)
+		return false;
+	if (IsA(&constant->val, String))
+		return family == FAMILY_STRING &&
+		       !is_short(c->type, strVal(&constant->val));
+	return family == FAMILY_NUMBER &&
+	       (IsA(&constant->val, Integer) || IsA(&constant->val, Float));
+}
+
+const char *write_check_first(const struct statement *st,
+			      const struct ref *target, const List *targets)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	struct sqltext t;
+	ListCell *cell;
+
+	sqltext_begin(&t, st->a);
+	foreach (cell, targets) {
+		const ResTarget *set = lfirst_node(ResTarget, cell);
+		int old = lens_find_old(l, set->name);
+		size_t at;
+
+		if (old < 0 || set->indirection != NIL ||
+		    !may_not_fit(l->olds[old].column, set->val))
+			continue;
+		at = tokens_find(st->tokens,
+				 (uint32_t)((A_Const *)set->val)->location);
+		sqltext_item(&t, ", ", "%s = %s", quote_name(set->name, st->a),
+			     statement_text(st, (struct span){at, at + 1}));
+	}
+	return t.len == 0
+		   ? ""
+		   : arena_fmt(st->a, "%s AS (UPDATE %s SET %s WHERE false), ",
+			       part_name(st, "first"), l->shape_ref, t.s);
 }

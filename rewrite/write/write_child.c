@@ -89,28 +89,21 @@ static const char *is_missed_before(const struct lens *l, unsigned old,
 	return t.s;
 }
 
-/* The mark of a moved column that is given: none where NULL is not allowed, if
+/* The mark of a moved column that is given: 2 where NULL is not allowed, and
  * it is another column that is named for that. */
-static const char *given_mark(const struct lens *l, size_t moved,
-			      const char *row, char how, const char *value,
-			      struct arena *a)
+static const char *given_mark(const struct child_value *value, struct arena *a)
 {
-	unsigned old = l->child->moved[moved].old_index;
-	const char *missed = how == 'i' && l->olds[old].column->not_null
-				 ? is_missed_before(l, old, row, a)
-				 : "";
-
-	return *missed == '\0'
+	return *value->missed == '\0'
 		   ? "1"
 		   : arena_fmt(a,
-			       "' || CASE WHEN (%s) AND %s IS NULL THEN '0'"
+			       "' || CASE WHEN (%s) AND %s IS NULL THEN '2'"
 			       " ELSE '1' END || '",
-			       missed, value);
+			       value->missed, value->text);
 }
 
 void child_stash_frame(const struct lens *l, const char *alias, int column,
-		       char how, const char *const *values, struct arena *a,
-		       struct stash_frame *ret)
+		       char how, const struct child_value *values,
+		       struct arena *a, struct stash_frame *ret)
 {
 	struct sqltext which, before, after;
 	bool found = false;
@@ -119,15 +112,14 @@ void child_stash_frame(const struct lens *l, const char *alias, int column,
 	sqltext_begin(&before, a);
 	sqltext_begin(&after, a);
 	for (size_t i = 0; i < l->child->n_moved; i++) {
-		const char *value = values[i] ? values[i] : "NULL";
+		const char *text = values[i].text ? values[i].text : "NULL";
 
-		sqltext_put(
-		    &which, "%s",
-		    values[i] ? given_mark(l, i, alias, how, value, a) : "0");
-		if (strcmp(value, CHILD_HERE) == 0)
+		sqltext_put(&which, "%s",
+			    values[i].text ? given_mark(&values[i], a) : "0");
+		if (strcmp(text, CHILD_HERE) == 0)
 			found = true;
 		else
-			sqltext_put(found ? &after : &before, ", %s", value);
+			sqltext_put(found ? &after : &before, ", %s", text);
 	}
 	ret->open =
 	    arena_fmt(a, "%s(%s.%s, '%s%c', %s%s%s", l->child->stash_ref, alias,
@@ -139,15 +131,19 @@ void child_stash_frame(const struct lens *l, const char *alias, int column,
 const char *child_insert_stash(const struct lens *l, const char *row,
 			       int column, struct arena *a)
 {
-	const char **values =
+	struct child_value *values =
 	    arena_alloc(a, l->child->n_moved * sizeof(*values));
 	struct stash_frame frame;
 
-	for (size_t i = 0; i < l->child->n_moved; i++)
-		values[i] = arena_fmt(
-		    a, "%s.%s", row,
-		    quote_name(
-			l->olds[l->child->moved[i].old_index].column->name, a));
+	for (size_t i = 0; i < l->child->n_moved; i++) {
+		unsigned old = l->child->moved[i].old_index;
+		const struct column *c = l->olds[old].column;
+
+		values[i].text =
+		    arena_fmt(a, "%s.%s", row, quote_name(c->name, a));
+		values[i].missed =
+		    c->not_null ? is_missed_before(l, old, row, a) : "";
+	}
 	child_stash_frame(l, row, column, 'i', values, a, &frame);
 	return arena_fmt(a, "%s%s", frame.open, frame.close);
 }
@@ -248,13 +244,13 @@ bool child_pick_names(struct statement *st, const struct ref *target,
 
 		if (m == NULL)
 			continue;
-		if (!alone)
-			return refuse_current(st, target,
-					      "WHERE CURRENT OF beside such "
-					      "an expression");
 		if (i >= value.first + 2 &&
 		    token_is_punct(st->tokens, i - 1, '.'))
 			first = i - 2;
+		if (!alone || token_is_punct(st->tokens, first, ')'))
+			return refuse_current(st, target,
+					      "WHERE CURRENT OF beside such "
+					      "an expression");
 		statement_replace(st, (struct span){first, i + 1},
 				  child_picked(l, m, alias, st->a));
 	}

@@ -15,16 +15,22 @@ bool child_sets_key(const struct lens *l, const List *targets);
  * assigns; -1 if there is none. */
 int child_stash_column(const struct lens *l, const List *targets);
 
-/* L_stash(column, which, key..., values): per moved column a text, NULL where
- * none is given, or CHILD_HERE for the one between `open` and `close`.  `how`
- * is 'u', or 'i' for an INSERT. */
+/* L_stash(column, which, key..., values).  `how` is 'u', or 'i' for an
+ * INSERT. */
 #define CHILD_HERE "\001"
+struct child_value {
+	const char *text; /* NULL if none is given; CHILD_HERE for the one
+			   * between `open` and `close` */
+	/* "the row lacks a value that is asked for before this one"; or "" */
+	const char *missed;
+};
 struct stash_frame {
 	const char *open, *close;
 };
+/* `values`: one for each moved column. */
 void child_stash_frame(const struct lens *l, const char *alias, int column,
-		       char how, const char *const *values, struct arena *a,
-		       struct stash_frame *ret);
+		       char how, const struct child_value *values,
+		       struct arena *a, struct stash_frame *ret);
 /* The same for a new row of the old shape, which is named `row`. */
 const char *child_insert_stash(const struct lens *l, const char *row,
 			       int column, struct arena *a);

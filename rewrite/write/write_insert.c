@@ -308,11 +308,27 @@ static bool check_own_with(struct statement *st, const struct ref *target,
 	return true;
 }
 
+/* Constants of ON CONFLICT are cast before those of several VALUES. */
+static const char *conflict_first(const struct statement *st,
+				  const struct ref *target,
+				  const InsertStmt *insert)
+{
+	const SelectStmt *source = (const SelectStmt *)insert->selectStmt;
+
+	return insert->onConflictClause == NULL || source == NULL ||
+		       list_length(source->valuesLists) < 2
+		   ? ""
+		   : write_check_first(st, target,
+				       insert->onConflictClause->targetList);
+}
+
 /* The client's row is made by a query of WITH in front of the write's. */
 static void begin_row(struct statement *st, const struct ref *target,
 		      const InsertStmt *insert)
 {
-	const char *name = part_name(st, "row");
+	const char *name =
+	    arena_fmt(st->a, "%s%s", conflict_first(st, target, insert),
+		      part_name(st, "row"));
 	struct span span = insert_target(st, target);
 
 	if (st->part != NULL)

@@ -1,6 +1,6 @@
 /*
  * What the writes through the lens share; known to write_lens.c,
- * write_insert.c and write_conflict.c alone.
+ * write_insert.c, write_conflict.c and write_check.c alone.
  */
 #ifndef REWRITE_WRITE_LENS_H
 #define REWRITE_WRITE_LENS_H
@@ -26,5 +26,10 @@ bool lens_insert(struct statement *st, const struct ref *target);
 /* write_conflict.c; `source` is the token that the client's row ends with. */
 bool lens_on_conflict(struct statement *st, const struct ref *target,
 		      const OnConflictClause *clause, size_t source);
+
+/* write_check.c: a query for WITH that assigns the constants among these, and
+ * ", "; or "". */
+const char *write_check_first(const struct statement *st,
+			      const struct ref *target, const List *targets);
 
 #endif

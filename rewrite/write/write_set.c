@@ -372,7 +372,8 @@ bool write_set(struct statement *st, const struct ref *target,
 		return false;
 	s.missing = half_missing(st, target);
 	s.grouped = needs_group(&s) || (s.direct && !is_constant_list(&s)) ||
-		    s.missing != NULL;
+		    s.missing != NULL ||
+		    (s.l->child != NULL && set_may_miss_two(&s));
 	if (!check_subselects(&s) ||
 	    (s.l->child != NULL && !set_child_current(&s)))
 		return false;

@@ -48,6 +48,8 @@ struct set {
  * [first, first + n) change the child's row?
  */
 bool set_touches_child(const struct set *s, size_t first, size_t n);
+/* May one that stays and one that moves both be NULL, where neither may? */
+bool set_may_miss_two(const struct set *s);
 /* Finds the column that carries what is put away; where no assignment does,
  * adds one. */
 bool set_begin_stash(struct set *s, const List *targets, struct span list);

@@ -23,23 +23,81 @@ bool set_touches_child(const struct set *s, size_t first, size_t n)
 	return false;
 }
 
-/* A text per moved column: those of the assignments [first, first + n). */
-static const char **child_values(const struct set *s, size_t first, size_t n,
-				 const char *here)
+/* A column that stays, may not be NULL, and is looked at before this one. */
+static bool is_asked_before(const struct set *s, const struct assignment *a,
+			    unsigned moved)
+{
+	const struct column *c = s->l->olds[a->old].column;
+
+	return a->old < (int)moved && c->not_null && c->generated == 0 &&
+	       child_find_moved(s->l, (unsigned)a->old) == NULL;
+}
+
+/* Of both NULL, the table itself names it: see given_mark. */
+static const char *missed_before(const struct set *s, unsigned moved)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, s->st->a);
+	for (size_t i = 0; s->l->olds[moved].column->not_null && i < s->n; i++)
+		if (is_asked_before(s, &s->v[i], moved))
+			sqltext_item(&t, " OR ", "r.%s IS NULL",
+				     quote_name(s->v[i].target->name, t.a));
+	return t.s;
+}
+
+static bool is_surely_given(const struct assignment *a)
+{
+	const Node *value = a->target->val;
+
+	while (IsA(value, TypeCast))
+		value = ((const TypeCast *)value)->arg;
+	return IsA(value, A_Const) && !((const A_Const *)value)->isnull;
+}
+
+bool set_may_miss_two(const struct set *s)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < s->n_items; i++)
+		if (s->items[i].subselect)
+			return false;
+	for (size_t i = 0; i < s->n; i++) {
+		unsigned old = (unsigned)s->v[i].old;
+
+		if (s->v[i].target->indirection != NIL)
+			return false;
+		if (child_find_moved(s->l, old) == NULL ||
+		    !s->l->olds[old].column->not_null)
+			continue;
+		for (size_t k = 0; k < s->n; k++)
+			found |= is_asked_before(s, &s->v[k], old) &&
+				 !is_surely_given(&s->v[k]);
+	}
+	return found;
+}
+
+/* Per moved column: those of the assignments [first, first + n). */
+static const struct child_value *child_values(const struct set *s, size_t first,
+					      size_t n, const char *here)
 {
 	const struct lens *l = s->l;
-	const char **values =
+	struct child_value *values =
 	    arena_alloc(s->st->a, l->child->n_moved * sizeof(*values));
 
-	for (size_t k = 0; k < l->child->n_moved; k++)
+	for (size_t k = 0; k < l->child->n_moved; k++) {
+		unsigned old = l->child->moved[k].old_index;
+
+		values[k].missed = s->grouped ? missed_before(s, old) : "";
 		for (size_t i = first; i < first + n; i++)
-			if (s->v[i].old == (int)l->child->moved[k].old_index)
-				values[k] =
+			if (s->v[i].old == (int)old)
+				values[k].text =
 				    here ? here
 					 : arena_fmt(
 					       s->st->a, "r.%s",
 					       quote_name(s->v[i].target->name,
 							  s->st->a));
+	}
 	return values;
 }
 
