@@ -12,6 +12,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'random'))
 
 import differential  # noqa: E402
 import schemas  # noqa: E402
+from compare import Difference  # noqa: E402
+from found import FOUND  # noqa: E402
+from scripts import Statement  # noqa: E402
 
 SEED = 1811
 STATEMENTS = 50  # in each phase
@@ -21,6 +24,14 @@ SECONDS = 60
 PHASES = ('dual_write', 'write_new', 'contracted')
 
 
+def run_found(schema, pair):
+    for script in FOUND.get(schema.name, ()):
+        for extended in False, True:
+            pair.start_over()
+            pair.run([Statement(sql, 'found', 'ORDER BY' in sql,
+                                extended=extended) for sql in script])
+
+
 @pytest.mark.parametrize('name', sorted(schemas.SCHEMAS))
 def test_random_statements_give_what_they_give_direct(
         postgres, start_proxy, name):
@@ -28,6 +39,11 @@ def test_random_statements_give_what_they_give_direct(
     proxy, pairs = differential.prepare(schema, postgres, start_proxy, PHASES)
     run = differential.Run(schema, pairs, SEED)
     found = run.run(STATEMENTS, SECONDS)
+    for pair in pairs:
+        try:
+            run_found(schema, pair)
+        except Difference as different:
+            found.append(f'{name}, {pair.phase}:\n{different}')
     for pair in pairs:
         pair.close()
     if found:

@@ -125,7 +125,7 @@ class Side:
         run += harness.execute() + harness.SYNC
         if not statement.named:
             self.wire.raw(parse + run)
-            return self.answers()
+            return self.answers(not FETCHES.match(statement.sql))
         self.wire.raw(parse + harness.SYNC)
         got = self.answers()
         for _ in range(2):
