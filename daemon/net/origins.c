@@ -78,10 +78,13 @@ static void tell_own(const struct plan_origins *o, const struct at *at)
 		put_origin(at, own->table, own->columns[column]);
 }
 
-/* Names the server nothing, or what stands for the old relation? */
-static bool is_open(const struct plan_origins *o, const struct at *at)
+/* Names the server nothing, or the relation, or what stands for it? */
+static bool is_open(const struct plan_origins *o, const struct plan_origin *c,
+		    const struct at *at)
 {
-	return load(at->table, TABLE_SIZE) == 0 || find_own(o, at) != NULL;
+	uint32_t table = load(at->table, TABLE_SIZE);
+
+	return table == 0 || table == c->table || find_own(o, at) != NULL;
 }
 
 static void tell(const struct plan_origins *o, const struct plan_origin *c,
@@ -89,7 +92,7 @@ static void tell(const struct plan_origins *o, const struct plan_origin *c,
 {
 	if (c->table == 0)
 		tell_own(o, at);
-	else if (!c->unsure || is_open(o, at))
+	else if (!c->unsure || is_open(o, c, at))
 		put_origin(at, c->table, c->column);
 }
 
@@ -104,7 +107,7 @@ static bool fits(const struct plan_origins *o, const struct plan_origin *c,
 			return false;
 		if (c->name != NULL && strcmp(c->name, (char *)at.name) != 0)
 			return false;
-		if (c->table != 0 && !is_open(o, &at))
+		if (c->table != 0 && !is_open(o, c, &at))
 			return false;
 		any |= c->table != 0;
 	}
