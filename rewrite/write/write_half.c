@@ -163,6 +163,40 @@ const char *half_missing(const struct statement *st, const struct ref *target)
 		   : NULL;
 }
 
+/* The name of the first column that may not be NULL and is, over r, where the
+ * marker is. */
+static const char *first_null(const struct set *s, unsigned marker)
+{
+	struct sqltext t;
+
+	sqltext_begin(&t, s->st->a);
+	for (unsigned i = 0; i < marker; i++) {
+		const char *name = s->l->olds[i].column->name;
+
+		if (s->l->olds[i].column->not_null && set_find(s, i) != NULL)
+			sqltext_put(&t, "CASE WHEN r.%s IS NULL THEN %s ELSE ",
+				    quote_name(name, t.a),
+				    quote_text(name, t.a));
+	}
+	sqltext_put(&t, "%s", quote_text(s->l->olds[marker].column->name, t.a));
+	for (unsigned i = 0; i < marker; i++)
+		if (s->l->olds[i].column->not_null && set_find(s, i) != NULL)
+			sqltext_put(&t, " END");
+	return t.s;
+}
+
+const char *half_kept(const struct set *s, unsigned old, const char *value)
+{
+	struct arena *a = s->st->a;
+
+	if (s->missing == NULL ||
+	    s->l->olds[old].new_index != s->l->half->marker)
+		return value;
+	return arena_fmt(a, "pgtandem.required(%s, %s, %s, %s)", value,
+			 quote_text(s->l->old->schema, a),
+			 quote_text(s->l->old->name, a), first_null(s, old));
+}
+
 const char *set_or_fill(const struct set *s, const char *goal,
 			const char *value)
 {

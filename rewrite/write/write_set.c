@@ -134,9 +134,11 @@ static void put_goals(const struct set *s, size_t first, size_t n,
 		if (!s->v[i].carried)
 			continue;
 		sqltext_item(goals, ", ", "%s", carried_name(s, &s->v[i]));
-		sqltext_item(mappings, ", ", "%s",
-			     set_or_fill(s, carried_name(s, &s->v[i]),
-					 arena_fmt(goals->a, "r.%s", name)));
+		sqltext_item(
+		    mappings, ", ", "%s",
+		    set_or_fill(s, carried_name(s, &s->v[i]),
+				half_kept(s, (unsigned)s->v[i].old,
+					  arena_fmt(goals->a, "r.%s", name))));
 	}
 	if (s->l->child != NULL && set_touches_child(s, first, n))
 		set_child_goals(s, first, n, goals, mappings);

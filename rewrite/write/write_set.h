@@ -70,6 +70,9 @@ bool set_child_current(const struct set *s);
 /* The goal's value then, or what the client assigns. */
 const char *set_or_fill(const struct set *s, const char *goal,
 			const char *value);
+/* The value of a carried column, over r: refused where NULL would end the
+ * half, since an upsert writes no view with a check. */
+const char *half_kept(const struct set *s, unsigned old, const char *value);
 /* The half's columns that the client does not assign. */
 void set_fill_goals(const struct set *s, struct sqltext *goals,
 		    struct sqltext *values);
