@@ -3,6 +3,8 @@ every test.  A script is a statement, or several with one session's state."""
 
 FOUND = {
     'emails': [
+        ['SELECT (t1).*, (t1).c2 FROM users AS t1 (c0, c1, c2, c3), '
+         'ONLY (visits), visits AS t2'],
         ["INSERT INTO users (name) VALUES ('n1'), ('longer than ten') "
          "ON CONFLICT ON CONSTRAINT users_pkey "
          "DO UPDATE SET email = 'longer than twelve'"],
@@ -14,6 +16,14 @@ FOUND = {
          'DEALLOCATE p'],
     ],
     'members': [
+        ["INSERT INTO profiles (id, bio, stars) VALUES (5, 'a', 1) "
+         'ON CONFLICT (id) DO UPDATE SET bio = NULL, stars = NULL',
+         'SELECT * FROM profiles ORDER BY id'],
+        ["INSERT INTO profiles (id, bio, stars) VALUES (2, 'a', 1) "
+         'ON CONFLICT (id) DO UPDATE SET bio = NULL',
+         'SELECT * FROM profiles ORDER BY id'],
+        ["INSERT INTO people (id, nam) VALUES (1, 'a') ON CONFLICT (id) "
+         "DO UPDATE SET age = 3, nam = nullif(people.nam, 'customer 1')"],
         ['UPDATE profiles SET bio = NULL WHERE id = 16'],
         ['UPDATE people SET nam = NULL WHERE id = 2'],
         ['PREPARE p AS UPDATE profiles SET bio = NULL, stars = 5 '
