@@ -35,3 +35,12 @@ sources() {
 		done
 	done
 }
+# each FUNCTION FILES: FUNCTION FILE for each, as many at once as there are
+# processors; said_of FILE is what it printed.  FUNCTION must be exported.
+each() {
+	said=$(mktemp -d)
+	trap 'rm -rf "$said"' EXIT
+	xargs -P "$(nproc)" -I{} bash -c '"$0" {} >"$1/$(tr / _ <<<{})"' \
+		"$1" "$said" <<<"$2"
+}
+said_of() { cat "$said/${1//\//_}"; }
