@@ -110,6 +110,10 @@ PLANNER = ('enable_seqscan', 'enable_indexscan', 'enable_indexonlyscan',
            'enable_nestloop', 'enable_hashagg', 'enable_sort',
            'enable_material')
 
+# Of memory: what the servers of a whole run have in their folders at once, and
+# as much again for all else.
+PLENTY = 12 << 30
+
 # Of a daemon: a machine that stops for seconds is not what is tested.
 SETTINGS = {'lease': '30s', 'hold_timeout': '5m', 'barrier_timeout': '5m'}
 
@@ -123,6 +127,19 @@ def planner_settings(database):
                 f'ALTER DATABASE {database} SET jit = off'] * bool(seed)
 
 
+def roomy_memory():
+    """The folder of shared memory, if there is plenty: making and dropping a
+    database is hundreds of files, which cost several times as much on a disk."""
+    memory, free = pathlib.Path('/dev/shm'), 0
+    for line in open('/proc/meminfo'):
+        if line.startswith('MemAvailable:'):
+            free = int(line.split()[1]) * 1024
+    if memory.is_dir():
+        free = min(free, shutil.disk_usage(memory).free)
+        return memory if free >= PLENTY else None
+    return None
+
+
 class Postgres:
     """One cluster in a temporary folder, superuser `postgres`, trust."""
 
@@ -130,7 +147,8 @@ class Postgres:
                  programs=PGBIN):
         self.programs = programs
         self.prefix, self.user = unprivileged()
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix='pgtandem-pg-'))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix='pgtandem-pg-',
+                                                 dir=roomy_memory()))
         self.port = free_port()
         self.host = '127.0.0.1'
         if self.user:
