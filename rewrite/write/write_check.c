@@ -338,20 +338,28 @@ static bool is_short(const char *type, const char *value)
 	return length == NULL || strlen(value) <= strtoul(length + 1, NULL, 10);
 }
 
-/* A constant that can be assigned, but may be too long or too large:
- * PostgreSQL finds that when it plans. */
-static bool may_not_fit(const struct column *c, const Node *value)
+/* A constant that can be assigned, but may be too long or too large, which
+ * PostgreSQL finds when it plans: its text, or NULL. */
+static const char *may_not_fit(const struct column *c, const Node *value,
+			       struct arena *a)
 {
 	const A_Const *constant = (const A_Const *)value;
 	enum family family = family_of(c);
 
 	if (!IsA(value, A_Const) || constant->isnull)
-		return false;
+		return NULL;
 	if (IsA(&constant->val, String))
 		return family == FAMILY_STRING &&
-		       !is_short(c->type, strVal(&constant->val));
-	return family == FAMILY_NUMBER &&
-	       (IsA(&constant->val, Integer) || IsA(&constant->val, Float));
+			       !is_short(c->type, strVal(&constant->val))
+			   ? quote_text(strVal(&constant->val), a)
+			   : NULL;
+	if (family != FAMILY_NUMBER)
+		return NULL;
+	if (IsA(&constant->val, Float))
+		return castNode(Float, &constant->val)->fval;
+	return IsA(&constant->val, Integer)
+		   ? arena_fmt(a, "%d", intVal(&constant->val))
+		   : NULL;
 }
 
 const char *write_check_first(const struct statement *st,
@@ -365,15 +373,14 @@ const char *write_check_first(const struct statement *st,
 	foreach (cell, targets) {
 		const ResTarget *set = lfirst_node(ResTarget, cell);
 		int old = lens_find_old(l, set->name);
-		size_t at;
+		const char *value =
+		    old < 0 || set->indirection != NIL
+			? NULL
+			: may_not_fit(l->olds[old].column, set->val, st->a);
 
-		if (old < 0 || set->indirection != NIL ||
-		    !may_not_fit(l->olds[old].column, set->val))
-			continue;
-		at = tokens_find(st->tokens,
-				 (uint32_t)((A_Const *)set->val)->location);
-		sqltext_item(&t, ", ", "%s = %s", quote_name(set->name, st->a),
-			     statement_text(st, (struct span){at, at + 1}));
+		if (value != NULL)
+			sqltext_item(&t, ", ", "%s = %s",
+				     quote_name(set->name, st->a), value);
 	}
 	return t.len == 0
 		   ? ""

@@ -32,6 +32,12 @@ FOUND = {
          'JOIN generate_series(1, 3) AS f1 (n) ON profiles.id = f1.n'],
     ],
     'shop': [
+        ["INSERT INTO inovices (id, customr, amount) "
+         "VALUES (1, 'n1', 3), (2, 'n2', 4) "
+         'ON CONFLICT (id) DO UPDATE SET amount = -4, customr = - - 4'],
+        ["INSERT INTO inovices (id, customr, amount) "
+         "VALUES (1, 'n1', 3), (2, 'n2 and far too long for it', 4) "
+         'ON CONFLICT (id) DO UPDATE SET amount = -40000000000'],
         ['SELECT (t1).* FROM inovices t1 RIGHT JOIN payments '
          'ON t1.id = payments.id ORDER BY payments.id'],
         ['SELECT t1.id, (t1).*, payments.*, (t2).*, (t2).amount '
