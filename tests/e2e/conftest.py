@@ -11,7 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import harness  # noqa: E402
 
 
-# The longest first, so that two processes end at about the same time.
+# The longest first, so that the processes end at about the same time.
 LONG = ('test_tpcb', 'test_quickstart', 'test_apps', 'test_sessions')
 
 
