@@ -28,7 +28,7 @@ MODES = ('simple', 'extended', 'prepared')
 SCALE = 10
 # Transactions a second of each client program: the machine has other things
 # to do as well, three walks over a million rows among them.
-RATE = '120'
+RATE = '40'
 WALK_S = 6 * harness.PATIENCE_S
 
 
