@@ -197,6 +197,10 @@ static const struct field spec_fields[] = {
 	  .fallback = "7d", .max = 366ULL * 86400000,
 	  .what = "how long no statement of the old shape must have been seen "
 	  "before contracted" },
+	{ "leave_out", &spec_type_names,
+	  AT_LIST(struct spec, leave_out, char *),
+	  .what = "constraints and unique indexes that the new model may do "
+	  "without, where no twin of theirs can be generated" },
 	{ "expand", &schema_sql, AT(struct spec, expand),
 	  .what = "SQL run before the generated DDL of expanded" },
 	{ "relax", &schema_sql, AT(struct spec, relax),

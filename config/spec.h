@@ -99,6 +99,8 @@ struct spec {
 	enum trigger_mode triggers;
 	enum husk_mode husk;
 	uint64_t quiet_for_ms;
+	size_t n_leave_out;
+	const char *const *leave_out; /* constraints and indexes */
 	const char *expand; /* SQL run before the generated; or NULL */
 	const char *relax;
 	const char *contract;

@@ -250,7 +250,7 @@ static bool read_texts(struct schema_reader *r, const struct field *f,
 
 static const char *accepts_names(const struct field *f, struct arena *a)
 {
-	return "a column's name, or a list of them";
+	return "a name, or a list of them";
 }
 
 static bool read_names(struct schema_reader *r, const struct field *f,

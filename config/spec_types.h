@@ -16,7 +16,7 @@ extern const struct value_type spec_type_name;
 extern const struct value_type spec_type_relation;
 /* struct spec_lens: merge's two old tables. */
 extern const struct value_type spec_type_two_relations;
-/* Array of names: `amount`, `[a, b]`. */
+/* Array of names, of columns or others: `amount`, `[a, b]`. */
 extern const struct value_type spec_type_names;
 /* Array of SQL texts: `store_id`, `[is_primary DESC, id]`. */
 extern const struct value_type spec_type_sqls;

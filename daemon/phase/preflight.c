@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/phase/db.h"
+#include "rewrite/ddl/ddl.h"
 
 /*
  * Every check gets the old relation's oid ($1), the key's columns ($2, a
@@ -131,17 +132,15 @@ static const char *const checks[] = {
 	" FROM old JOIN pg_constraint k ON k.confrelid = old.oid"
 	"  AND k.contype = 'f' JOIN pg_class c ON c.oid = k.conrelid"
 	" WHERE leaves AND NOT pg_has_role(current_user, c.relowner, 'USAGE')",
-    OLD "SELECT CASE WHEN converted AND acts THEN 'blocks' ELSE 'warning' END,"
+    OLD "SELECT CASE WHEN converted THEN 'blocks' ELSE 'warning' END,"
 	" format('foreign key %I of %s', k.conname, ref),"
 	" pg_get_constraintdef(k.oid) || CASE WHEN acts AND NOT converted THEN"
 	" ' (its action changes rows behind the proxy: old and new both have"
 	" it)' ELSE '' END,"
 	" CASE WHEN (k.conname, k.conrelid) = (tie, tied) THEN 'In the new"
-	" table it is a trigger.' WHEN converted AND acts THEN 'It has a"
+	" table it is a trigger.' WHEN converted THEN 'It has a"
 	" converted column, so that its action would change old alone: drop it"
-	" for the time of the migration.' WHEN converted THEN 'It has a"
-	" converted column: from new_only on nothing enforces it, unless"
-	" `expand` gives the new table one.' ELSE 'The new model gets the"
+	" for the time of the migration.' ELSE 'The new model gets the"
 	" same.' END"
 	" FROM old JOIN pg_constraint k"
 	" ON k.conrelid = old.oid AND k.contype = 'f',"
@@ -149,7 +148,7 @@ static const char *const checks[] = {
 	"  ('c', 'n', 'd') AS acts, leaves AND NOT bool_and(a.attname ="
 	"  ANY (kept)) AS converted FROM pg_attribute a"
 	"  WHERE a.attrelid = old.oid AND a.attnum = ANY (k.conkey)) AS c"
-	" WHERE k.confrelid <> old.oid",
+	" WHERE k.confrelid <> old.oid AND (acts OR NOT converted)",
 
     /* A row of a merge may be there without its half. */
     OLD "SELECT 'blocks', format('foreign key %I of %s points at %s',"
@@ -311,6 +310,48 @@ static bool lens_check(struct job *j, unsigned i, control_row_fn row, void *arg,
 	return true;
 }
 
+static bool is_acknowledged(const struct spec *spec, const char *name)
+{
+	for (size_t i = 0; i < spec->n_leave_out; i++)
+		if (strcmp(spec->leave_out[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void loss_show(struct job *j, const struct ddl_step *step,
+		      control_row_fn row, void *arg)
+{
+	bool blocks = j->row.phase == PHASE_PLANNED &&
+		      !is_acknowledged(j->spec, step->loses);
+	const char *hint =
+	    arena_fmt(&j->arena,
+		      "From new_only on it keeps no row out: give the new "
+		      "model what does, under `expand`, or do without; and "
+		      "name it in %s under `leave_out`.",
+		      j->spec->file);
+
+	row(arg, (const char *const[]){blocks ? "blocks" : "warning",
+				       step->what, NULL, blocks ? hint : NULL});
+}
+
+/* What refuses rows of the old model and has no twin in the new one. */
+static void losses_show(struct job *j, const struct lens *l, control_row_fn row,
+			void *arg)
+{
+	bool generated = j->spec->ddl == DDL_GENERATED;
+	struct ddl_list list;
+
+	for (int at = 2 * PHASE_PLANNED; at < 2 * PHASE_CONTRACTED; at++) {
+		enum phase from = at / 2;
+
+		ddl_for_move(l, from, from + 1, at % 2 == 0, generated,
+			     &j->arena, &list);
+		for (size_t i = 0; i < list.n; i++)
+			if (list.steps[i].loses != NULL)
+				loss_show(j, &list.steps[i], row, arg);
+	}
+}
+
 bool preflight_show(struct job *j, control_row_fn row, void *arg,
 		    struct problem *p)
 {
@@ -324,9 +365,11 @@ bool preflight_show(struct job *j, control_row_fn row, void *arg,
 			     "blocks", misfit.message,
 			     misfit.detail[0] ? misfit.detail : NULL,
 			     misfit.hint[0] ? misfit.hint : NULL});
-	for (unsigned i = 0; i < j->spec->n_lenses; i++)
+	for (unsigned i = 0; i < j->spec->n_lenses; i++) {
 		if (!lens_check(j, i, row, arg, p))
 			return false;
+		losses_show(j, j->lenses[i], row, arg);
+	}
 	return true;
 }
 

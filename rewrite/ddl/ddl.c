@@ -195,7 +195,8 @@ void ddl_ahead(struct ddl_build *b, enum ddl_lock lock, const char *sql,
 	va_end(args);
 }
 
-void ddl_leave_out(struct ddl_build *b, const char *what, ...)
+void ddl_leave_out(struct ddl_build *b, const char *loses, const char *what,
+		   ...)
 {
 	const char *said;
 	va_list args;
@@ -211,6 +212,7 @@ void ddl_leave_out(struct ddl_build *b, const char *what, ...)
 				     quote_text(said, b->a)),
 			   b->a)),
 	    "%s", said);
+	b->steps[b->n - 1].loses = loses;
 }
 
 static const struct {

@@ -24,6 +24,8 @@ struct ddl_step {
 	bool ahead;	   /* by itself, committed before the other steps of the
 			    * move, which may not follow: it can be run again */
 	bool alone;	   /* ... and not in a transaction */
+	const char *loses; /* the constraint or unique index that gets no
+			    * twin, and keeps no row out any more; or NULL */
 	const char *undo;  /* of a step ahead of a move that fails; or NULL */
 };
 

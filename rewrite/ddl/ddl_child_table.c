@@ -107,15 +107,6 @@ static const char *old_key(const struct lens *l, struct arena *a)
 	return t.s;
 }
 
-static void leave_out(struct sqltext *t, const char *name,
-		      const char *definition, const char *why)
-{
-	const char *said =
-	    arena_fmt(t->a, "left out: %s, %s: %s", name, definition, why);
-
-	sqltext_put(t, "\tRAISE NOTICE '%%', %s;\n", quote_text(said, t->a));
-}
-
 /* Where the old column becomes NULL, the child's row goes. */
 static const char *with_actions(const char *definition, struct arena *a)
 {
@@ -128,17 +119,20 @@ static const char *with_actions(const char *definition, struct arena *a)
 				      at + sizeof(action) - 1);
 }
 
-static void put_constraint(const struct lens *l, const struct constraint *k,
+static void put_constraint(struct ddl_build *b, const struct constraint *k,
 			   struct sqltext *t)
 {
+	const struct lens *l = b->l;
 	bool only = names_only_moved(l, k->columns, k->n_columns);
 	struct renamed r = {0};
 
 	if (!names_moved(l, k->columns, k->n_columns))
 		return;
 	if (!only) {
-		leave_out(t, k->name, k->definition,
-			  "it is about columns of both tables");
+		ddl_leave_out(
+		    b, k->name,
+		    "%s of %s, %s: it is about columns of both tables", k->name,
+		    l->old_ref, k->definition);
 		return;
 	}
 	if (k->kind == CONSTRAINT_FOREIGN)
@@ -146,8 +140,11 @@ static void put_constraint(const struct lens *l, const struct constraint *k,
 	else
 		names_in_definition(l, k->definition, t->a, &r);
 	if (r.lost != NULL || r.converted != NULL)
-		leave_out(t, k->name, k->definition,
-			  "no column of the new table is this one alone");
+		ddl_leave_out(
+		    b, k->name,
+		    "%s of %s, %s: no column of the new table is this one "
+		    "alone",
+		    k->name, l->old_ref, k->definition);
 	else
 		sqltext_put(t, "\tALTER TABLE %s ADD %s;\n", l->child->ref,
 			    k->kind == CONSTRAINT_FOREIGN
@@ -155,9 +152,10 @@ static void put_constraint(const struct lens *l, const struct constraint *k,
 				: r.text);
 }
 
-static void put_index(const struct lens *l, const struct index *x,
+static void put_index(struct ddl_build *b, const struct index *x,
 		      struct sqltext *t)
 {
+	const struct lens *l = b->l;
 	const char *method;
 	struct renamed r;
 
@@ -166,8 +164,10 @@ static void put_index(const struct lens *l, const struct index *x,
 	names_in_index(l, x->definition, t->a, &method, &r);
 	if (!names_only_moved(l, x->columns, x->n_columns) || r.lost != NULL ||
 	    r.converted != NULL || strstr(x->definition, " WHERE ") != NULL)
-		leave_out(t, x->name, x->definition,
-			  "it is not about columns alone that move");
+		ddl_leave_out(
+		    b, x->unique ? x->name : NULL,
+		    "%s of %s, %s: it is not about columns alone that move",
+		    x->name, l->old_ref, x->definition);
 	else
 		sqltext_put(t, "\tCREATE %sINDEX ON %s USING %s%s;\n",
 			    x->unique ? "UNIQUE " : "", l->child->ref, method,
@@ -197,8 +197,10 @@ static void put_grants(const struct lens *l, struct sqltext *t)
 	}
 }
 
-static const char *table_body(const struct lens *l, struct arena *a)
+static const char *table_body(struct ddl_build *b)
 {
+	const struct lens *l = b->l;
+	struct arena *a = b->a;
 	struct sqltext t;
 
 	sqltext_begin(&t, a);
@@ -217,9 +219,9 @@ static const char *table_body(const struct lens *l, struct arena *a)
 		    l->child->ref, key_columns(l, false, a), l->old_ref,
 		    old_key(l, a));
 	for (size_t i = 0; i < l->old->n_constraints; i++)
-		put_constraint(l, &l->old->constraints[i], &t);
+		put_constraint(b, &l->old->constraints[i], &t);
 	for (size_t i = 0; i < l->old->n_indexes; i++)
-		put_index(l, &l->old->indexes[i], &t);
+		put_index(b, &l->old->indexes[i], &t);
 	put_grants(l, &t);
 	return t.s;
 }
@@ -227,9 +229,11 @@ static const char *table_body(const struct lens *l, struct arena *a)
 void ddl_child_create_table(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
+	const char *body;
 
 	if (l->child->relation->oid != 0)
 		return;
+	body = table_body(b);
 	ddl_add(
 	    b, DDL_LOCKS_SOURCE,
 	    arena_fmt(b->a,
@@ -239,7 +243,7 @@ void ddl_child_create_table(struct ddl_build *b)
 		      " VALUES (%s, %u, %s) ON CONFLICT (migration, lens)"
 		      " DO UPDATE SET relation = excluded.relation;\n"
 		      "END IF;\nEND$pgtandem$",
-		      quote_text(l->child->ref, b->a), table_body(l, b->a),
+		      quote_text(l->child->ref, b->a), body,
 		      quote_text(l->migration, b->a), l->number,
 		      quote_text(l->child->ref, b->a)),
 	    "create table %s, unless it is there", l->child->ref);

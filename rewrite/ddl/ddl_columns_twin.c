@@ -67,10 +67,11 @@ static void add_index_twin(struct ddl_build *b, const struct index *x)
 	for (size_t i = 0; i < x->n_columns; i++)
 		plain &= x->columns[i] != NULL;
 	if (r.lost != NULL || !plain || strcmp(method, "btree") != 0) {
-		ddl_leave_out(b,
-			      "an index like %s: no new column stands for "
-			      "a column of it alone, or it computes",
-			      x->name);
+		ddl_leave_out(
+		    b, x->unique ? x->name : NULL,
+		    "an index like %s of %s: no new column stands for "
+		    "a column of it alone, or it computes",
+		    x->name, l->old_ref);
 		return;
 	}
 	ddl_build_index(b, twin_name(x->name, b->a), x->unique,
@@ -92,10 +93,10 @@ static void add_unique_twin(struct ddl_build *b, const struct constraint *k)
 
 	names_in_definition(b->l, k->definition, b->a, &r);
 	if (r.lost != NULL || k->kind == CONSTRAINT_EXCLUSION) {
-		ddl_leave_out(b,
-			      "a constraint like %s, %s: no new column "
+		ddl_leave_out(b, k->name,
+			      "a constraint like %s of %s, %s: no new column "
 			      "stands for a column of it alone",
-			      k->name, k->definition);
+			      k->name, b->l->old_ref, k->definition);
 		return;
 	}
 	ddl_add_unique(b, twin_name(k->name, b->a), as_unique(r.text, b->a));
@@ -131,11 +132,11 @@ static void add_twin(struct ddl_build *b, const struct constraint *k)
 	else
 		names_in_foreign_key(l, k->definition, b->a, &r);
 	if (r.lost != NULL ||
-	    (k->kind == CONSTRAINT_FOREIGN && r.converted == NULL)) {
-		ddl_leave_out(b,
-			      "a constraint like %s, %s: no new column "
+	    (k->kind == CONSTRAINT_FOREIGN && !ddl_keeps_values(l, k))) {
+		ddl_leave_out(b, k->name,
+			      "a constraint like %s of %s, %s: no new column "
 			      "stands for a column of it alone",
-			      k->name, k->definition);
+			      k->name, b->l->old_ref, k->definition);
 		return;
 	}
 	ddl_promise(b, twin_name(k->name, b->a), r.text);

@@ -109,7 +109,8 @@ static void add_to_itself(struct ddl_build *b, const struct constraint *k)
 	const char *name;
 
 	if (definition == NULL) {
-		ddl_leave_out(b, "%s of %s, %s: it has a converted column",
+		ddl_leave_out(b, k->name,
+			      "%s of %s, %s: it has a converted column",
 			      k->name, b->l->old_ref, k->definition);
 		return;
 	}

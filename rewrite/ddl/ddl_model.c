@@ -116,11 +116,11 @@ static void add_column_options(struct ddl_build *b)
 			l->new_ref);
 }
 
-static void leave_out_definition(struct ddl_build *b, const char *name,
-				 const char *definition, const char *why)
+static void leave_out_constraint(struct ddl_build *b,
+				 const struct constraint *k, const char *why)
 {
-	ddl_leave_out(b, "%s of %s, %s: %s", name, b->l->old_ref, definition,
-		      why);
+	ddl_leave_out(b, k->name, "%s of %s, %s: %s", k->name, b->l->old_ref,
+		      k->definition, why);
 }
 
 /* A converted column carries an index or a unique constraint over only where
@@ -139,7 +139,7 @@ static const char *why_not(const struct renamed *r, bool plain)
 	return NULL;
 }
 
-static bool keeps_values(const struct lens *l, const struct constraint *k)
+bool ddl_keeps_values(const struct lens *l, const struct constraint *k)
 {
 	for (size_t i = 0; i < k->n_columns; i++) {
 		const struct column *c =
@@ -160,9 +160,9 @@ static void add_foreign_key(struct ddl_build *b, const struct constraint *k)
 	const char *why;
 
 	names_in_foreign_key(l, k->definition, b->a, &r);
-	why = why_not(&r, keeps_values(l, k));
+	why = why_not(&r, ddl_keeps_values(l, k));
 	if (why != NULL) {
-		leave_out_definition(b, k->name, k->definition, why);
+		leave_out_constraint(b, k, why);
 		return;
 	}
 	ddl_add(b, DDL_NO_LOCK,
@@ -196,7 +196,7 @@ static void add_constraint(struct ddl_build *b, const struct constraint *k)
 		names_in_definition(b->l, k->definition, b->a, &r);
 	why = why_not(&r, plain);
 	if (why != NULL) {
-		leave_out_definition(b, k->name, k->definition, why);
+		leave_out_constraint(b, k, why);
 		return;
 	}
 	if (k->kind == CONSTRAINT_CHECK && b->l->half != NULL)
@@ -258,7 +258,8 @@ static void add_index(struct ddl_build *b, const struct index *x)
 	names_in_index(b->l, x->definition, b->a, &method, &r);
 	why = why_not(&r, is_plain_index(x, method));
 	if (why != NULL) {
-		leave_out_definition(b, x->name, x->definition, why);
+		ddl_leave_out(b, x->unique ? x->name : NULL, "%s of %s, %s: %s",
+			      x->name, b->l->old_ref, x->definition, why);
 		return;
 	}
 	ddl_add(b, DDL_NO_LOCK,
@@ -285,7 +286,7 @@ static void add_grant(struct ddl_build *b, struct sqltext *t,
 	}
 	column = names_of_old(b->l, g->column, &converted);
 	if (column == NULL) {
-		ddl_leave_out(b,
+		ddl_leave_out(b, NULL,
 			      "%s (%s) on %s to %s: no new column stands "
 			      "for it alone",
 			      g->privilege, g->column, b->l->old_ref, to);
@@ -313,7 +314,8 @@ static void add_rights(struct ddl_build *b)
 		arena_fmt(b->a, "ALTER TABLE %s ENABLE ROW LEVEL SECURITY",
 			  b->l->new_ref),
 		"row security of %s", b->l->new_ref);
-	ddl_leave_out(b, "the policies of %s: write them anew under expand",
+	ddl_leave_out(b, NULL,
+		      "the policies of %s: write them anew under expand",
 		      b->l->old_ref);
 }
 
@@ -324,7 +326,7 @@ static void add_replica_identity(struct ddl_build *b)
 								: NULL;
 
 	if (b->l->old->replica_identity == 'i')
-		ddl_leave_out(b,
+		ddl_leave_out(b, NULL,
 			      "the replica identity of %s, an index: set "
 			      "it under expand",
 			      b->l->old_ref);

@@ -31,9 +31,9 @@ void ddl_add(struct ddl_build *b, enum ddl_lock lock, const char *sql,
 void ddl_ahead(struct ddl_build *b, enum ddl_lock lock, const char *sql,
 	       const char *undo, const char *what, ...)
     __attribute__((format(printf, 5, 6)));
-/* A step that only says what is not done, and why. */
-void ddl_leave_out(struct ddl_build *b, const char *what, ...)
-    __attribute__((format(printf, 2, 3)));
+/* A step that only says what is not done, and why; `loses` as in the step. */
+void ddl_leave_out(struct ddl_build *b, const char *loses, const char *what,
+		   ...) __attribute__((format(printf, 3, 4)));
 
 /* ddl_model.c: the new relation, the old one's end. */
 void ddl_create_new(struct ddl_build *b);
@@ -41,6 +41,9 @@ void ddl_drop_new(struct ddl_build *b);
 void ddl_sequences_to_new(struct ddl_build *b);
 void ddl_sequences_to_old(struct ddl_build *b);
 void ddl_drop_old(struct ddl_build *b);
+
+/* Have the columns of a constraint the same values in the new model? */
+bool ddl_keeps_values(const struct lens *l, const struct constraint *k);
 
 /* ddl_foreign.c: foreign keys of and to both. */
 void ddl_references_to_new(struct ddl_build *b);

@@ -233,7 +233,8 @@ const char *lens_reverse(const struct lens *l, unsigned old_index,
 			 const char *prefix, struct arena *a);
 
 /* Is there a new column that always holds what this old one does: the same
- * column, or a whole number in another type for such? */
+ * column, one that it is only copied to, or a whole number in another type for
+ * such? */
 bool lens_keeps_value(const struct lens *l, unsigned old_index);
 
 /* "id, customer AS customr, ...": the old columns, in order, as a SELECT list

@@ -70,6 +70,8 @@ static bool is_whole(const struct column *c)
 /* Is it the value of this column, or an error? */
 static bool is_column(const struct template *t, unsigned column)
 {
+	if (template_is_bare(t))
+		return t->column[0] == column;
 	return t->n == 1 && t->column[0] == column && t->sure.bounded &&
 	       t->sure.factor == 1 && t->sure.add == 0;
 }
@@ -80,11 +82,12 @@ bool lens_keeps_value(const struct lens *l, unsigned old_index)
 
 	if (o->carried)
 		return true;
-	if (l->child != NULL || !is_whole(o->column))
+	if (l->child != NULL)
 		return false;
 	for (unsigned i = 0; i < l->n_new; i++)
 		if (!l->news[i].carried && !l->news[i].extra &&
-		    is_whole(l->news[i].column) &&
+		    (type_same(l->news[i].column->type, o->column->type) ||
+		     (is_whole(l->news[i].column) && is_whole(o->column))) &&
 		    is_column(&l->news[i].forward, old_index) &&
 		    is_column(&o->reverse, i))
 			return true;

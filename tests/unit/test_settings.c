@@ -541,7 +541,8 @@ static void a_bad_migration_file_names_itself(void **state)
 	check_bad(LISTEN "migrations: bad.yaml\n",
 		  "bad.yaml:2: datbase: unknown key; known here: migration, "
 		  "database, lossy, guard, old_use, on_violation, ddl, "
-		  "triggers, husk, quiet_for, expand, relax, contract, lenses");
+		  "triggers, husk, quiet_for, leave_out, expand, relax, "
+		  "contract, lenses");
 }
 
 static void more_migrations_than_a_snapshot_holds_are_refused(void **state)

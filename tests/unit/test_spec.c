@@ -17,7 +17,8 @@
 #define COLUMNS TABLE_LENS "    columns:\n"
 #define SPEC_KEYS \
 	"migration, database, lossy, guard, old_use, on_violation, ddl, " \
-	"triggers, husk, quiet_for, expand, relax, contract, lenses"
+	"triggers, husk, quiet_for, leave_out, expand, relax, contract, " \
+	"lenses"
 
 /* clang-format off */
 static const struct {
@@ -208,7 +209,7 @@ static const struct {
 	  "9: lenses[0].columns[0].forward: is empty; expected SQL" },
 	{ COLUMNS
 	  "      - {old: {a: b}, new: y}\n",
-	  "9: lenses[0].columns[0].old: is a mapping; expected a column's "
+	  "9: lenses[0].columns[0].old: is a mapping; expected a "
 	  "name, or a list of them" },
 	{ COLUMNS
 	  "      - {old: \"a\\tb\", new: y}\n",
@@ -304,7 +305,7 @@ static const struct {
 	  "as under key" },
 	{ HEAD
 	  "  - {kind: merge, old: [a, {table: b}], new: c, key: id}\n",
-	  "4: lenses[0].old[1]: key \"key\" is missing; expected a column's "
+	  "4: lenses[0].old[1]: key \"key\" is missing; expected a "
 	  "name, or a list of them" },
 	{ HEAD
 	  "  - {kind: merge, old: [a, a], new: c, key: id}\n",
