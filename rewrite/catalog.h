@@ -52,6 +52,7 @@ struct constraint {
 	size_t n_columns;
 	const char *const *columns; /* names, in key order */
 	bool deferrable, deferred;
+	uint32_t index; /* oid of the one that it makes; or 0 */
 };
 
 struct index { /* those not made by a constraint */
@@ -60,6 +61,7 @@ struct index { /* those not made by a constraint */
 	bool unique;
 	size_t n_columns;
 	const char *const *columns; /* names; NULL for an expression */
+	uint32_t oid;
 };
 
 struct grant {		     /* one row of aclexplode */

@@ -73,6 +73,7 @@ static void constraint_read(const json_t *o, struct arena *a,
 	c->columns = names(o, "columns", a, &c->n_columns);
 	c->deferrable = flag(o, "deferrable");
 	c->deferred = flag(o, "deferred");
+	c->index = (uint32_t)number(o, "index");
 }
 
 static void index_read(const json_t *o, struct arena *a, struct index *i)
@@ -80,6 +81,7 @@ static void index_read(const json_t *o, struct arena *a, struct index *i)
 	i->name = text(o, "name", a);
 	i->definition = text(o, "definition", a);
 	i->unique = flag(o, "unique");
+	i->oid = (uint32_t)number(o, "oid");
 	i->columns = names(o, "columns", a, &i->n_columns);
 }
 

@@ -48,7 +48,8 @@ static const char constraints_sql[] =
     "(SELECT json_agg(json_build_object("
     "'name', k.name, 'kind', k.kind, 'definition', k.definition,"
     "'columns', k.columns, 'deferrable', k.is_deferrable,"
-    "'deferred', k.is_deferred) ORDER BY k.kind = 'p' DESC, k.made, k.name)"
+    "'deferred', k.is_deferred, 'index', k.index) ORDER BY k.kind = 'p' DESC, "
+    "k.made, k.name)"
     " FROM (SELECT k.oid::bigint AS made,"
     "  k.conname::text AS name, k.contype::text AS kind,"
     "  pg_get_constraintdef(k.oid) AS definition,"
@@ -56,7 +57,8 @@ static const char constraints_sql[] =
     "  FROM unnest(k.conkey) WITH ORDINALITY AS x(num, n)"
     "  JOIN pg_attribute a ON a.attrelid = k.conrelid"
     "  AND a.attnum = x.num) AS columns,"
-    "  k.condeferrable AS is_deferrable, k.condeferred AS is_deferred"
+    "  k.condeferrable AS is_deferrable, k.condeferred AS is_deferred,"
+    "  CASE WHEN k.contype <> 'f' THEN k.conindid::bigint END AS index"
     "  FROM pg_constraint k WHERE k.conrelid = c.oid"
     "  AND k.contype IN ('p', 'u', 'c', 'f', 'x')%s) k)";
 
@@ -65,7 +67,7 @@ static const char constraints_sql[] =
 static const char relaxed_sql[] =
     " UNION ALL "
     "SELECT NULL, f.name, 'f', f.definition, to_json(f.columns),"
-    "  f.is_deferrable, f.is_deferred FROM pgtandem.foreign_key f"
+    "  f.is_deferrable, f.is_deferred, NULL FROM pgtandem.foreign_key f"
     "  WHERE f.state = 'relaxed' AND f.relation ="
     "  format('%I.%I', n.nspname, c.relname)";
 
@@ -74,6 +76,7 @@ static const char indexes_sql[] =
     "'name', ic.relname,"
     "'definition', pg_get_indexdef(i.indexrelid),"
     "'unique', i.indisunique,"
+    "'oid', i.indexrelid::bigint,"
     "'columns', (SELECT json_agg(a.attname ORDER BY x.n)"
     "  FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS x(num, n)"
     "  LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid"

@@ -223,21 +223,6 @@ static bool is_made(const struct lens *l, const struct constraint *k)
 	       (k->kind == CONSTRAINT_UNIQUE && found == k->n_columns);
 }
 
-static void add_constraints(struct ddl_build *b)
-{
-	const struct relation *old = b->l->old;
-
-	for (size_t i = 0; i < old->n_constraints; i++)
-		if (old->constraints[i].kind != CONSTRAINT_FOREIGN &&
-		    !is_made(b->l, &old->constraints[i]))
-			add_constraint(b, &old->constraints[i]);
-	for (size_t i = 0; i < old->n_constraints; i++)
-		if (old->constraints[i].kind == CONSTRAINT_FOREIGN &&
-		    !ddl_is_tie(b->l, &old->constraints[i]) &&
-		    !ddl_is_to_itself(b->l, &old->constraints[i]))
-			add_foreign_key(b, &old->constraints[i]);
-}
-
 /* Columns alone, by an access method that every type has, in the order of the
  * type itself. */
 static bool is_plain_index(const struct index *x, const char *method)
@@ -267,6 +252,49 @@ static void add_index(struct ddl_build *b, const struct index *x)
 			  x->unique ? "UNIQUE " : "", b->l->new_ref, method,
 			  r.text),
 		"create an index on %s: %s%s", b->l->new_ref, method, r.text);
+}
+
+/* Those of one index, or with 0 those that have none. */
+static void add_of_index(struct ddl_build *b, uint32_t oid)
+{
+	const struct relation *old = b->l->old;
+
+	for (size_t i = 0; i < old->n_constraints; i++)
+		if (old->constraints[i].kind != CONSTRAINT_FOREIGN &&
+		    old->constraints[i].index == oid &&
+		    !is_made(b->l, &old->constraints[i]))
+			add_constraint(b, &old->constraints[i]);
+	for (size_t i = 0; i < old->n_indexes; i++)
+		if (old->indexes[i].oid == oid)
+			add_index(b, &old->indexes[i]);
+}
+
+static uint32_t next_index(const struct relation *r, uint32_t last)
+{
+	uint32_t next = UINT32_MAX;
+
+	for (size_t i = 0; i < r->n_constraints; i++)
+		if (r->constraints[i].index > last &&
+		    r->constraints[i].index < next)
+			next = r->constraints[i].index;
+	for (size_t i = 0; i < r->n_indexes; i++)
+		if (r->indexes[i].oid > last && r->indexes[i].oid < next)
+			next = r->indexes[i].oid;
+	return next;
+}
+
+/* Of several that a row would break, PostgreSQL tells the oldest index. */
+static void add_constraints(struct ddl_build *b)
+{
+	const struct relation *old = b->l->old;
+
+	for (uint32_t oid = 0; oid != UINT32_MAX; oid = next_index(old, oid))
+		add_of_index(b, oid);
+	for (size_t i = 0; i < old->n_constraints; i++)
+		if (old->constraints[i].kind == CONSTRAINT_FOREIGN &&
+		    !ddl_is_tie(b->l, &old->constraints[i]) &&
+		    !ddl_is_to_itself(b->l, &old->constraints[i]))
+			add_foreign_key(b, &old->constraints[i]);
 }
 
 static void add_grant(struct ddl_build *b, struct sqltext *t,
@@ -348,8 +376,6 @@ void ddl_create_new(struct ddl_build *b)
 	add_column_options(b);
 	add_constraints(b);
 	ddl_check_halves(b);
-	for (size_t i = 0; i < b->l->old->n_indexes; i++)
-		add_index(b, &b->l->old->indexes[i]);
 	if (!second)
 		add_replica_identity(b);
 	add_rights(b);

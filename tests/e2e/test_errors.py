@@ -23,6 +23,8 @@ CREATE TABLE inovices (
     CONSTRAINT amount_unique UNIQUE (number),
     EXCLUDE USING gist (during WITH &&));
 CREATE UNIQUE INDEX inovices_note_lower ON inovices (lower(note)) WHERE id > 90;
+CREATE UNIQUE INDEX inovices_early ON inovices (parent, note);
+ALTER TABLE inovices ADD CONSTRAINT inovices_late UNIQUE (note, parent);
 CREATE INDEX inovices_customr ON inovices (customr);
 INSERT INTO inovices (customr, amount, phone, number, parent, during, note)
 SELECT 'customer ' || g, g, '555-' || lpad(g::text, 4, '0'), g, g % 50 + 1, int4range(g*10, g*10+5), 'n' || g
@@ -62,6 +64,7 @@ INSERT INTO inovices (id, customr, amount) VALUES (1, 'dup', 1)
 INSERT INTO inovices (customr, amount, phone) VALUES ('customer 1', 1, '555-0001')
 INSERT INTO inovices (customr, amount, number) VALUES ('x', 1, 7)
 INSERT INTO inovices (id, customr, amount, note) VALUES (900, 'x', 1, 'N95')
+INSERT INTO inovices (id, customr, amount, parent, note) VALUES (904, 'x', 1, 2, 'n1')
 INSERT INTO inovices (id, customr, amount, parent) VALUES (901, 'x', 1, 777)
 INSERT INTO inovices (id, customr, amount, during) VALUES (902, 'x', 1, '[11,12]')
 INSERT INTO inovices (id, customr) VALUES (903, 'no amount')
