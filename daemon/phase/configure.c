@@ -179,6 +179,18 @@ static bool orphans_check(struct plan *pl, PGconn *db, const char *database,
 	return ok;
 }
 
+/* At the start there is nobody to tell but the log, and other migrations to
+ * serve; who reloads is told. */
+static bool fits_or_starts(const struct plan *pl, const struct migration *m,
+			   struct problem *p)
+{
+	if (m->unfit && pl->control->server != NULL) {
+		*p = m->misfit;
+		return false;
+	}
+	return true;
+}
+
 /* Everything of one database that is new or changed. */
 static bool database_prepare(struct plan *pl, struct database *d, PGconn *db,
 			     struct problem *p)
@@ -192,7 +204,8 @@ static bool database_prepare(struct plan *pl, struct database *d, PGconn *db,
 			continue;
 		pl->made[i] = migration_create(d, pl->settings, spec);
 		if (!row_prepare(pl->control, db, spec, p) ||
-		    !migration_adopt(pl->made[i], db, p))
+		    !migration_adopt(pl->made[i], db, p) ||
+		    !fits_or_starts(pl, pl->made[i], p))
 			return false;
 	}
 	return orphans_check(pl, db, d->name, p);

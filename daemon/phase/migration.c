@@ -278,9 +278,10 @@ static void sources_without_new(const struct migration *m,
  * that fitted, and the next move is refused with the reason (gate.c).
  */
 static bool sources_fit(struct migration *m, const struct state_row *row,
-			struct lens_source *next, struct problem *ret_misfit,
-			struct problem *p)
+			struct lens_source *next, bool *ret_unfit,
+			struct problem *ret_misfit, struct problem *p)
 {
+	*ret_unfit = false;
 	if (sources_compile(m->spec, next, ret_misfit)) {
 		ret_misfit->message[0] = '\0';
 		return true;
@@ -290,7 +291,8 @@ static bool sources_fit(struct migration *m, const struct state_row *row,
 		  m->name, phase_name(row->phase), ret_misfit->message);
 	if (row->phase == PHASE_PLANNED) {
 		sources_without_new(m, next);
-		return sources_compile(m->spec, next, p);
+		*ret_unfit = !sources_compile(m->spec, next, p);
+		return true;
 	}
 	if (m->sources && row->epoch == m->row.epoch) {
 		sources_keep(m, next);
@@ -301,8 +303,8 @@ static bool sources_fit(struct migration *m, const struct state_row *row,
 }
 
 static bool install(struct migration *m, const struct state_row *row,
-		    struct lens_source *next, const struct problem *misfit,
-		    struct problem *p)
+		    struct lens_source *next, bool unfit,
+		    const struct problem *misfit, struct problem *p)
 {
 	struct control *c = m->database->control;
 	struct lens_source *was;
@@ -317,6 +319,7 @@ static bool install(struct migration *m, const struct state_row *row,
 	m->row = *row;
 	m->sources = next;
 	m->n_lenses = m->spec->n_lenses;
+	m->unfit = unfit;
 	if (misfit)
 		m->misfit = *misfit;
 	ok = snapshot_publish(c, p);
@@ -356,7 +359,7 @@ static bool adopt(struct migration *m, PGconn *db, struct problem *p)
 	struct lens_source *next;
 	struct state_row row;
 	struct problem misfit;
-	bool found, changed;
+	bool found, changed, unfit = m->unfit;
 
 	if (!state_read(db, m->name, &row, &found, p))
 		return false;
@@ -370,10 +373,10 @@ static bool adopt(struct migration *m, PGconn *db, struct problem *p)
 	}
 	next = zeroed(m->spec->n_lenses, sizeof(*next));
 	if (sources_load(m, db, &row, next, &changed, p) &&
-	    (!changed || sources_fit(m, &row, next, &misfit, p))) {
+	    (!changed || sources_fit(m, &row, next, &unfit, &misfit, p))) {
 		if (changed || upgraded || !rows_equal(&row, &m->row))
-			return install(m, &row, next, changed ? &misfit : NULL,
-				       p);
+			return install(m, &row, next, unfit,
+				       changed ? &misfit : NULL, p);
 		sources_free(next, m->spec->n_lenses);
 		return true;
 	}

@@ -59,6 +59,8 @@ struct migration {
 	struct lens_source *sources; /* (L) owned, n_lenses */
 	struct problem misfit;	     /* (L) why the catalog does not fit the
 				      * specification; message "" if it does */
+	bool unfit;		     /* (L) `planned`: no lens can be made, so
+				      * that no statement is looked at */
 	const char *busy;	     /* (L) what is being done, or NULL */
 	char waiting_since[40];	     /* (L) a barrier's moment, or "" */
 	struct walk_run *walk;	     /* (L, and `walking` to change it) owned:
@@ -108,7 +110,8 @@ void database_free(struct database *d);
 /*
  * Reads the state and, where it changed, the catalog; installs both and
  * publishes a snapshot if anything is new.  Refused, with everything left as
- * it was, when the lens does not fit the catalog.
+ * it was, when the lens does not fit the catalog; in `planned`, where nothing
+ * rests on it, it is unfit.
  */
 bool migration_adopt(struct migration *m, PGconn *db, struct problem *p)
     __attribute__((warn_unused_result));

@@ -139,7 +139,7 @@ static bool rules_fill(const struct database *d, const struct migration *m,
 	for (size_t i = 0; i < d->n_migrations; i++) {
 		const struct migration *each = d->migrations[i];
 
-		if (each->gone)
+		if (each->gone || each->unfit)
 			continue;
 		if (!lenses_of(d, each, a, &lenses, p))
 			return false;
@@ -220,7 +220,7 @@ static bool database_fill(struct database *d, struct snapshot *s,
 	for (size_t i = 0; i < d->n_migrations; i++) {
 		struct migration *m = d->migrations[i];
 
-		if (m->gone)
+		if (m->gone || m->unfit)
 			continue;
 		ret->usage[n] = m->usage;
 		if (m->held)

@@ -197,3 +197,64 @@ def test_more_tables_than_one_would_think(postgres, start_proxy):
         c.execute('INSERT INTO t39 VALUES (0)')
         assert c.execute('SELECT n FROM t39').fetchone()[0] == '0'
         assert c.execute('SELECT n FROM t38').fetchone()[0] == 38 + 6
+
+
+def test_one_that_does_not_fit_yet_leaves_the_others_alone(postgres,
+                                                           start_proxy):
+    """In `planned` nothing rests on it: its statements pass, its moves say
+    why they cannot be made, and what mends the table mends it."""
+    database = 'several_unfit'
+    shop.make(postgres, database)
+    postgres.execute('''
+CREATE TABLE goods (id integer PRIMARY KEY, price integer,
+    twice integer GENERATED ALWAYS AS (price * 2) STORED);
+INSERT INTO goods VALUES (1, 5)''', database)
+    unfit = f'''
+migration: goods
+database: {database}
+lenses:
+  - kind: table
+    old: public.goods
+    new: public.articles
+    key: [id]
+    columns:
+      - old: price
+        new: {{name: cents, type: bigint}}
+        forward: (price * 100)::bigint
+        reverse: (cents / 100)::integer
+'''
+    proxy = start_proxy(postgres, {**shop.spec(database),
+                                   'goods.yaml': unfit})
+    proxy.advance('inovices_typo', 'expanded', 'dual_write')
+    with proxy.connect(database) as c:
+        assert c.execute('SELECT price, twice FROM goods').fetchall() == [
+            (5, 10)]
+        c.execute("INSERT INTO inovices (customr, amount) VALUES ('x', 7)")
+    assert postgres.execute("SELECT amount_cents FROM invoices WHERE"
+                            " customer = 'x'", database) == [(700,)]
+    for command in ('SHOW PREFLIGHT goods', 'ADVANCE goods TO expanded'):
+        with pytest.raises(psycopg.Error, match='twice'):
+            proxy.console(command)
+    assert proxy.phase('goods') == 'planned'
+    postgres.execute('ALTER TABLE goods DROP COLUMN twice', database)
+    proxy.advance('goods', 'expanded', 'dual_write')
+    with proxy.connect(database) as c:
+        c.execute('INSERT INTO goods VALUES (2, 6)')
+    assert postgres.execute('SELECT cents FROM articles ORDER BY id',
+                            database) == [(500,), (600,)]
+
+
+def test_reload_tells_of_one_that_does_not_fit(postgres, start_proxy):
+    database = 'several_reload'
+    shop.make(postgres, database)
+    proxy = start_proxy(postgres, shop.spec(database))
+    more = proxy.dir / 'migrations' / 'more.yaml'
+    more.write_text(f'''
+migration: more
+database: {database}
+lenses: [{{kind: table, old: public.nowhere, new: public.there, key: [id]}}]
+''')
+    with pytest.raises(psycopg.Error, match='nowhere'):
+        proxy.console('RELOAD')
+    assert [row['name'] for row in proxy.console('SHOW MIGRATIONS')] == [
+        'inovices_typo']
