@@ -19,12 +19,14 @@ CREATE TABLE inovices (
     parent integer REFERENCES parents,
     during int4range,
     created_at timestamptz NOT NULL DEFAULT '2024-02-29 12:00Z',
+    doubled integer GENERATED ALWAYS AS (id * 2) STORED,
     UNIQUE (customr, phone),
     CONSTRAINT amount_unique UNIQUE (number),
     EXCLUDE USING gist (during WITH &&));
 CREATE UNIQUE INDEX inovices_note_lower ON inovices (lower(note)) WHERE id > 90;
 CREATE UNIQUE INDEX inovices_early ON inovices (parent, note);
 ALTER TABLE inovices ADD CONSTRAINT inovices_late UNIQUE (note, parent);
+CREATE UNIQUE INDEX inovices_lower ON inovices (lower(customr)) WHERE id > 990;
 CREATE INDEX inovices_customr ON inovices (customr);
 INSERT INTO inovices (customr, amount, phone, number, parent, during, note)
 SELECT 'customer ' || g, g, '555-' || lpad(g::text, 4, '0'), g, g % 50 + 1, int4range(g*10, g*10+5), 'n' || g
@@ -84,6 +86,9 @@ INSERT INTO inovices (id, customr, amount) VALUES (1, 'x', 1), (1, 'y', 2) ON CO
 INSERT INTO inovices (id, customr, amount) VALUES (1, 'x', 1) ON CONFLICT (id) DO UPDATE SET amount = -5
 INSERT INTO inovices (id, customr, amount) VALUES (903, 'x', 1) RETURNING nothing
 INSERT INTO inovices SELECT * FROM parents, nothing
+INSERT INTO inovices (id, customr, amount) VALUES (991, 'Low', 1), (992, 'low', 1)
+INSERT INTO inovices (id, customr, amount, doubled) VALUES (905, 'x', 1, 2)
+UPDATE inovices SET doubled = 1 WHERE id = 18
 UPDATE inovices SET id = 1 WHERE id = 18
 UPDATE inovices SET number = 1 WHERE id = 18
 UPDATE inovices SET customr = NULL WHERE id = 18
@@ -122,6 +127,12 @@ SELECT amount || nothing(1) FROM inovices
 SELECT * FROM inovices ORDER BY 99
 SELECT * FROM inovices WHERE
 SELECT * FROM inovices UNION SELECT 1
+SELECT * FROM (SELECT id FROM inovices)
+SELECT id FROM inovices LIMIT 1, 2
+ALTER TABLE payments ADD FOREIGN KEY (later) REFERENCES inovices NO INHERIT
+ALTER TABLE payments ADD FOREIGN KEY (later) REFERENCES inovices ON UPDATE SET NULL (later)
+WITH RECURSIVE a AS (SELECT * FROM b), b AS (SELECT * FROM a) UPDATE inovices SET amount = 1 FROM a WHERE false
+WITH RECURSIVE a AS (SELECT * FROM b), b AS (SELECT * FROM a) SELECT * FROM inovices, a
 SELECT 1 UNION TABLE inovices
 SELECT inovices.id FROM inovices i
 SELECT sum(customr) FROM inovices
@@ -174,9 +185,6 @@ def may_differ(phase, statement, direct, got):
             direct['D'].startswith('Failing row contains') or
             'phone' in direct['D']):
         fields |= set('D')
-    # the parser's own refusal of what nobody can read says whose it is
-    if direct['C'] == '42601' and 'grammar' in got.get('H', ''):
-        fields |= set('H')
     return fields
 
 
