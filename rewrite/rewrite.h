@@ -64,7 +64,8 @@ struct plan_origin {
 	const char *name; /* as the result has it; NULL: any */
 	uint32_t table;
 	int16_t column;
-	bool many;   /* any number of columns that are not known */
+	uint32_t type; /* oid of the old column's; 0: not known */
+	bool many;     /* any number of columns that are not known */
 	bool unsure; /* only where the server names the new relation, or none */
 };
 

@@ -96,6 +96,7 @@ static void relation_fields(const struct origins *o, const struct relation *r,
 			   &(struct plan_origin){
 			       .name = r->columns[i].name,
 			       .table = s->table,
+			       .type = r->columns[i].type_oid,
 			       .column = r->husk != 0 ? (int16_t)(i + 1)
 						      : r->columns[i].attnum});
 }
@@ -209,17 +210,42 @@ static void take_out(const struct origins *o, struct fields *f,
 	*f = rest;
 }
 
+/* Of whole numbers, by which can hold which; 0: another type, or not known. */
+static unsigned whole_rank(const struct plan_origin *c)
+{
+	static const uint32_t oids[] = {21 /* int2 */, 23 /* int4 */,
+					20 /* int8 */};
+
+	for (unsigned i = 0; i < 3; i++)
+		if (oids[i] == c->type)
+			return i + 1;
+	return 0;
+}
+
+/* It is shown as the other side's type, and so computed. */
+static bool is_widened(const struct plan_origin *c,
+		       const struct plan_origin *other)
+{
+	return c != NULL && other != NULL && whole_rank(c) > 0 &&
+	       whole_rank(c) < whole_rank(other);
+}
+
 /* Both sides are this column; PostgreSQL shows the one that is never NULL for
- * want of a partner, and an expression if neither is.  Where their types
- * differ it may be the other one, which the server then says. */
+ * want of a partner, and an expression if neither is, or if it has to be cast;
+ * then an inner join's other side.  Where other types than whole numbers
+ * differ it may be that one too, which the server then says. */
 static struct plan_origin merged_column(JoinType type, const char *name,
 					const struct fields *left,
 					const struct fields *right)
 {
 	const struct plan_origin *from =
 	    fields_find(type == JOIN_RIGHT ? right : left, name);
+	const struct plan_origin *other =
+	    fields_find(type == JOIN_RIGHT ? left : right, name);
 	struct plan_origin out = {.name = name};
 
+	if (is_widened(from, other))
+		from = type == JOIN_INNER ? other : NULL;
 	if (from != NULL && type != JOIN_FULL) {
 		out = *from;
 		out.unsure = true;

@@ -215,3 +215,52 @@ def test_columns_that_moved_come_from_the_old_table(postgres, start_proxy,
                     Side(postgres, proxy.port, database), MOVED_QUERIES)
     if wrong:
         pytest.fail('\n'.join(wrong), pytrace=False)
+
+
+SHOP = '''
+CREATE TABLE customers (id integer PRIMARY KEY, small smallint, nam text);
+CREATE TABLE orders (id bigint PRIMARY KEY, small integer, what text);
+'''
+TWO = '''
+migration: two
+database: {database}
+quiet_for: 1h
+lenses:
+  - kind: table
+    old: public.customers
+    new: public.buyers
+    key: [id]
+    columns: [{{old: nam, new: name}}]
+  - kind: table
+    old: public.orders
+    new: public.sales
+    key: [id]
+    columns:
+      - old: small
+        new: {{name: large, type: bigint}}
+        forward: (small * 2)::bigint
+        reverse: (large / 2)::integer
+'''
+
+
+@pytest.mark.parametrize('phase', ['dual_write', 'read_new', 'contracted'])
+def test_merged_columns_of_two_types_come_from_the_wider(postgres, start_proxy,
+                                                         phase):
+    database = f'two_types_{phase}'
+    for name in database, 'two_types_direct':
+        postgres.create_database(name, SHOP)
+    proxy = start_proxy(postgres, {'two.yaml': TWO.format(database=database)})
+    proxy.advance('two', *shop.PHASES[1:shop.PHASES.index(phase) + 1])
+    wrong = compare(
+        Side(postgres, postgres.port, 'two_types_direct'),
+        Side(postgres, proxy.port, database),
+        [f'SELECT {what} FROM {left} {kind} JOIN {right}{using}'
+         for what in ('*', 'id', 'small')
+         for left, right in (('customers', 'orders'), ('orders', 'customers'))
+         for kind, using in (('', ' USING (id, small)'),
+                             ('LEFT', ' USING (id, small)'),
+                             ('RIGHT', ' USING (id, small)'),
+                             ('FULL', ' USING (id, small)'),
+                             ('NATURAL', ''), ('NATURAL LEFT', ''))])
+    if wrong:
+        pytest.fail('\n'.join(wrong), pytrace=False)

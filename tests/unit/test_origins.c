@@ -20,9 +20,9 @@ static const struct plan_own own = {
 /* clang-format off */
 #define ANY    {0}
 #define MANY   {.many = true}
-#define ID     {"id", OLD, 1, false, false}
-#define NAME   {"name", OLD, 2, false, false}
-#define UNSURE {"name", OLD, 2, false, true}
+#define ID     {.name = "id", .table = OLD, .column = 1}
+#define NAME   {.name = "name", .table = OLD, .column = 2}
+#define UNSURE {.name = "name", .table = OLD, .column = 2, .unsure = true}
 /* clang-format on */
 
 /* Columns as "name table.number", one after the other. */
