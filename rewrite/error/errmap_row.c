@@ -96,12 +96,49 @@ static const char *new_column(const struct lens *l, const char *name)
 	return NULL;
 }
 
+/* The new model's column number `column` of such a table, or NULL. */
+static const struct column *column_in_new(const struct lens *l, size_t column)
+{
+	if (column < l->n_old)
+		return l->olds[column].carried
+			   ? l->news[l->olds[column].new_index].column
+			   : NULL;
+	column -= l->n_old;
+	for (size_t i = 0; i < l->n_new; i++)
+		if (!l->news[i].carried && column-- == 0)
+			return l->news[i].column;
+	return NULL;
+}
+
+/* The first of the new model's columns that may not be NULL and is, as the
+ * row that is shown has them; or NULL. */
+static const char *first_missed(const struct lens *l, const char *row)
+{
+	const char *value = row == NULL ? NULL : strchr(row, '(');
+
+	for (size_t n = 0; value != NULL; n++) {
+		const struct column *c = column_in_new(l, n);
+
+		value += n == 0 ? 1 : 2;
+		if (c != NULL && c->not_null &&
+		    (strncmp(value, "null, ", 6) == 0 ||
+		     strcmp(value, "null).") == 0))
+			return c->name;
+		value = strstr(value, ", ");
+	}
+	return NULL;
+}
+
 /* NULL makes NULL: the old column comes first in the table. */
 static void name_new_column(const struct lens *l, struct error_names *e,
 			    struct arena *a)
 {
 	const char *name = e->column ? new_column(l, e->column) : NULL;
 
+	if (name != NULL && e->detail != NULL &&
+	    row_of(l, e->detail, is_in_new, a) != NULL &&
+	    first_missed(l, e->detail) != NULL)
+		name = first_missed(l, e->detail);
 	if (name == NULL)
 		return;
 	e->column = name;

@@ -59,4 +59,10 @@ FOUND = {
         ['BEGIN', 'UPDATE users SET street = NULL, name = NULL',
          'ROLLBACK'],
     ],
+    'taxes_new': [
+        ['INSERT INTO invoices (id, number, amount, tax_type) '
+         "VALUES (1, 'n27', NULL, NULL)"],
+        ['UPDATE invoices SET tax_type = NULL, amount = NULL WHERE id = 1'],
+        ['UPDATE invoices SET tax_type = NULL WHERE id = 1'],
+    ],
 }

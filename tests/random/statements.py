@@ -433,8 +433,8 @@ class Generator(Scripts, Queries):
             made.named = c.chance(20)
             if c.chance(70):
                 self.params = made.params
-        if kind == 'whole_row' and self.schema.new_shape:
-            made.binary = False  # an array would show the row type's OID
+        if kind != 'select' and self.schema.new_shape:
+            made.binary = False  # a row would show OIDs of types
         self.names, self.ctes, self.wrong = 0, {}, False
         self.outer, self.visible, self.merged = [], set(), set()
         if kind == 'select':
