@@ -74,13 +74,16 @@ static const char *moved_type(const struct lens *l, size_t i)
 
 /* 1. The functions' common parts. */
 
-/* Finds the picked row of the key in $first... and locks it. */
+#define PICKED_ID "\"pgtandem.id\""
+
+/* Finds the picked row of the key in $first... and locks it: its place and
+ * `columns` go into `into`. */
 const char *child_find_picked(const struct lens *l, size_t first,
 			      const char *columns, const char *into,
 			      struct arena *a)
 {
 	return arena_fmt(a,
-			 "SELECT c.ctid%s INTO \"pgtandem.id\"%s FROM %s AS c"
+			 "SELECT c.ctid%s INTO %s FROM %s AS c"
 			 " WHERE %s ORDER BY %s LIMIT 1 FOR UPDATE;\n",
 			 columns, into, l->child->ref,
 			 parent_is(l, "c", first, a), child_order(l, "c", a));
@@ -191,6 +194,19 @@ static void add_picks(struct ddl_build *b)
 	}
 }
 
+/* What the picked row says, of a type that has no default of its own: an INSERT
+ * through the view would take it for the column's. */
+static const char *lens_value(const struct lens *l, const struct child_moved *m,
+			      struct arena *a)
+{
+	const struct column *c = l->olds[m->old_index].column;
+	const char *value = child_picked(l, m, "e", a);
+
+	return c->type_default == NULL
+		   ? value
+		   : arena_fmt(a, "CAST(%s AS %s)", value, c->base_type);
+}
+
 /* `both` while the columns that move are there: "old.x" is x itself. */
 static void add_lens(struct ddl_build *b, bool both)
 {
@@ -208,7 +224,7 @@ static void add_lens(struct ddl_build *b, bool both)
 			sqltext_item(&t, ", ", "e.%s", name);
 		else
 			sqltext_item(&t, ", ", "%s AS %s",
-				     child_picked(l, m, "e", b->a), name);
+				     lens_value(l, m, b->a), name);
 	}
 	for (size_t i = 0; both && i < l->child->n_moved; i++)
 		sqltext_put(
@@ -251,8 +267,8 @@ static void add_set_new(struct ddl_build *b)
 	    arena_fmt(b->a,
 		      DECLARE_ID "%sDELETE FROM %s AS t WHERE %s AND"
 				 " t.ctid <> \"pgtandem.id\";\n%sEND",
-		      child_find_picked(l, 1, "", "", b->a), l->child->ref,
-		      parent_is(l, "t", 1, b->a),
+		      child_find_picked(l, 1, "", PICKED_ID, b->a),
+		      l->child->ref, parent_is(l, "t", 1, b->a),
 		      child_give(l, stored(l, 1, b->a), 1, b->a)));
 	ddl_keep_to_ourselves(b, ref, ddl_key_types(l, b->a));
 }
@@ -321,7 +337,7 @@ static void add_give_new(struct ddl_build *b)
 		"END IF;\nEND",
 		l->old_ref, key_is(l, "e", 1, b->a), l->child->ref,
 		parent_is(l, "t", 1, b->a),
-		child_find_picked(l, 1, "", "", b->a),
+		child_find_picked(l, 1, "", PICKED_ID, b->a),
 		child_give(l, stored(l, 1, b->a), 1, b->a), l->child->ref,
 		parent_is(l, "c", 1, b->a), quote_text(l->migration, b->a),
 		l->child->set_old_ref, key_arguments(l, 1, b->a)));

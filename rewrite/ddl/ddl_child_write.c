@@ -74,6 +74,12 @@ static void put_not_null(const struct lens *l, size_t i, const char *condition,
 		    relation, name);
 }
 
+/* A column that is not written has NULL there, which a domain may not take. */
+static const char *argument_type(const struct column *c)
+{
+	return c->base_type != NULL ? c->base_type : c->type;
+}
+
 /* (value anyelement, which text, key..., moved...) */
 static void add_stash(struct ddl_build *b)
 {
@@ -87,7 +93,7 @@ static void add_stash(struct ddl_build *b)
 		    ddl_key_types(l, b->a));
 	sqltext_put(&body, "BEGIN\n");
 	for (size_t i = 0; i < l->child->n_moved; i++) {
-		sqltext_put(&types, ", %s", moved_column(l, i)->type);
+		sqltext_put(&types, ", %s", argument_type(moved_column(l, i)));
 		if (moved_column(l, i)->not_null)
 			put_not_null(
 			    l, i,
@@ -140,6 +146,8 @@ static void add_given(struct ddl_build *b)
 			      stashed(b->l, i, b->a)));
 }
 
+#define PICKED "\"pgtandem.row\""
+
 /* The old columns with the new values, for the key in $3...: of the old
  * relation only what the mapping names, for the rest may not be there. */
 static const char *new_values(const struct lens *l, struct arena *a)
@@ -153,7 +161,12 @@ static const char *new_values(const struct lens *l, struct arena *a)
 			sqltext_item(&t, ", ", "e.%s",
 				     quote_name(l->olds[i].column->name, a));
 	for (size_t i = 0; i < l->child->n_moved; i++)
-		sqltext_item(&t, ", ", "\"pgtandem.%zu\" AS %s", i + 1,
+		sqltext_item(&t, ", ",
+			     "CAST(CASE WHEN pg_catalog.current_setting(%s)"
+			     " <> '-' THEN %s ELSE %s.\"pgtandem.%zu\" END"
+			     " AS %s) AS %s",
+			     value_setting(l, i, a), stashed(l, i, a), PICKED,
+			     i + 1, moved_column(l, i)->type,
 			     quote_name(moved_column(l, i)->name, a));
 	for (size_t i = 0; i < l->n_key; i++)
 		sqltext_item(
@@ -199,21 +212,17 @@ static const char *follow_key(const struct lens *l, struct arena *a)
 	    differ.s, setting(l, "how", a), l->child->ref, set.s, was.s);
 }
 
-/* (epoch, to_old, key...) */
+/* (epoch, to_old, key...).  The picked row is in a record: a variable of its
+ * own could not be of a domain that takes no NULL, and one of a composite type
+ * cannot be in a list. */
 static void add_put(struct ddl_build *b)
 {
 	const struct lens *l = b->l;
-	struct sqltext names, now, given, into, missed;
+	struct sqltext now, missed;
 
-	sqltext_begin(&missed, b->a);
-	sqltext_begin(&names, b->a);
 	sqltext_begin(&now, b->a);
-	sqltext_begin(&given, b->a);
-	sqltext_begin(&into, b->a);
+	sqltext_begin(&missed, b->a);
 	for (size_t i = 0; i < l->child->n_moved; i++) {
-		sqltext_put(&names, "\t\"pgtandem.%zu\" %s;\n", i + 1,
-			    moved_column(l, i)->type);
-		sqltext_put(&into, ", \"pgtandem.%zu\"", i + 1);
 		if (moved_column(l, i)->not_null)
 			put_not_null(
 			    l, i,
@@ -221,13 +230,9 @@ static void add_put(struct ddl_build *b)
 				      "pg_catalog.current_setting(%s) = '!'",
 				      value_setting(l, i, b->a)),
 			    &missed);
-		sqltext_put(&now, ", %s",
-			    child_reverse(l, &l->child->moved[i], "c.", b->a));
-		sqltext_put(&given,
-			    "IF pg_catalog.current_setting(%s) <> '-' THEN\n"
-			    "\t\"pgtandem.%zu\" := %s;\nEND IF;\n",
-			    value_setting(l, i, b->a), i + 1,
-			    stashed(l, i, b->a));
+		sqltext_put(&now, ", %s AS \"pgtandem.%zu\"",
+			    child_reverse(l, &l->child->moved[i], "c.", b->a),
+			    i + 1);
 	}
 	add_function(
 	    b, l->child->put_ref,
@@ -235,14 +240,15 @@ static void add_put(struct ddl_build *b)
 		      ddl_key_types(l, b->a)),
 	    "pg_catalog.text",
 	    arena_fmt(b->a,
-		      "DECLARE\n\t\"pgtandem.id\" pg_catalog.tid;\n%sBEGIN\n"
+		      "DECLARE\n\t\"pgtandem.id\" pg_catalog.tid;\n"
+		      "\t" PICKED " record;\nBEGIN\n"
 		      "PERFORM pgtandem.fence(%s, $1);\n"
-		      "%s%s"
-		      "%s%s%sIF $2 THEN\n\tPERFORM %s(NULL, %s);\nEND IF;\n"
+		      "%s%s%s\"pgtandem.id\" := " PICKED ".ctid;\n"
+		      "%sIF $2 THEN\n\tPERFORM %s(NULL, %s);\nEND IF;\n"
 		      "RETURN NULL;\nEND",
-		      names.s, quote_text(l->migration, b->a), missed.s,
+		      quote_text(l->migration, b->a), missed.s,
 		      follow_key(l, b->a),
-		      child_find_picked(l, 3, now.s, into.s, b->a), given.s,
+		      child_find_picked(l, 3, now.s, PICKED, b->a),
 		      child_give(l, new_values(l, b->a), 3, b->a),
 		      l->to_old_ref, arguments(3, l->n_key, b->a)));
 }

@@ -70,15 +70,33 @@ static const char *rename_in(const char *text, const char *from, const char *to,
 	return arena_fmt(a, "%s%s", out.s, text);
 }
 
+/* "... is still referenced from table": the key is the other table's. */
+static const char *old_reference(const struct lens *l, const char *detail,
+				 struct arena *a)
+{
+	static const char from[] = " is still referenced from table \"";
+	const char *tail = strstr(detail, from), *next;
+
+	if (tail == NULL)
+		return NULL;
+	while ((next = strstr(tail + 1, from)) != NULL)
+		tail = next;
+	return arena_fmt(a, "%.*s%s%s\".", (int)(tail - detail), detail, from,
+			 l->old->name);
+}
+
 /* Key (a, b)=(...) with the old columns' names. */
-static const char *old_key(const char *detail, const struct constraint *old,
-			   struct arena *a)
+static const char *old_key(const struct lens *l, const char *detail,
+			   const struct constraint *old, struct arena *a)
 {
 	const char *values = detail == NULL ? NULL : strstr(detail, ")=(");
 	struct sqltext names;
 
 	if (values == NULL || strncmp(detail, "Key (", 5) != 0)
 		return detail;
+	if (old->kind == CONSTRAINT_FOREIGN &&
+	    old_reference(l, detail, a) != NULL)
+		return old_reference(l, detail, a);
 	sqltext_begin(&names, a);
 	for (size_t i = 0; i < old->n_columns; i++)
 		sqltext_item(&names, ", ", "%s", old->columns[i]);
@@ -100,7 +118,7 @@ bool child_map_error(const struct lens *l, struct error_names *e,
 		return false;
 	e->message = rename_in(e->message, child->name, l->old->name, a);
 	e->message = rename_in(e->message, e->constraint, old->name, a);
-	e->detail = old_key(e->detail, old, a);
+	e->detail = old_key(l, e->detail, old, a);
 	e->schema = l->old->schema;
 	e->table = l->old->name;
 	e->constraint = old->name;

@@ -1,4 +1,5 @@
-"""Defaults and identities that the server's catalog says in an unusual place."""
+"""Defaults, identities and types that the server's catalog says in an unusual
+place."""
 
 import psycopg
 import pytest
@@ -70,3 +71,62 @@ def test_an_identity_beside_the_key_is_not_changed_where_old_cannot_follow(
     proxy.advance(name, 'new_only')
     with proxy.connect(name) as c:
         assert c.execute(again).fetchall() == [(3,)]
+
+
+MOVED = '''
+CREATE TYPE place AS (x integer, y integer);
+CREATE DOMAIN spot AS place CHECK ((VALUE).x > 0);
+CREATE DOMAIN number AS integer NOT NULL DEFAULT 3;
+CREATE TABLE firms (name text PRIMARY KEY);
+INSERT INTO firms VALUES ('acme');
+CREATE TABLE shops (id integer PRIMARY KEY, note text, here spot, n number,
+                    firm text REFERENCES firms);
+INSERT INTO shops VALUES (1, 'a', '(1,2)', 5, 'acme')'''
+SPLIT = '''
+migration: moved
+database: moved
+lenses:
+  - kind: child
+    old: public.shops
+    key: [id]
+    columns: [here, n, firm]
+    new:
+      table: public.places
+      parent: {shop: id}
+      columns: {here: here, n: n, firm: firm}
+'''
+REFERRED = ('Key (name)=(acme) is still referenced from table "shops".', 'shops',
+            'shops_firm_fkey')
+
+
+def test_composite_types_and_domains_that_take_no_null_move_to_a_child(
+        postgres, start_proxy):
+    postgres.create_database('moved', MOVED)
+    proxy = start_proxy(postgres, {'moved.yaml': SPLIT})
+    proxy.advance('moved', 'expanded', 'dual_write', 'read_new')
+    for n, phase in enumerate(('write_new', 'new_only', 'contracted'), 2):
+        proxy.advance('moved', phase)
+        with proxy.connect('moved') as c:
+            assert c.execute("INSERT INTO shops (id, here) VALUES (%s, '(1,1)')"
+                             ' RETURNING *', [n]).fetchall() == [
+                                 (n, None, '(1,1)', 3, None)]
+            assert c.execute("UPDATE shops SET here = '(7,1)', note = 'b'"
+                             ' WHERE id = %s RETURNING *', [n]).fetchall() == [
+                                 (n, 'b', '(7,1)', 3, None)]
+            assert c.execute('UPDATE shops SET n = n + 1 WHERE id = %s'
+                             ' RETURNING here, n', [n]).fetchall() == [
+                                 ('(7,1)', 4)]
+            c.commit()
+            for wrong in ("here = '(0,1)'", 'n = NULL'):
+                with pytest.raises(psycopg.errors.IntegrityError):
+                    c.execute(f'UPDATE shops SET {wrong} WHERE id = %s', [n])
+                c.rollback()
+            with pytest.raises(psycopg.errors.ForeignKeyViolation) as error:
+                c.execute('DELETE FROM firms')
+            diag = error.value.diag
+            assert (diag.message_detail, diag.table_name,
+                    diag.constraint_name) == REFERRED, phase
+    with proxy.connect('moved') as c:
+        assert c.execute('SELECT id, here, n FROM shops ORDER BY id'
+                         ).fetchall() == [(1, '(1,2)', 5), (2, '(7,1)', 4),
+                                          (3, '(7,1)', 4), (4, '(7,1)', 4)]
