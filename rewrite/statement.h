@@ -228,6 +228,8 @@ bool lens_is_converted(const struct lens *l); /* any column is */
 bool lens_only_renames(const struct lens *l);
 /* The index of an old column, or -1. */
 int lens_find_old(const struct lens *l, const char *name);
+/* Has the new relation this column, as the old one has it? */
+bool lens_has_same_column(const struct lens *l, const char *name);
 /* write_check.c */
 bool type_is_number(const TypeName *type);
 /* What DEFAULT means for an old column: its default's text, or NULL. */

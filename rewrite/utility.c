@@ -500,6 +500,18 @@ static bool plan_index(struct statement *st)
 	return true;
 }
 
+/* COMMENT ON COLUMN t.a: kinds that keep the table have not kept it. */
+static bool tends_gone_column(const struct statement *st, unsigned name)
+{
+	const CommentStmt *s = (const CommentStmt *)st->node;
+
+	return IsA(s, CommentStmt) && s->objtype == OBJECT_COLUMN &&
+	       statement_shape(st, name) == SHAPE_OLD &&
+	       statement_migration(st, name)->phase == PHASE_CONTRACTED &&
+	       !lens_has_same_column(statement_lens(st, name),
+				     strVal(llast(castNode(List, s->object))));
+}
+
 static bool plan_mentions(struct statement *st, enum use use)
 {
 	enum action action;
@@ -510,6 +522,8 @@ static bool plan_mentions(struct statement *st, enum use use)
 		statement_note(st, i, true);
 		if (!statement_decide(st, i, use, &action))
 			return false;
+		if (tends_gone_column(st, i))
+			return statement_refuse_use(st, i, use);
 	}
 	return true;
 }

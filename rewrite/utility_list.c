@@ -128,6 +128,50 @@ static bool listed_edit(struct statement *st, const struct listed *r)
 	return true;
 }
 
+/* Is every privilege of the statement one on columns? */
+static bool names_columns_alone(const GrantStmt *grant)
+{
+	ListCell *cell;
+
+	foreach (cell, grant->privileges)
+		if (lfirst_node(AccessPriv, cell)->cols == NIL)
+			return false;
+	return grant->privileges != NIL;
+}
+
+/* Columns that do not move to a child table are the old one's alone. */
+static bool is_of_old_alone(const struct statement *st, const struct listed *r)
+{
+	return r->use == USE_GRANT &&
+	       statement_lens(st, r->name)->child != NULL &&
+	       names_columns_alone((const GrantStmt *)st->node);
+}
+
+/* Kinds that keep the table: it has new columns, and in the end the old ones no
+ * more; then all of it is analyzed. */
+static bool analyze_kept(struct statement *st, const struct listed *r)
+{
+	const struct lens *l = statement_lens(st, r->name);
+	enum phase phase = statement_migration(st, r->name)->phase;
+	struct span list = span_of_relation(st, r->var);
+	ListCell *cell;
+	bool same = true;
+
+	if (statement_shape(st, r->name) != SHAPE_OLD ||
+	    phase == PHASE_PLANNED || !statement_name(st, r->name)->shared)
+		return true;
+	if (!check_columns(st, r))
+		return false;
+	foreach (cell, r->columns)
+		same &= lens_has_same_column(l, strVal(lfirst(cell)));
+	if (same || phase != PHASE_CONTRACTED)
+		return true;
+	list.first = list.end;
+	list.end = span_closing(st, list.end) + 1;
+	statement_replace(st, list, "");
+	return true;
+}
+
 static bool list_one(struct statement *st, const RangeVar *var, enum use use,
 		     const List *columns)
 {
@@ -146,6 +190,10 @@ static bool list_one(struct statement *st, const RangeVar *var, enum use use,
 		return false;
 	if (r.action == ACT_OTHER && restarts_old(st, &r))
 		r.action = ACT_BOTH;
+	if (is_of_old_alone(st, &r))
+		r.action = ACT_PASS;
+	if (r.action == ACT_PASS)
+		return analyze_kept(st, &r);
 	return listed_edit(st, &r);
 }
 
@@ -173,15 +221,6 @@ static bool plan_vacuum(struct statement *st)
 	return true;
 }
 
-/* Has the new relation this column, as the old one has it? */
-static bool is_same_column(const struct lens *l, const char *name)
-{
-	int old = lens_find_old(l, name);
-
-	return old >= 0 && l->olds[old].carried &&
-	       strcmp(l->news[l->olds[old].new_index].column->name, name) == 0;
-}
-
 static bool grants_insert(const GrantStmt *grant)
 {
 	bool any = grant->privileges == NIL;
@@ -195,7 +234,7 @@ static bool grants_insert(const GrantStmt *grant)
 	return any && grant->is_grant;
 }
 
-static bool check_grant(struct statement *st, unsigned name)
+static bool check_grant_columns(struct statement *st, unsigned name)
 {
 	const struct lens *l = statement_lens(st, name);
 	const GrantStmt *grant = (const GrantStmt *)st->node;
@@ -203,14 +242,24 @@ static bool check_grant(struct statement *st, unsigned name)
 
 	foreach (cell, grant->privileges)
 		foreach (column, lfirst_node(AccessPriv, cell)->cols)
-			if (!is_same_column(l, strVal(lfirst(column))))
+			if (!lens_has_same_column(l, strVal(lfirst(column))) ||
+			    (l->child != NULL && !names_columns_alone(grant)))
 				return statement_refuse(
 				    st, name, "a privilege on this column",
 				    "The column has another name or another "
 				    "type in the new relation.",
 				    "GRANT or REVOKE on each relation by "
 				    "itself, on the server.");
-	if (!has_identity(l) || !grants_insert(grant))
+	return true;
+}
+
+static bool check_grant(struct statement *st, unsigned name)
+{
+	if (!check_grant_columns(st, name))
+		return false;
+	if (statement_lens(st, name)->kind == LENS_COLUMNS ||
+	    !has_identity(statement_lens(st, name)) ||
+	    !grants_insert((const GrantStmt *)st->node))
 		return true;
 	return statement_refuse(
 	    st, name, "GRANT INSERT",
@@ -220,10 +269,22 @@ static bool check_grant(struct statement *st, unsigned name)
 	    "server.");
 }
 
+/* Is a privilege to reach the new model as well?  Kind columns: the columns
+ * beside the old ones. */
+static bool grants_both(const struct statement *st, unsigned name)
+{
+	enum action action = statement_action(st, name, USE_GRANT);
+
+	if (action == ACT_BOTH || action == ACT_OTHER)
+		return true;
+	return statement_lens(st, name)->kind == LENS_COLUMNS &&
+	       statement_shape(st, name) == SHAPE_OLD &&
+	       statement_action(st, name, USE_READ) != ACT_PASS;
+}
+
 static bool plan_grant(struct statement *st)
 {
 	const GrantStmt *grant = (const GrantStmt *)st->node;
-	enum action action;
 	ListCell *cell;
 	int name;
 
@@ -234,8 +295,7 @@ static bool plan_grant(struct statement *st)
 		name = walk_match(st->req, lfirst(cell));
 		if (name < 0)
 			continue;
-		action = statement_action(st, (unsigned)name, USE_GRANT);
-		if ((action == ACT_BOTH || action == ACT_OTHER) &&
+		if (grants_both(st, (unsigned)name) &&
 		    !check_grant(st, (unsigned)name))
 			return false;
 	}

@@ -35,6 +35,14 @@ int lens_find_old(const struct lens *l, const char *name)
 	return -1;
 }
 
+bool lens_has_same_column(const struct lens *l, const char *name)
+{
+	int old = lens_find_old(l, name);
+
+	return old >= 0 && l->olds[old].carried &&
+	       strcmp(l->news[l->olds[old].new_index].column->name, name) == 0;
+}
+
 const char *old_default(const struct lens *l, unsigned old, struct arena *a)
 {
 	const struct column *c = l->olds[old].column;
