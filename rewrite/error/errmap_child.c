@@ -35,22 +35,55 @@ static bool same_columns(const struct lens *l, const struct constraint *child,
 	return true;
 }
 
-/* Of several it could be any: then the error stays the child's. */
-static const struct constraint *old_constraint(const struct lens *l,
-					       const struct constraint *child)
+/* What a unique index says that no constraint has made. */
+static struct constraint as_constraint(const struct index *x)
 {
-	const struct constraint *found = NULL;
+	return (struct constraint){
+	    .name = x->name,
+	    .kind = CONSTRAINT_UNIQUE,
+	    .n_columns = x->n_columns,
+	    .columns = x->columns,
+	};
+}
 
-	for (size_t i = 0; i < l->old->n_constraints; i++) {
-		const struct constraint *old = &l->old->constraints[i];
+static bool find_own(const struct relation *child, const char *name,
+		     struct constraint *ret)
+{
+	const struct constraint *k = relation_find_constraint(child, name);
 
-		if (!same_columns(l, child, old))
-			continue;
-		if (found != NULL)
-			return NULL;
-		found = old;
+	if (k != NULL) {
+		*ret = *k;
+		return true;
 	}
-	return found;
+	for (size_t i = 0; i < child->n_indexes; i++)
+		if (child->indexes[i].unique &&
+		    strcmp(child->indexes[i].name, name) == 0) {
+			*ret = as_constraint(&child->indexes[i]);
+			return true;
+		}
+	return false;
+}
+
+/* Of several it could be any: then the error stays the child's. */
+static bool find_old(const struct lens *l, const struct constraint *child,
+		     struct constraint *ret)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < l->old->n_constraints; i++)
+		if (same_columns(l, child, &l->old->constraints[i])) {
+			*ret = l->old->constraints[i];
+			found++;
+		}
+	for (size_t i = 0; i < l->old->n_indexes; i++) {
+		struct constraint old = as_constraint(&l->old->indexes[i]);
+
+		if (l->old->indexes[i].unique && same_columns(l, child, &old)) {
+			*ret = old;
+			found++;
+		}
+	}
+	return found == 1;
 }
 
 /* The text, with what stands in double quotes as `from` called `to`. */
@@ -107,20 +140,18 @@ bool child_map_error(const struct lens *l, struct error_names *e,
 		     struct arena *a)
 {
 	const struct relation *child = l->child->relation;
-	const struct constraint *own, *old;
+	struct constraint own, old;
 
 	if (e->table == NULL || e->constraint == NULL ||
 	    strcmp(e->table, child->name) != 0)
 		return false;
-	own = relation_find_constraint(child, e->constraint);
-	old = own == NULL ? NULL : old_constraint(l, own);
-	if (old == NULL)
+	if (!find_own(child, e->constraint, &own) || !find_old(l, &own, &old))
 		return false;
 	e->message = rename_in(e->message, child->name, l->old->name, a);
-	e->message = rename_in(e->message, e->constraint, old->name, a);
-	e->detail = old_key(l, e->detail, old, a);
+	e->message = rename_in(e->message, e->constraint, old.name, a);
+	e->detail = old_key(l, e->detail, &old, a);
 	e->schema = l->old->schema;
 	e->table = l->old->name;
-	e->constraint = old->name;
+	e->constraint = old.name;
 	return true;
 }

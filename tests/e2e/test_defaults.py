@@ -80,8 +80,9 @@ CREATE DOMAIN number AS integer NOT NULL DEFAULT 3;
 CREATE TABLE firms (name text PRIMARY KEY);
 INSERT INTO firms VALUES ('acme');
 CREATE TABLE shops (id integer PRIMARY KEY, note text, here spot, n number,
-                    firm text REFERENCES firms);
-INSERT INTO shops VALUES (1, 'a', '(1,2)', 5, 'acme')'''
+                    firm text REFERENCES firms, sign text);
+CREATE UNIQUE INDEX shop_signs ON shops (sign);
+INSERT INTO shops VALUES (1, 'a', '(1,2)', 5, 'acme', 's')'''
 SPLIT = '''
 migration: moved
 database: moved
@@ -89,14 +90,16 @@ lenses:
   - kind: child
     old: public.shops
     key: [id]
-    columns: [here, n, firm]
+    columns: [here, n, firm, sign]
     new:
       table: public.places
       parent: {shop: id}
-      columns: {here: here, n: n, firm: firm}
+      columns: {here: here, n: n, firm: firm, label: sign}
 '''
 REFERRED = ('Key (name)=(acme) is still referenced from table "shops".', 'shops',
             'shops_firm_fkey')
+
+TAKEN = ('Key (sign)=(s) already exists.', 'shops', 'shop_signs')
 
 
 def test_composite_types_and_domains_that_take_no_null_move_to_a_child(
@@ -109,10 +112,10 @@ def test_composite_types_and_domains_that_take_no_null_move_to_a_child(
         with proxy.connect('moved') as c:
             assert c.execute("INSERT INTO shops (id, here) VALUES (%s, '(1,1)')"
                              ' RETURNING *', [n]).fetchall() == [
-                                 (n, None, '(1,1)', 3, None)]
+                                 (n, None, '(1,1)', 3, None, None)]
             assert c.execute("UPDATE shops SET here = '(7,1)', note = 'b'"
                              ' WHERE id = %s RETURNING *', [n]).fetchall() == [
-                                 (n, 'b', '(7,1)', 3, None)]
+                                 (n, 'b', '(7,1)', 3, None, None)]
             assert c.execute('UPDATE shops SET n = n + 1 WHERE id = %s'
                              ' RETURNING here, n', [n]).fetchall() == [
                                  ('(7,1)', 4)]
@@ -126,6 +129,12 @@ def test_composite_types_and_domains_that_take_no_null_move_to_a_child(
             diag = error.value.diag
             assert (diag.message_detail, diag.table_name,
                     diag.constraint_name) == REFERRED, phase
+            c.rollback()
+            with pytest.raises(psycopg.errors.UniqueViolation) as error:
+                c.execute("UPDATE shops SET sign = 's' WHERE id = %s", [n])
+            diag = error.value.diag
+            assert (diag.message_detail, diag.table_name,
+                    diag.constraint_name) == TAKEN, phase
     with proxy.connect('moved') as c:
         assert c.execute('SELECT id, here, n FROM shops ORDER BY id'
                          ).fetchall() == [(1, '(1,2)', 5), (2, '(7,1)', 4),
