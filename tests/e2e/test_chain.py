@@ -6,6 +6,7 @@ import threading
 import psycopg
 import pytest
 
+import harness
 import shop
 from test_differential import is_refusal, outcomes, same
 
@@ -202,6 +203,7 @@ def test_a_walk_forth_and_back_under_load(postgres, start_proxy, kind):
             proxy.rollback('second')
             if was == 'new_only':
                 proxy.walked('second')
+        harness.wait_for('rows of both', lambda: all(added) or failed)
     finally:
         stop.set()
         for t in threads:

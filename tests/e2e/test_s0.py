@@ -8,6 +8,8 @@ import time
 import psycopg
 import pytest
 
+import harness
+
 TABLES = '''
 CREATE TABLE stores (id int PRIMARY KEY, city text);
 INSERT INTO stores SELECT g, 'city ' || g FROM generate_series(1, 20) g;
@@ -402,8 +404,9 @@ def second(proxy, database, sql, first_sql):
                         cur.fetchall() if cur.description else None))
         waiter = threading.Thread(target=run)
         waiter.start()
-        time.sleep(0.3)
-        assert waiter.is_alive(), sql
+        harness.wait_for(sql, lambda: proxy.postgres.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            f"AND datname = '{database}'"))
         a.commit()
         waiter.join()
         return got[0]
