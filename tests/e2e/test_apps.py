@@ -280,6 +280,9 @@ def test_applications_do_not_notice_the_walk(postgres, start_proxy, commands):
         # What starts now finds its tables in the catalog as before.
         together(every, lambda a: a.start(3))
         together(every, App.end)
+    except BaseException:
+        print(proxy.log()[-10000:])
+        raise
     finally:
         for a in every:
             if a.process:
