@@ -25,16 +25,18 @@ struct column {
 	int32_t typmod; /* -1: none */
 	int16_t attnum;
 	bool not_null;
-	char identity;		  /* 'a' always, 'd' by default, 0 none */
-	char generated;		  /* 's' stored, 0 none */
-	const char *default_expr; /* pg_get_expr, or NULL; generated too */
-	const char *type_default; /* of a domain; what is taken without one */
-	const char *base_type;	  /* of that domain */
-	const char *collation;	  /* qualified; NULL: the type's own */
-	const char *comment;	  /* or NULL */
-	const char *sequence;	  /* owned, qualified, quoted; or NULL */
-	char storage;		  /* attstorage */
-	int32_t statistics;	  /* attstattarget; -1 default */
+	char identity;		   /* 'a' always, 'd' by default, 0 none */
+	char generated;		   /* 's' stored, 0 none */
+	const char *default_expr;  /* pg_get_expr, or NULL; generated too */
+	const char *type_default;  /* of a domain; what is taken without one */
+	const char *base_type;	   /* of that domain */
+	const char *collation;	   /* qualified; NULL: the type's own */
+	const char *comment;	   /* or NULL */
+	const char *sequence;	   /* owned, qualified, quoted; or NULL */
+	char storage;		   /* attstorage */
+	int32_t statistics;	   /* attstattarget; -1 default */
+	bool loose;		   /* its equal values may look different */
+	const char *equals_schema; /* of its "="; NULL: pg_catalog */
 };
 
 enum constraint_kind {

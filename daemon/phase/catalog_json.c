@@ -62,6 +62,8 @@ static void column_read(const json_t *o, struct arena *a, struct column *c)
 	c->sequence = text(o, "sequence", a);
 	c->storage = letter(o, "storage");
 	c->statistics = (int32_t)number(o, "statistics");
+	c->loose = flag(o, "loose");
+	c->equals_schema = text(o, "equals_schema", a);
 }
 
 static void constraint_read(const json_t *o, struct arena *a,

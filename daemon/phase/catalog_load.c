@@ -13,6 +13,36 @@
  * everything else, so that the texts mean the same wherever they are run.
  * json_agg of no rows is NULL, which the reader takes for an empty list.
  */
+/* Of a column's type below its domains: may values that it takes for equal
+ * look different, and where is its "=", if not in pg_catalog? */
+#define BASE_TYPE \
+	"WITH RECURSIVE below(oid, kind, base, mod, base_mod) AS (" \
+	"SELECT t.oid, t.typtype, t.typbasetype, a.atttypmod, t.typtypmod" \
+	" UNION ALL SELECT u.oid, u.typtype, u.typbasetype, d.base_mod," \
+	"  u.typtypmod FROM below d JOIN pg_type u ON u.oid = d.base" \
+	"  WHERE d.kind = 'd')" \
+	"SELECT NOT (d.kind = 'e' OR (d.mod >= 0 AND d.oid IN (" \
+	"'bpchar'::regtype, 'numeric'::regtype, 'bit'::regtype," \
+	"'varbit'::regtype)) OR d.oid IN ('bool'::regtype, 'bytea'::regtype," \
+	"'\"char\"'::regtype, 'name'::regtype, 'int8'::regtype," \
+	"'int2'::regtype, 'int4'::regtype, 'text'::regtype, 'oid'::regtype," \
+	"'money'::regtype, 'varchar'::regtype, 'date'::regtype," \
+	"'time'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype," \
+	"'timetz'::regtype, 'uuid'::regtype, 'macaddr'::regtype," \
+	"'macaddr8'::regtype, 'pg_lsn'::regtype))" \
+	" OR EXISTS (SELECT FROM pg_collation l WHERE l.oid = a.attcollation" \
+	"  AND NOT l.collisdeterministic) AS loose," \
+	"(SELECT nullif(s.nspname, 'pg_catalog') FROM pg_opclass o" \
+	"  JOIN pg_amop p ON p.amopfamily = o.opcfamily AND p.amopstrategy = " \
+	"3" \
+	"  AND p.amoplefttype = o.opcintype AND p.amoprighttype = o.opcintype" \
+	"  JOIN pg_operator q ON q.oid = p.amopopr" \
+	"  JOIN pg_namespace s ON s.oid = q.oprnamespace" \
+	"  WHERE o.opcintype = d.oid AND o.opcdefault" \
+	"  AND o.opcmethod = (SELECT m.oid FROM pg_am m" \
+	"  WHERE m.amname = 'btree')) AS equals_schema" \
+	" FROM below d WHERE d.kind <> 'd'"
+
 static const char columns_sql[] =
     "(SELECT json_agg(json_build_object("
     "'name', a.attname,"
@@ -36,8 +66,10 @@ static const char columns_sql[] =
     "  pg_get_serial_sequence(quote_ident(n.nspname) || '.' ||"
     "  quote_ident(c.relname), a.attname) END,"
     "'storage', a.attstorage::text,"
-    "'statistics', coalesce(a.attstattarget, -1)) ORDER BY a.attnum)"
+    "'statistics', coalesce(a.attstattarget, -1),"
+    "'loose', b.loose, 'equals_schema', b.equals_schema) ORDER BY a.attnum)"
     " FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
+    " CROSS JOIN LATERAL (" BASE_TYPE ") b"
     " LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid"
     "  AND d.adnum = a.attnum"
     " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)";

@@ -101,6 +101,16 @@ static const char *old_key(const struct lens *l, size_t i, struct arena *a)
 	return quote_name(l->old->columns[l->key[i].old_index].name, a);
 }
 
+/* An extension's type has its own, which the client's path may not find. */
+static const char *key_equals(const struct lens *l, size_t i, struct arena *a)
+{
+	const char *schema = l->old->columns[l->key[i].old_index].equals_schema;
+
+	return schema == NULL
+		   ? "="
+		   : arena_fmt(a, "OPERATOR(%s.=)", quote_name(schema, a));
+}
+
 const char *child_join(const struct lens *l, const char *child, const char *old,
 		       struct arena *a)
 {
@@ -108,8 +118,9 @@ const char *child_join(const struct lens *l, const char *child, const char *old,
 
 	sqltext_begin(&t, a);
 	for (size_t i = 0; i < l->n_key; i++)
-		sqltext_item(&t, " AND ", "%s.%s = %s.%s", child,
-			     child_parent(l, i, a), old, old_key(l, i, a));
+		sqltext_item(&t, " AND ", "%s.%s %s %s.%s", child,
+			     child_parent(l, i, a), key_equals(l, i, a), old,
+			     old_key(l, i, a));
 	return t.s;
 }
 
