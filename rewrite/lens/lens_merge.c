@@ -124,6 +124,27 @@ static bool find_marker(const struct lens_compile *c, const struct lens *l,
 	return false;
 }
 
+/* The new relation has one key where the old ones have two. */
+static bool check_looks(const struct lens_compile *c, const struct lens *l)
+{
+	for (size_t i = 0; i < l->n_key; i++) {
+		const struct column *key =
+		    &l->old->columns[l->key[i].old_index];
+
+		if (!key->loose)
+			continue;
+		lens_fail(c, c->in->line,
+			  "key column \"%s\" of %s.%s, %s, may look "
+			  "different in the two old tables",
+			  key->name, l->old->schema, l->old->name, key->type);
+		problem_detail(c->p, "Values of this type that are equal need "
+				     "not be the same, and the new table has "
+				     "one for both.");
+		return false;
+	}
+	return true;
+}
+
 static bool check_halves(const struct lens_compile *c, const struct lens *first,
 			 const struct lens *second)
 {
@@ -138,6 +159,8 @@ static bool check_halves(const struct lens_compile *c, const struct lens *first,
 				 "tables",
 				 name, first->new->schema, first->new->name);
 	}
+	if (!check_looks(c, first))
+		return false;
 	for (size_t i = 0; i < first->n_key; i++)
 		if (first->key[i].new_index != second->key[i].new_index ||
 		    second->old->columns[second->key[i].old_index].identity)

@@ -89,6 +89,34 @@ WRITES = (
 READS = ('SELECT *, k::text AS looks FROM t{n} ORDER BY k',
          'SELECT *, k::text AS looks FROM r{n} ORDER BY id')
 
+MERGE = '''
+migration: members
+database: {0}
+lenses:
+  - kind: merge
+    old: [public.people, public.profiles]
+    new: public.members
+    key: [k]
+'''
+LOOKS_SETUP = '''
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE DOMAIN narrow AS numeric(5,2);
+CREATE DOMAIN tight AS narrow CHECK (value > 0);
+CREATE DOMAIN wide AS citext;
+CREATE DOMAIN wider AS wide;
+'''
+MERGED = '''
+CREATE TABLE people (k {0} PRIMARY KEY, nam text NOT NULL);
+CREATE TABLE profiles (k {0} PRIMARY KEY, bio text NOT NULL);
+'''
+# Keys of a merge, and whether equal ones are the same.
+LOOKS = {
+    'citext': False, 'numeric': False, 'text COLLATE loose': False,
+    'integer[]': False, 'interval': False, 'wider': False,
+    'numeric(5,2)': True, 'character(3)': True, 'uuid': True, 'mood': True,
+    'text COLLATE "C"': True, 'tight': True,
+}
+
 
 @pytest.fixture(scope='module')
 def server():
@@ -128,6 +156,13 @@ def once(direct, through, phase):
                 assert got == run(direct, text), (phase, text)
 
 
+def off_the_path(direct, through, phase):
+    """The schema of the key's operators is not on the client's path."""
+    sql = 'SELECT k::text, word FROM t1 ORDER BY word'
+    through.execute('SET search_path = public')
+    assert run(through, sql) == run(direct, sql), phase
+
+
 @pytest.mark.parametrize('kind', LENS)
 def test_a_key_is_found_and_changed_by_the_operators_of_its_type(
         server, start_proxy, kind):
@@ -139,7 +174,32 @@ def test_a_key_is_found_and_changed_by_the_operators_of_its_type(
         with server.connect('direct') as direct, \
                 proxy.connect(kind) as through:
             once(direct, through, phase)
+            off_the_path(direct, through, phase)
         if phase in ('dual_write', 'read_new', 'write_new'):
             got = proxy.verify(kind)
             assert not (got['missing'] or got['extra'] or
                         got['different']), got
+
+
+def refusal(postgres, database):
+    """What a merge is refused with, or None."""
+    proxy = None
+    try:
+        proxy = harness.Proxy(postgres, {'m.yaml': MERGE.format(database)})
+        proxy.console('ADVANCE members TO expanded')
+    except (AssertionError, psycopg.Error) as why:
+        return str(why)
+    finally:
+        if proxy is not None:
+            proxy.destroy()
+
+
+def test_a_merge_has_a_key_whose_equal_values_are_the_same(server):
+    server.create_database('looks', SETUP + LOOKS_SETUP)
+    for n, (kind, same) in enumerate(LOOKS.items()):
+        name = f'looks_{n}'
+        server.copy_database('looks', name)
+        server.execute(MERGED.format(kind), name)
+        said = refusal(server, name)
+        assert (said is None) == same, (kind, said)
+        assert same or 'may look different' in said, (kind, said)
