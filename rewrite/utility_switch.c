@@ -43,8 +43,11 @@ static void switch_both(struct statement *st, unsigned name, struct span span,
 			bool behind)
 {
 	const struct lens *l = statement_lens(st, name);
-	const char *keep = arena_fmt(st->a, ", ENABLE ALWAYS TRIGGER %s",
-				     names_moved_trigger(l, st->a));
+	const char *keep = arena_fmt(st->a,
+				     ", ENABLE ALWAYS TRIGGER %s"
+				     ", ENABLE ALWAYS TRIGGER %s",
+				     names_moved_trigger(l, st->a),
+				     names_late_trigger(l, st->a));
 	const char *what = statement_text(st, (struct span){span.end, st->end});
 	const char *other =
 	    arena_fmt(st->a, "ALTER TABLE %s %s%s", l->new_ref, what, keep);

@@ -415,9 +415,12 @@ void ddl_child_drop_syncs(struct ddl_build *b)
 	ddl_add(
 	    b, DDL_NO_LOCK,
 	    arena_fmt(
-		b->a, "DROP FUNCTION IF EXISTS %s, %s, %s, %s, %s, %s, %s",
+		b->a,
+		"DROP FUNCTION IF EXISTS %s, %s, %s, %s, %s, %s, %s, %s, %s",
 		l->to_new_ref, l->to_old_ref, ddl_unasked(l->to_new_ref, b->a),
-		ddl_unasked(l->to_old_ref, b->a), l->child->set_new_ref,
+		ddl_unasked(l->to_old_ref, b->a),
+		lens_late_ref(l->to_new_ref, b->a),
+		lens_late_ref(l->to_old_ref, b->a), l->child->set_new_ref,
 		l->child->set_old_ref, l->child->give_new_ref),
 	    "drop the functions that sync %s_%u", l->migration, l->number);
 }
@@ -556,6 +559,8 @@ void ddl_child_create_triggers(struct ddl_build *b)
 		    arena_fmt(b->a, "PERFORM %s(%s);\nRETURN NEW;",
 			      ddl_unasked(l->lock_old_ref, b->a),
 			      parents(l, "NEW.", b->a)));
+	ddl_create_late(b, l->old_ref);
+	ddl_create_late(b, l->child->ref);
 }
 
 void ddl_child_drop_triggers(struct ddl_build *b)
@@ -574,6 +579,8 @@ void ddl_child_drop_triggers(struct ddl_build *b)
 			     lens_own_ref(l, whats[i], b->a));
 	ddl_add(b, DDL_LOCKS_SOURCE, t.s, "drop triggers of %s_%u",
 		l->migration, l->number);
+	ddl_drop_late(b, l->old_ref);
+	ddl_drop_late(b, l->child->ref);
 }
 
 void ddl_child_empty_table(struct ddl_build *b)

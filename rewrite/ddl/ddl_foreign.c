@@ -123,18 +123,6 @@ static void add_to_itself(struct ddl_build *b, const struct constraint *k)
 		"add to %s: %s", b->l->new_ref, definition);
 }
 
-bool ddl_is_to_itself(const struct lens *l, const struct constraint *k)
-{
-	static const char references[] = ") REFERENCES ";
-	const char *table;
-
-	if (k->kind != CONSTRAINT_FOREIGN)
-		return false;
-	table = strstr(k->definition, references) + sizeof(references) - 1;
-	return strncmp(table, l->old_ref, strlen(l->old_ref)) == 0 &&
-	       table[strlen(l->old_ref)] == '(';
-}
-
 bool ddl_is_tie(const struct lens *l, const struct constraint *k)
 {
 	return l->half != NULL && l->half->link == HALF_FOLLOWS &&
@@ -196,7 +184,7 @@ static bool leads(const struct lens *l)
 static bool any_to_itself(const struct lens *l)
 {
 	for (size_t i = 0; i < l->old->n_constraints; i++)
-		if (ddl_is_to_itself(l, &l->old->constraints[i]))
+		if (lens_is_to_itself(l, &l->old->constraints[i]))
 			return true;
 	return false;
 }
@@ -214,7 +202,7 @@ void ddl_references_to_new(struct ddl_build *b)
 		return;
 	relax(b, b->l->old_ref, b->l->old_ref);
 	for (size_t i = 0; i < old->n_constraints; i++)
-		if (ddl_is_to_itself(b->l, &old->constraints[i]))
+		if (lens_is_to_itself(b->l, &old->constraints[i]))
 			add_to_itself(b, &old->constraints[i]);
 }
 

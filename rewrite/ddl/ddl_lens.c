@@ -161,8 +161,8 @@ const char *ddl_key_types(const struct lens *l, struct arena *a)
 }
 
 /* "s.k = $2 AND ...", arguments numbered from `first`. */
-static const char *key_is_argument(const struct mapping *m, const char *alias,
-				   bool source, size_t first)
+const char *ddl_key_is_argument(const struct mapping *m, const char *alias,
+				bool source, size_t first)
 {
 	struct sqltext t;
 
@@ -193,7 +193,7 @@ static const char *lock_half(const struct mapping *m)
 	if (m->l->half == NULL || m->d == WALK_TO_OLD)
 		return "";
 	return arena_fmt(m->a, "PERFORM FROM %s AS t WHERE %s FOR UPDATE;\n\t",
-			 m->target_ref, key_is_argument(m, "t", false, 2));
+			 m->target_ref, ddl_key_is_argument(m, "t", false, 2));
 }
 
 /*
@@ -212,7 +212,7 @@ static const char *sync_at(const struct mapping *m)
 	    m->l->n_key + 2,
 	    mapping_upsert(m, arena_fmt(m->a, "WHERE s.ctid = $%zu AND %s",
 					m->l->n_key + 2,
-					key_is_argument(m, "s", true, 2))));
+					ddl_key_is_argument(m, "s", true, 2))));
 }
 
 /*
@@ -221,7 +221,7 @@ static const char *sync_at(const struct mapping *m)
  */
 static const char *sync_referred(const struct mapping *m)
 {
-	const char *key = key_is_argument(m, "t", false, 2);
+	const char *key = ddl_key_is_argument(m, "t", false, 2);
 	bool updates = false;
 
 	for (size_t i = 0; i < m->target->n_columns; i++)
@@ -244,10 +244,11 @@ static const char *sync_key(const struct mapping *m)
 	    m->a, "%s%s%s;\n\tIF NOT FOUND THEN\n\t%s%s;\n\tEND IF;",
 	    sync_referred(m), sync_at(m),
 	    mapping_upsert(m, arena_fmt(m->a, "WHERE %s",
-					key_is_argument(m, "s", true, 2))),
+					ddl_key_is_argument(m, "s", true, 2))),
 	    lock_half(m),
-	    mapping_delete(m, arena_fmt(m->a, "WHERE %s",
-					key_is_argument(m, "t", false, 2))));
+	    mapping_delete(m,
+			   arena_fmt(m->a, "WHERE %s",
+				     ddl_key_is_argument(m, "t", false, 2))));
 }
 
 /* Is a row that the target refuses a finding, and not an error? */
@@ -338,6 +339,7 @@ void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,
 
 	add_sync_as(b, d, ref, sync, target, true);
 	add_sync_as(b, d, unasked, sync, target, false);
+	ddl_add_late_sync(b, d, ref);
 	ddl_keep_to_ourselves(
 	    b, unasked,
 	    arena_fmt(b->a, "pg_catalog.int8, %s%s", ddl_key_types(b->l, b->a),
@@ -360,7 +362,7 @@ static void add_lock_old(struct ddl_build *b)
 	const char *key;
 
 	mapping_make(b->l, WALK_TO_NEW, b->a, &m);
-	key = key_is_argument(&m, "s", true, 1);
+	key = ddl_key_is_argument(&m, "s", true, 1);
 	ddl_add(b, DDL_NO_LOCK,
 		arena_fmt(b->a,
 			  "CREATE OR REPLACE FUNCTION %s(%s, pg_catalog.bool "
@@ -438,10 +440,13 @@ void ddl_drop_functions(struct ddl_build *b)
 	const struct lens *l = b->l;
 
 	ddl_add(b, DDL_NO_LOCK,
-		arena_fmt(b->a, "DROP FUNCTION IF EXISTS %s, %s, %s, %s, %s",
+		arena_fmt(b->a,
+			  "DROP FUNCTION IF EXISTS %s, %s, %s, %s, %s, %s, %s",
 			  l->to_new_ref, l->to_old_ref, l->lock_old_ref,
 			  ddl_unasked(l->to_new_ref, b->a),
-			  ddl_unasked(l->to_old_ref, b->a)),
+			  ddl_unasked(l->to_old_ref, b->a),
+			  lens_late_ref(l->to_new_ref, b->a),
+			  lens_late_ref(l->to_old_ref, b->a)),
 		"drop the functions of %s_%u", l->migration, l->number);
 }
 
@@ -547,6 +552,8 @@ void ddl_create_triggers(struct ddl_build *b)
 {
 	add_moved(b, WALK_TO_NEW);
 	add_moved(b, WALK_TO_OLD);
+	ddl_create_late(b, b->l->old_ref);
+	ddl_create_late(b, b->l->new_ref);
 }
 
 /* A session that was still at new_only, where the key trigger was not there
@@ -555,10 +562,13 @@ void ddl_enable_triggers(struct ddl_build *b)
 {
 	const char *trigger = names_moved_trigger(b->l, b->a);
 
-	ddl_add(b, DDL_LOCKS_SOURCE,
-		arena_fmt(b->a, "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
-			  b->l->new_ref, trigger),
-		"enable trigger %s on %s", trigger, b->l->new_ref);
+	ddl_add(
+	    b, DDL_LOCKS_SOURCE,
+	    arena_fmt(b->a,
+		      "ALTER TABLE %s ENABLE ALWAYS TRIGGER %s,"
+		      " ENABLE ALWAYS TRIGGER %s",
+		      b->l->new_ref, trigger, names_late_trigger(b->l, b->a)),
+	    "enable trigger %s on %s", trigger, b->l->new_ref);
 }
 
 void ddl_drop_triggers(struct ddl_build *b)
@@ -574,6 +584,8 @@ void ddl_drop_triggers(struct ddl_build *b)
 			  lens_own_ref(b->l, "moved_old", b->a),
 			  lens_own_ref(b->l, "moved_new", b->a)),
 		"drop triggers %s", trigger);
+	ddl_drop_late(b, b->l->old_ref);
+	ddl_drop_late(b, b->l->new_ref);
 }
 
 /* 4. The data that pgtandem has copied. */

@@ -145,28 +145,30 @@ static void add_cut(struct ddl_build *b)
 	const char *marker = marker_name(l, l->half->marker, b->a);
 	const char *function = lens_own_ref(l, "cut_row", b->a);
 
-	ddl_add(b, DDL_NO_LOCK,
-		arena_fmt(b->a,
-			  "DROP VIEW IF EXISTS %s;\n"
-			  "CREATE VIEW %s AS SELECT %s FROM %s AS n"
-			  " WHERE n.%s IS NOT NULL FOR UPDATE OF n;\n"
-			  "CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
-			  " LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
-			  " SET search_path = %s AS $pgtandem$\n"
-			  "#variable_conflict use_column\n"
-			  "BEGIN\n%sEND\n$pgtandem$;\n"
-			  "REVOKE ALL ON FUNCTION %s() FROM PUBLIC;\n"
-			  "CREATE TRIGGER cut INSTEAD OF DELETE ON %s"
-			  " FOR EACH ROW EXECUTE FUNCTION %s();\n"
-			  "%s",
-			  l->half->cut_ref, l->half->cut_ref,
-			  ddl_lens_columns(l, b->a), l->new_ref, marker,
-			  function, mapping_key_path(l, b->a),
-			  l->half->link == HALF_LEADS ? cut_leader(l, b->a)
-						      : cut_half(l, b->a),
-			  function, l->half->cut_ref, function,
-			  ddl_old_grants(l, l->half->cut_ref, b->a)),
-		"create view %s", l->half->cut_ref);
+	ddl_add(
+	    b, DDL_NO_LOCK,
+	    arena_fmt(
+		b->a,
+		"DROP VIEW IF EXISTS %s;\n"
+		"CREATE VIEW %s AS SELECT %s FROM %s AS n"
+		" WHERE n.%s IS NOT NULL FOR UPDATE OF n;\n"
+		"CREATE OR REPLACE FUNCTION %s() RETURNS trigger"
+		" LANGUAGE plpgsql VOLATILE SECURITY DEFINER"
+		" SET search_path = %s AS $pgtandem$\n"
+		"#variable_conflict use_column\n"
+		"BEGIN\n%sEND\n$pgtandem$;\n"
+		"REVOKE ALL ON FUNCTION %s() FROM PUBLIC;\n"
+		"CREATE TRIGGER cut INSTEAD OF DELETE ON %s"
+		" FOR EACH ROW EXECUTE FUNCTION %s();\n"
+		"%s;\n%s",
+		l->half->cut_ref, l->half->cut_ref, ddl_lens_columns(l, b->a),
+		l->new_ref, marker, function, mapping_key_path(l, b->a),
+		l->half->link == HALF_LEADS ? cut_leader(l, b->a)
+					    : cut_half(l, b->a),
+		function, l->half->cut_ref, function,
+		ddl_late_trigger("late", "DELETE", l->half->cut_ref, b->a),
+		ddl_old_grants(l, l->half->cut_ref, b->a)),
+	    "create view %s", l->half->cut_ref);
 }
 
 static const char *view_rights(const struct ddl_build *b, const char *view)

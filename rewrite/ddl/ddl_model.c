@@ -293,7 +293,7 @@ static void add_constraints(struct ddl_build *b)
 	for (size_t i = 0; i < old->n_constraints; i++)
 		if (old->constraints[i].kind == CONSTRAINT_FOREIGN &&
 		    !ddl_is_tie(b->l, &old->constraints[i]) &&
-		    !ddl_is_to_itself(b->l, &old->constraints[i]))
+		    !lens_is_to_itself(b->l, &old->constraints[i]))
 			add_foreign_key(b, &old->constraints[i]);
 }
 

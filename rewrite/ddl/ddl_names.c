@@ -248,3 +248,9 @@ const char *names_moved_trigger(const struct lens *l, struct arena *a)
 	return quote_name(
 	    arena_fmt(a, "pgtandem_%s_%u_moved", l->migration, l->number), a);
 }
+
+const char *names_late_trigger(const struct lens *l, struct arena *a)
+{
+	return quote_name(
+	    arena_fmt(a, "pgtandem_%s_%u_late", l->migration, l->number), a);
+}

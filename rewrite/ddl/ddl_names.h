@@ -44,5 +44,7 @@ const char *names_of_old(const struct lens *l, const char *old,
 /* The trigger, on both relations from `dual_write` to `write_new`, that follows
  * a changed key. */
 const char *names_moved_trigger(const struct lens *l, struct arena *a);
+/* The one behind their statements (rewrite/ddl/ddl_late.c). */
+const char *names_late_trigger(const struct lens *l, struct arena *a);
 
 #endif

@@ -50,7 +50,10 @@ void ddl_references_to_new(struct ddl_build *b);
 void ddl_references_to_old(struct ddl_build *b);
 void ddl_relax_old(struct ddl_build *b);
 void ddl_forget_foreign_keys(struct ddl_build *b);
-bool ddl_is_to_itself(const struct lens *l, const struct constraint *k);
+/* ddl_lens.c: "alias.k = $first AND ...", of the source or the target. */
+struct mapping;
+const char *ddl_key_is_argument(const struct mapping *m, const char *alias,
+				bool source, size_t first);
 /* "$first::pg_catalog.text, ...": a function's arguments for the key. */
 const char *ddl_arguments_as_text(const struct lens *l, size_t first,
 				  struct arena *a);
@@ -89,6 +92,16 @@ const char *ddl_table_grants(const struct lens *l, const char *view,
 			     struct arena *a);
 /* "new.x", quoted: L_lens's column for a new one. */
 const char *ddl_new_name(const struct lens *l, size_t i, struct arena *a);
+
+/* ddl_late.c: the sync `ref` of that direction for statements of several
+ * writes; the trigger that ends those of a relation, and its text for a view.
+ */
+void ddl_add_late_sync(struct ddl_build *b, enum walk_direction d,
+		       const char *ref);
+void ddl_create_late(struct ddl_build *b, const char *relation);
+void ddl_drop_late(struct ddl_build *b, const char *relation);
+const char *ddl_late_trigger(const char *trigger, const char *events,
+			     const char *relation, struct arena *a);
 
 /* ddl_husk.c: what the catalog still says of old when it is gone. */
 void ddl_make_husk(struct ddl_build *b);

@@ -24,11 +24,7 @@
 
 const char *ddl_unasked(const char *ref, struct arena *a)
 {
-	size_t len = strlen(ref);
-
-	return ref[len - 1] == '"'
-		   ? arena_fmt(a, "%.*s_unasked\"", (int)(len - 1), ref)
-		   : arena_fmt(a, "%s_unasked", ref);
+	return lens_ref_with(ref, "_unasked", a);
 }
 
 static const char *may_write(const char *relation, struct arena *a)

@@ -240,6 +240,13 @@ bool lens_keeps_value(const struct lens *l, unsigned old_index);
 /* "id, customer AS customr, ...": the old columns, in order, as a SELECT list
  * over the new relation. */
 const char *lens_columns(const struct lens *l, struct arena *a);
+/* A name of its own made longer: "pgtandem.L_to_new" + suffix. */
+const char *lens_ref_with(const char *ref, const char *suffix, struct arena *a);
+/* L_to_new or L_to_old for statements of several writes, whose foreign keys
+ * wait for the statement's end (rewrite/ddl/ddl_late.c). */
+const char *lens_late_ref(const char *ref, struct arena *a);
+/* A foreign key of the old relation that points at it. */
+bool lens_is_to_itself(const struct lens *l, const struct constraint *k);
 /* May a statement tell the functions that sync a row its place, as `ctid` or
  * L_lens's "pgtandem.ctid"?  Not where a client may read some columns only. */
 bool lens_tells_place(const struct lens *l);

@@ -118,6 +118,32 @@ const char *copy_view(const struct lens *l, const char *what, struct arena *a)
 	    arena_fmt(a, "%s_%u_copy_%s", l->migration, l->number, what), a);
 }
 
+const char *lens_ref_with(const char *ref, const char *suffix, struct arena *a)
+{
+	size_t len = strlen(ref);
+
+	return ref[len - 1] == '"'
+		   ? arena_fmt(a, "%.*s%s\"", (int)(len - 1), ref, suffix)
+		   : arena_fmt(a, "%s%s", ref, suffix);
+}
+
+const char *lens_late_ref(const char *ref, struct arena *a)
+{
+	return lens_ref_with(ref, "_late", a);
+}
+
+bool lens_is_to_itself(const struct lens *l, const struct constraint *k)
+{
+	static const char references[] = ") REFERENCES ";
+	const char *table;
+
+	if (k->kind != CONSTRAINT_FOREIGN)
+		return false;
+	table = strstr(k->definition, references) + sizeof(references) - 1;
+	return strncmp(table, l->old_ref, strlen(l->old_ref)) == 0 &&
+	       table[strlen(l->old_ref)] == '(';
+}
+
 bool lens_tells_place(const struct lens *l)
 {
 	if (l->kind != LENS_TABLE)

@@ -67,6 +67,49 @@ static const char *place(const struct statement *st, const struct ref *target)
 			 view ? "\"pgtandem.ctid\"" : "ctid");
 }
 
+/* A query of WITH that writes. */
+static bool writes_in_with(const struct tokens *t)
+{
+	static const char *const words[] = {"insert", "update", "delete",
+					    "merge"};
+
+	for (size_t i = 1; i < t->n; i++) {
+		bool begins = token_is_punct(t, i - 1, '(') ||
+			      token_is_punct(t, i - 1, ')');
+
+		for (size_t k = 0; begins && t->v[i].depth > 0 &&
+				   k < sizeof(words) / sizeof(*words);
+		     k++)
+			if (token_is(t, i, words[k]))
+				return true;
+	}
+	return false;
+}
+
+/* May what a foreign key of the mirror asks for come later in the statement? */
+static bool syncs_late(const struct statement *st, const struct ref *target)
+{
+	const struct lens *l = statement_lens(st, target->name);
+	bool itself = false;
+
+	if (l->kind == LENS_COLUMNS)
+		return false;
+	for (size_t i = 0; i < l->old->n_constraints; i++)
+		itself |= lens_is_to_itself(l, &l->old->constraints[i]);
+	return (itself && statement_prelocks(st, target->name)) ||
+	       writes_in_with(st->tokens);
+}
+
+/* L_to_new or L_to_old, as it is or for the statement's end. */
+static const char *sync_function(const struct statement *st,
+				 const struct ref *target, const struct lens *l,
+				 enum sync_side side)
+{
+	const char *ref = side == SYNC_TO_NEW ? l->to_new_ref : l->to_old_ref;
+
+	return syncs_late(st, target) ? lens_late_ref(ref, st->a) : ref;
+}
+
 const char *write_sync_call(const struct statement *st,
 			    const struct ref *target, enum sync_side side,
 			    enum shape names)
@@ -78,11 +121,11 @@ const char *write_sync_call(const struct statement *st,
 	    key_list(st, target, names), place(st, target));
 
 	if (side == SYNC_TO_OLD && concerns_both(st, l, names))
-		return arena_fmt(st->a, "pg_catalog.concat(%s(%s), %s(%s))",
-				 l->to_old_ref, keys,
-				 l->half->other->to_old_ref, keys);
-	return arena_fmt(st->a, "%s(%s)",
-			 side == SYNC_TO_NEW ? l->to_new_ref : l->to_old_ref,
+		return arena_fmt(
+		    st->a, "pg_catalog.concat(%s(%s), %s(%s))",
+		    sync_function(st, target, l, side), keys,
+		    sync_function(st, target, l->half->other, side), keys);
+	return arena_fmt(st->a, "%s(%s)", sync_function(st, target, l, side),
 			 keys);
 }
 

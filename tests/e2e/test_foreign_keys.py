@@ -2,6 +2,7 @@
 what they do is the same in every phase, forward and back."""
 
 import concurrent.futures
+import contextlib
 
 import psycopg
 import pytest
@@ -219,7 +220,7 @@ BOTH = '''
 CREATE TABLE customers (id int PRIMARY KEY);
 INSERT INTO customers VALUES (1), (2), (3);
 CREATE TABLE inovices (id int PRIMARY KEY, amount int,
-    customr int REFERENCES customers);
+    customr int REFERENCES customers, parent int REFERENCES inovices);
 CREATE TABLE paymnts (id int PRIMARY KEY, inovice int NOT NULL
     REFERENCES inovices ON DELETE CASCADE, amount int);
 CREATE TABLE reminders (id int PRIMARY KEY, inovice int
@@ -261,14 +262,89 @@ BOTH_SCRIPTS = [
     ['INSERT INTO paymnts VALUES (60, 99, 1)'],
     ['UPDATE inovices SET customr = 9 WHERE id = 1'],
     ['DELETE FROM customers WHERE id = 3'],
+    # Rows that refer stand before those that they refer to, and the other
+    # way round when they go: foreign keys are looked at in the end.
+    ['WITH c AS (INSERT INTO customers VALUES (9)) INSERT INTO inovices'
+     ' VALUES (70, 1, 9)'],
+    ['WITH i AS (INSERT INTO inovices VALUES (70, 1, 1)) INSERT INTO paymnts'
+     ' VALUES (70, 70, 1), (71, 70, 2)',
+     'WITH i AS (INSERT INTO inovices VALUES (72)) UPDATE paymnts SET inovice'
+     ' = 72 WHERE id = 70',
+     'WITH d AS (DELETE FROM paymnts WHERE id IN (70, 71)) DELETE FROM'
+     ' inovices WHERE id IN (70, 72)'],
+    ['WITH r AS (DELETE FROM reminders WHERE id = 1), p AS (DELETE FROM'
+     ' paymnts WHERE id = 1) DELETE FROM inovices WHERE id = 1'],
+    ['WITH r AS (DELETE FROM reminders WHERE id = 1), p AS (INSERT INTO'
+     ' paymnts VALUES (80, 81, 1)) DELETE FROM inovices WHERE id IN (1, 2)'],
+    ['WITH i AS (INSERT INTO inovices VALUES (70)) INSERT INTO paymnts'
+     ' VALUES (70, 71, 1)'],
     ['SELECT i.id, p.amount, r.id FROM inovices i JOIN paymnts p ON p.inovice'
      ' = i.id LEFT JOIN reminders r ON r.paymnt = p.id ORDER BY i.id'],
 ]
 
 
-def both(connection):
+# A row before the one of the same table that it refers to.
+EARLY = ['INSERT INTO inovices VALUES (70, 1, 1, 71), (71, 1, 1), (72, 1, 1,'
+         ' 71)']
+
+
+def both(connection, scripts=tuple(BOTH_SCRIPTS)):
     return [run(connection, [*script, *(f'TABLE {t} ORDER BY id' for t in (
-        'inovices', 'paymnts', 'reminders'))], []) for script in BOTH_SCRIPTS]
+        'inovices', 'paymnts', 'reminders'))], []) for script in scripts]
+
+
+@contextlib.contextmanager
+def open_transaction(connection):
+    connection.execute('SELECT 1')
+    try:
+        yield
+    finally:
+        connection.rollback()
+
+
+def test_both_ends_of_a_foreign_key_before_the_barrier(postgres, start_proxy):
+    """While a transaction of read_new is still there, and of write_new."""
+    for name in ('foreign_both', 'foreign_both_direct'):
+        postgres.create_database(name, BOTH)
+    proxy = start_proxy(postgres, {'both.yaml': BOTH_SPEC})
+    proxy.advance('both', 'expanded', 'dual_write', 'read_new')
+
+    def enters(phase):
+        harness.wait_for(f'{phase} is announced',
+                         lambda: proxy.phase('both') == phase)
+
+    with postgres.connect('foreign_both_direct', autocommit=False) as direct:
+        want, early = both(direct), both(direct, [EARLY])
+    with concurrent.futures.ThreadPoolExecutor() as pool, \
+            proxy.connect('foreign_both', autocommit=False) as first, \
+            proxy.connect('foreign_both', autocommit=False) as second, \
+            proxy.connect('foreign_both', autocommit=False) as through:
+        with open_transaction(first):
+            move = pool.submit(proxy.move, 'ADVANCE both TO write_new')
+            enters('write_new')
+            assert want == both(through)
+            assert early == both(through, [EARLY])
+        move.result()
+        last = epoch(postgres)
+        with open_transaction(second):
+            with open_transaction(first):
+                move = pool.submit(proxy.move, 'ROLLBACK both')
+                harness.wait_for('old is locked first again',
+                                 lambda: epoch(postgres) > last)
+                assert want == both(through)
+                assert early == both(through, [EARLY])
+                second.rollback()
+                second.execute('SELECT 1')
+            enters('read_new')
+            assert want == both(through)
+        move.result()
+    got = proxy.verify('both')
+    assert (got['missing'], got['extra'], got['different']) == (0, 0, 0), got
+
+
+def epoch(postgres):
+    return postgres.execute('SELECT epoch FROM pgtandem.migration',
+                            'foreign_both')[0][0]
 
 
 def test_both_ends_of_a_foreign_key_may_migrate(postgres, start_proxy):
@@ -287,8 +363,9 @@ def test_both_ends_of_a_foreign_key_may_migrate(postgres, start_proxy):
     # Nothing that stands still holds anybody up.
     assert {(relation, target) for relation, target, _ in
             targets(seen).values()} == {
-        ('invoices', 'customers'), ('payments', 'invoices'),
-        ('reminders', 'invoices'), ('reminders', 'payments')}
+        ('invoices', 'customers'), ('invoices', 'invoices'),
+        ('payments', 'invoices'), ('reminders', 'invoices'),
+        ('reminders', 'payments')}
     for phase in ('write_new', 'read_new', 'dual_write', 'expanded',
                   'planned'):
         proxy.rollback('both')

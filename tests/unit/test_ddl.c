@@ -239,7 +239,7 @@ static void functions_pin_their_search_path(void **state)
 		assert_non_null(strstr(sql, "SET search_path = pg_catalog"));
 		assert_non_null(strstr(sql, "SECURITY DEFINER"));
 	}
-	assert_int_equal(functions, 5);
+	assert_int_equal(functions, 7);
 }
 
 /* COPY's triggers are the client's: its rights, its search_path. */
