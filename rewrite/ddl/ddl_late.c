@@ -10,9 +10,10 @@
  * a trigger behind the statement (pgtandem.sync_later, rewrite/ddl/ddl_state.c)
  * syncs what is there, again and again as long as that is of use.
  *
- * A row that is gone waits in any case: until write_new's barrier has passed,
+ * Until write_new's barrier has passed, a row that is gone waits in any case:
  * an action of a foreign key that its end sets off in old might take rows away
- * that the statement is still about to delete.
+ * that the statement is still about to delete.  Later its unique values are
+ * free at once.
  *
  * While a sync runs, the setting is empty: what foreign keys do meanwhile ends
  * statements of their own.  Others pay for the trigger's condition alone; these
@@ -52,8 +53,12 @@ static const char *is_there(const struct lens *l, enum walk_direction d,
 	if (l->child != NULL)
 		return "true";
 	mapping_make(l, d, a, &m);
-	return arena_fmt(a, "EXISTS (SELECT FROM %s AS s WHERE %s)",
-			 m.source_rows, ddl_key_is_argument(&m, "s", true, 2));
+	return arena_fmt(a,
+			 "EXISTS (SELECT FROM %s AS s WHERE %s) OR NOT (SELECT"
+			 " m.prelock FROM pgtandem.migration AS m WHERE"
+			 " m.name = %s)",
+			 m.source_rows, ddl_key_is_argument(&m, "s", true, 2),
+			 quote_text(l->migration, a));
 }
 
 void ddl_add_late_sync(struct ddl_build *b, enum walk_direction d,

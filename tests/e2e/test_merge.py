@@ -291,6 +291,38 @@ def test_two_sessions_and_the_halves_of_one_row(postgres, start_proxy, phase):
                                         'halves_direct')), table
 
 
+def test_a_half_is_locked_in_old_first_before_the_barrier(postgres,
+                                                          start_proxy):
+    """One session is still at read_new, the other writes new already: both
+    want the row."""
+    make(postgres, 'merge_window')
+    proxy = start_proxy(postgres, spec('merge_window'))
+    proxy.advance('members', *shop.PHASES[1:4])
+    with proxy.connect('merge_window', autocommit=False) as one, \
+            proxy.connect('merge_window') as two, \
+            concurrent.futures.ThreadPoolExecutor() as pool:
+        one.execute('SELECT id FROM people WHERE id = 32 FOR UPDATE')
+        move = pool.submit(proxy.move, 'ADVANCE members TO write_new')
+        harness.wait_for('write_new is announced',
+                         lambda: proxy.phase('members') == 'write_new')
+        harness.wait_for('the worker knows', lambda: '_cut' in str(two.execute(
+            'EXPLAIN DELETE FROM people WHERE id = 32').fetchall()))
+        cut = pool.submit(two.execute, "DELETE FROM people WHERE id BETWEEN 32"
+                          " AND 33 AND nam <> 'x'")
+        harness.wait_for('it waits', lambda: postgres.execute(
+            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND query LIKE 'DELETE FROM%'", 'merge_window'))
+        one.execute('UPDATE people SET age = 7 WHERE id = 32')
+        one.commit()
+        assert cut.result(harness.PATIENCE_S).statusmessage == 'DELETE 2'
+        move.result(harness.PATIENCE_S)
+    clean(proxy)
+    with proxy.connect('merge_window') as c:
+        assert [c.execute(f'SELECT count(*) FROM {t} WHERE id IN (32, 33)'
+                          ).fetchone() for t in ('people', 'profiles')
+                ] == [(0,), (2,)]
+
+
 class Worker(threading.Thread):
     """Works on keys of its own, in both halves, and checks what it reads."""
 
