@@ -10,7 +10,7 @@
  * a trigger behind the statement (pgtandem.sync_later, rewrite/ddl/ddl_state.c)
  * syncs what is there, again and again as long as that is of use.
  *
- * Until write_new's barrier has passed, a row that is gone waits in any case:
+ * While a move is not complete, a row that is gone waits in any case:
  * an action of a foreign key that its end sets off in old might take rows away
  * that the statement is still about to delete.  Later its unique values are
  * free at once.
@@ -53,12 +53,14 @@ static const char *is_there(const struct lens *l, enum walk_direction d,
 	if (l->child != NULL)
 		return "true";
 	mapping_make(l, d, a, &m);
-	return arena_fmt(a,
-			 "EXISTS (SELECT FROM %s AS s WHERE %s) OR NOT (SELECT"
-			 " m.prelock FROM pgtandem.migration AS m WHERE"
-			 " m.name = %s)",
-			 m.source_rows, ddl_key_is_argument(&m, "s", true, 2),
-			 quote_text(l->migration, a));
+	return arena_fmt(
+	    a,
+	    "EXISTS (SELECT FROM %s AS s WHERE %s) OR NOT EXISTS"
+	    " (SELECT FROM pgtandem.migration AS m WHERE m.name = %s"
+	    " AND m.pending_from IN ('read_new', 'write_new')"
+	    " AND m.phase IN ('read_new', 'write_new'))",
+	    m.source_rows, ddl_key_is_argument(&m, "s", true, 2),
+	    quote_text(l->migration, a));
 }
 
 void ddl_add_late_sync(struct ddl_build *b, enum walk_direction d,

@@ -98,14 +98,14 @@ static void append_move(json_t *list, const struct lens *l, enum phase to,
 		append(list, ddl.steps[i].sql);
 }
 
-/* What the control side would have written; during a move between two phases,
+/* What the control side would have written; of two phases that never meet,
  * so that both directions are synced. */
 static const char *create_state(const struct spec *spec, struct arena *a)
 {
 	return arena_fmt(a,
 			 "INSERT INTO pgtandem.migration (name, phase, "
 			 "pending_from, epoch, spec_text, spec_hash) VALUES "
-			 "(%s, 'read_new', 'write_new', 7, '', '')",
+			 "(%s, 'dual_write', 'write_new', 7, '', '')",
 			 quote_text(spec->name, a));
 }
 
