@@ -24,46 +24,55 @@ static const struct constraint primary = {
 	.name = "pk", .kind = CONSTRAINT_PRIMARY,
 	.definition = "PRIMARY KEY (id)", .n_columns = 1, .columns = id};
 
+#define CONSTRAINT(KIND, TEXT, N, COLUMNS)                                     \
+	.constraint = {.name = "c",                                            \
+		       .kind = (KIND),                                         \
+		       .definition = (TEXT),                                   \
+		       .n_columns = (N),                                       \
+		       .columns = (COLUMNS)}
+#define INDEX(TEXT, UNIQUE, N, COLUMNS)                                        \
+	.index = {.name = "x",                                                 \
+		  .definition = (TEXT),                                        \
+		  .unique = (UNIQUE),                                          \
+		  .n_columns = (N),                                            \
+		  .columns = (COLUMNS)}
+
 /* What the old relation has besides, and what is said of it; NULL: nothing. */
 static const struct promise {
 	struct constraint constraint;
 	struct index index;
 	const char *said;
 } promises[] = {
-	{.constraint = {"c", CONSTRAINT_CHECK, "CHECK ((store_id > 0))", 1,
-			store, false, false}},
-	{.constraint = {"u", CONSTRAINT_UNIQUE, "UNIQUE (store_id)", 1, store,
-			false, false}},
-	{.constraint = {"u", CONSTRAINT_UNIQUE, "UNIQUE (name, store_id)", 2,
-			both, false, false},
-	 .said = "u of public.employees is about columns that move and others"},
-	{.constraint = {"c", CONSTRAINT_CHECK, "CHECK ((store_id > 0) OR (name "
-			"IS NULL))", 2, both,
-			false, false},
-	 .said = "c of public.employees"},
-	{.constraint = {"c", CONSTRAINT_CHECK, "CHECK ((store_id IS NOT NULL))",
-			1, store,
-			false, false},
-	 .said = "c of public.employees"},
-	{.constraint = {"f", CONSTRAINT_FOREIGN, "FOREIGN KEY (store_id) "
-			"REFERENCES stores(id) ON DELETE SET NULL", 1, store,
-			false, false}},
-	{.constraint = {"f", CONSTRAINT_FOREIGN, "FOREIGN KEY (store_id) "
-			"REFERENCES stores(id) ON DELETE CASCADE", 1, store,
-			false, false},
-	 .said = "ON DELETE SET NULL or none"},
-	{.index = {"x", "CREATE INDEX x ON e USING btree (name, store_id)",
-		   false, 2, both}},
-	{.index = {"x", "CREATE UNIQUE INDEX x ON e USING btree (store_id)",
-		   true, 1, store}},
-	{.index = {"x", "CREATE UNIQUE INDEX x ON e USING btree (store_id) "
-		   "WHERE (store_id > 3)", true, 1, store},
-	 .said = "x of public.employees"},
-	{.index = {"x", "CREATE UNIQUE INDEX x ON e USING btree "
-		   "(abs(store_id))", true, 1, none},
-	 .said = "x of public.employees"},
-	{.index = {"x", "CREATE UNIQUE INDEX x ON e USING btree "
-		   "(my_store_id(id))", true, 1, none}},
+    {CONSTRAINT(CONSTRAINT_CHECK, "CHECK ((store_id > 0))", 1, store)},
+    {CONSTRAINT(CONSTRAINT_UNIQUE, "UNIQUE (store_id)", 1, store)},
+    {CONSTRAINT(CONSTRAINT_UNIQUE, "UNIQUE (name, store_id)", 2, both),
+     .said = "c of public.employees is about columns that move and others"},
+    {CONSTRAINT(CONSTRAINT_CHECK, "CHECK ((store_id > 0) OR (name IS NULL))", 2,
+		both),
+     .said = "c of public.employees"},
+    {CONSTRAINT(CONSTRAINT_CHECK, "CHECK ((store_id IS NOT NULL))", 1, store),
+     .said = "c of public.employees"},
+    {CONSTRAINT(CONSTRAINT_FOREIGN,
+		"FOREIGN KEY (store_id) REFERENCES stores(id) "
+		"ON DELETE SET NULL",
+		1, store)},
+    {CONSTRAINT(CONSTRAINT_FOREIGN,
+		"FOREIGN KEY (store_id) REFERENCES stores(id) "
+		"ON DELETE CASCADE",
+		1, store),
+     .said = "ON DELETE SET NULL or none"},
+    {INDEX("CREATE INDEX x ON e USING btree (name, store_id)", false, 2, both)},
+    {INDEX("CREATE UNIQUE INDEX x ON e USING btree (store_id)", true, 1,
+	   store)},
+    {INDEX("CREATE UNIQUE INDEX x ON e USING btree (store_id) "
+	   "WHERE (store_id > 3)",
+	   true, 1, store),
+     .said = "x of public.employees"},
+    {INDEX("CREATE UNIQUE INDEX x ON e USING btree (abs(store_id))", true, 1,
+	   none),
+     .said = "x of public.employees"},
+    {INDEX("CREATE UNIQUE INDEX x ON e USING btree (my_store_id(id))", true, 1,
+	   none)},
 };
 
 static const struct spec_column moved[] = {
