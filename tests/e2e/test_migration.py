@@ -774,12 +774,16 @@ def test_functions_of_a_mapping_are_found_under_any_search_path(
                             'WHERE id = 3', 'mapped') == [(1500, '55512345')]
 
 
-def test_a_mapping_function_that_is_nowhere_is_refused(postgres):
+def test_a_mapping_function_that_is_nowhere_is_refused(postgres, start_proxy):
     shop.make(postgres, 'unmapped', 20)
     spec = shop.SPEC.format(database='unmapped').replace('replace(', 'repl(')
-    with pytest.raises(AssertionError) as e:
-        harness.Proxy(postgres, {'inovices_typo.yaml': spec})
-    assert 'function "repl" is neither in pg_catalog' in str(e.value)
+    proxy = start_proxy(postgres, {'inovices_typo.yaml': spec})
+    for command in ('SHOW PREFLIGHT inovices_typo',
+                    'ADVANCE inovices_typo TO expanded'):
+        with pytest.raises(psycopg.Error, match='function "repl" is neither '
+                                                'in pg_catalog'):
+            proxy.console(command)
+    assert 'function "repl"' in proxy.log()
 
 
 def test_each_database_of_an_instance_is_in_a_phase_of_its_own(
