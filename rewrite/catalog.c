@@ -16,6 +16,38 @@ bool constraint_has_index(const struct constraint *c)
 	return c->kind != CONSTRAINT_CHECK && c->kind != CONSTRAINT_FOREIGN;
 }
 
+/* One name of "s.\"my table\"(id)", without its quotes. */
+static const char *read_name(const char **at, struct arena *a)
+{
+	char *name = arena_alloc(a, strlen(*at) + 1), *end = name;
+	bool quoted = **at == '"';
+
+	for (*at += quoted; **at != '\0'; (*at)++) {
+		if (quoted && **at == '"' && *++*at != '"')
+			break;
+		if (!quoted && strchr(".( ", **at) != NULL)
+			break;
+		*end++ = **at;
+	}
+	*end = '\0';
+	return name;
+}
+
+const char *constraint_target(const struct constraint *c, struct arena *a)
+{
+	static const char references[] = ") REFERENCES ";
+	const char *at, *name;
+
+	if (c->kind != CONSTRAINT_FOREIGN)
+		return NULL;
+	at = strstr(c->definition, references) + strlen(references);
+	name = read_name(&at, a);
+	if (*at != '.')
+		return name;
+	at++;
+	return read_name(&at, a);
+}
+
 const struct constraint *relation_find_unique(const struct relation *r,
 					      const char *name)
 {

@@ -113,6 +113,9 @@ const struct constraint *relation_find_constraint(const struct relation *r,
 						  const char *name);
 /* PRIMARY KEY, UNIQUE, EXCLUDE: of the constraint's own name. */
 bool constraint_has_index(const struct constraint *c);
+/* The name, without its schema, of the table that a foreign key refers to; in
+ * `a`, or NULL if it is no foreign key. */
+const char *constraint_target(const struct constraint *c, struct arena *a);
 /* A primary key or a unique constraint; NULL if there is none. */
 const struct constraint *relation_find_unique(const struct relation *r,
 					      const char *name);

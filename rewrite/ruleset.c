@@ -189,10 +189,30 @@ static size_t count_indexes(const struct ruleset *r)
 
 	for (size_t i = 0; i < r->n_names; i++) {
 		const struct relation *own = rule_relation(r, &r->names[i]);
+		const struct lens *l = r->names[i].through;
 
 		n += own->n_indexes + own->n_constraints;
+		if (l->child != NULL)
+			n += l->child->relation->n_constraints;
 	}
 	return n;
+}
+
+/* From new_only on the old relation no longer refers to these, and TRUNCATE ...
+ * CASCADE of one has to take it along. */
+static size_t add_targets(const struct rule_name *n, struct rule_name *all,
+			  size_t at, struct arena *a)
+{
+	const struct lens *l = n->through;
+
+	if (n->shape != SHAPE_OLD || l->child == NULL ||
+	    n->rule->phase < PHASE_NEW_ONLY)
+		return at;
+	for (size_t i = 0; i < l->child->relation->n_constraints; i++) {
+		all[at].name = child_refers_to(l, i, a);
+		at += all[at].name != NULL;
+	}
+	return at;
 }
 
 /* What a text has to mention to be parsed: the relations, and their indexes
@@ -213,6 +233,7 @@ static size_t add_indexes(struct ruleset *r, struct arena *a)
 		for (size_t k = 0; k < own->n_constraints; k++)
 			if (constraint_has_index(&own->constraints[k]))
 				all[n++].name = own->constraints[k].name;
+		n = add_targets(&r->names[i], all, n, a);
 	}
 	r->names = all;
 	return n;

@@ -302,6 +302,52 @@ static bool plan_grant(struct statement *st)
 	return plan_relations(st, grant->objects, USE_GRANT);
 }
 
+static bool lists_target(const struct statement *st, const struct lens *l)
+{
+	const TruncateStmt *truncate = (const TruncateStmt *)st->node;
+	bool any = false;
+	ListCell *cell;
+
+	for (size_t i = 0; i < l->child->relation->n_constraints; i++) {
+		const char *table = child_refers_to(l, i, st->a);
+
+		foreach (cell, truncate->relations)
+			any |= table != NULL &&
+			       strcmp(lfirst_node(RangeVar, cell)->relname,
+				      table) == 0;
+	}
+	return any;
+}
+
+/* A foreign key that has gone to the child table: CASCADE empties that alone,
+ * where it emptied the old relation. */
+static void truncate_referring(struct statement *st)
+{
+	const TruncateStmt *truncate = (const TruncateStmt *)st->node;
+	const RangeVar *last = llast(truncate->relations);
+
+	for (unsigned i = 0; i < st->req->rules->n_names; i++) {
+		const struct lens *l = statement_lens(st, i);
+
+		if (truncate->behavior != DROP_CASCADE || l->child == NULL ||
+		    statement_name(st, i)->shape != SHAPE_OLD ||
+		    statement_shape(st, i) != SHAPE_OLD ||
+		    statement_migration(st, i)->phase < PHASE_NEW_ONLY ||
+		    !lists_target(st, l))
+			continue;
+		statement_note(st, i, true);
+		statement_insert_after(st, span_of_relation(st, last).end - 1,
+				       arena_fmt(st->a, ", %s", l->old_ref));
+	}
+}
+
+static bool plan_truncate(struct statement *st)
+{
+	truncate_referring(st);
+	return plan_relations(st, ((const TruncateStmt *)st->node)->relations,
+			      USE_TRUNCATE);
+}
+
 bool utility_lists_relations(const Node *node)
 {
 	return IsA(node, TruncateStmt) || IsA(node, LockStmt) ||
@@ -311,9 +357,7 @@ bool utility_lists_relations(const Node *node)
 bool utility_plan_list(struct statement *st)
 {
 	if (IsA(st->node, TruncateStmt))
-		return plan_relations(
-		    st, ((const TruncateStmt *)st->node)->relations,
-		    USE_TRUNCATE);
+		return plan_truncate(st);
 	if (IsA(st->node, LockStmt))
 		return plan_relations(st,
 				      ((const LockStmt *)st->node)->relations,

@@ -136,12 +136,30 @@ static const char *old_key(const struct lens *l, const char *detail,
 	return arena_fmt(a, "Key (%s%s", names.s, values);
 }
 
+/* TRUNCATE of a table that a column refers to. */
+static bool map_truncate(const struct lens *l, struct error_names *e,
+			 struct arena *a)
+{
+	const char *child = l->child->relation->name;
+
+	if (e->sqlstate == NULL || strcmp(e->sqlstate, "0A000") != 0 ||
+	    e->detail == NULL || e->hint == NULL ||
+	    strstr(e->detail, arena_fmt(a, "Table \"%s\" references \"",
+					child)) != e->detail)
+		return false;
+	e->detail = rename_in(e->detail, child, l->old->name, a);
+	e->hint = rename_in(e->hint, child, l->old->name, a);
+	return true;
+}
+
 bool child_map_error(const struct lens *l, struct error_names *e,
 		     struct arena *a)
 {
 	const struct relation *child = l->child->relation;
 	struct constraint own, old;
 
+	if (map_truncate(l, e, a))
+		return true;
 	if (e->table == NULL || e->constraint == NULL ||
 	    strcmp(e->table, child->name) != 0)
 		return false;

@@ -84,6 +84,9 @@ struct lens_child {
 
 /* The moved column that is this old column, or NULL. */
 const struct child_moved *child_find_moved(const struct lens *l, unsigned old);
+/* The table, without its schema, that foreign key number i of the child's
+ * relation refers to, other than the parents; or NULL. */
+const char *child_refers_to(const struct lens *l, size_t i, struct arena *a);
 /* Does a child column or `when` depend on this old column? */
 bool child_depends_on(const struct lens *l, unsigned old);
 

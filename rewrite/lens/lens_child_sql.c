@@ -18,6 +18,14 @@ const struct child_moved *child_find_moved(const struct lens *l, unsigned old)
 	return NULL;
 }
 
+const char *child_refers_to(const struct lens *l, size_t i, struct arena *a)
+{
+	const char *table =
+	    constraint_target(&l->child->relation->constraints[i], a);
+
+	return table != NULL && strcmp(table, l->old->name) != 0 ? table : NULL;
+}
+
 bool child_depends_on(const struct lens *l, unsigned old)
 {
 	for (size_t i = 0; i < l->child->n_columns; i++)

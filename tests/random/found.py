@@ -65,4 +65,11 @@ FOUND = {
         ['UPDATE invoices SET tax_type = NULL, amount = NULL WHERE id = 1'],
         ['UPDATE invoices SET tax_type = NULL WHERE id = 1'],
     ],
+    'staff': [
+        ['BEGIN', 'TRUNCATE stores CASCADE', 'SELECT count(*) FROM employees',
+         'ROLLBACK'],
+        ['TRUNCATE stores'],
+        ['BEGIN', 'TRUNCATE ONLY stores RESTART IDENTITY CASCADE',
+         'SELECT count(*) FROM employees', 'ROLLBACK'],
+    ],
 }
