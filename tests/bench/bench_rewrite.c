@@ -138,7 +138,7 @@ static void measure(const struct model *model, const struct statement *s)
 
 	arena_init(&keep);
 	arena_init(&a);
-	req.rules = model_rules(model, s->phase, false, &keep);
+	req.rules = model_rules(model, s->phase, false, 0, &keep);
 	us = plan_us(&req, large ? 1 : 5000, &a, &plan);
 	printf("%-28s %8zu bytes  %-6s %-5s %10.2f us", s->name, req.len,
 	       kinds[plan->kind], plan->refusal.sqlstate, us);
