@@ -69,13 +69,11 @@ void ddl_add_late_sync(struct ddl_build *b, enum walk_direction d,
 	const struct lens *l = b->l;
 	const char *late = lens_late_ref(ref, b->a);
 
-	ddl_add(
-	    b, DDL_NO_LOCK,
+	ddl_add_function(
+	    b, late, ddl_sync_arguments(b->l, b->a), "pg_catalog.text",
+	    "VOLATILE SECURITY DEFINER",
 	    arena_fmt(
 		b->a,
-		"CREATE OR REPLACE FUNCTION %s(pg_catalog.int8, %s%s)"
-		" RETURNS pg_catalog.text LANGUAGE plpgsql VOLATILE"
-		" SECURITY DEFINER SET search_path = %s%s AS $pgtandem$\n"
 		"DECLARE\n\tv_later pg_catalog.text := coalesce("
 		"pg_catalog.current_setting('pgtandem.later', true), '');\n"
 		"\tv_done pg_catalog.bool := false;\n"
@@ -90,14 +88,10 @@ void ddl_add_late_sync(struct ddl_build *b, enum walk_direction d,
 		"\tv_later := pg_catalog.concat_ws(',', nullif(v_later, ''),"
 		" pg_catalog.json_build_array(%s, %s));\n\tEND IF;\n"
 		"\tPERFORM pg_catalog.set_config('pgtandem.later', v_later,"
-		" true);\n\tRETURN NULL;\nEND\n$pgtandem$",
-		late, ddl_key_types(l, b->a),
-		l->kind == LENS_TABLE ? ", pg_catalog.tid DEFAULT NULL" : "",
-		mapping_search_path(l, b->a), ddl_pins(l),
+		" true);\n\tRETURN NULL;\nEND",
 		quote_text(l->migration, b->a), is_there(l, d, b->a), ref,
 		arguments(l, b->a), function_name(l, d, b->a),
-		ddl_arguments_as_text(l, 2, b->a)),
-	    "create function %s", late);
+		ddl_arguments_as_text(l, 2, b->a)));
 }
 
 const char *ddl_late_trigger(const char *trigger, const char *events,

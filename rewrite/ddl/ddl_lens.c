@@ -290,20 +290,24 @@ static const char *strict_sync(const struct lens *l, const char *sync,
 			 sync);
 }
 
+const char *ddl_sync_arguments(const struct lens *l, struct arena *a)
+{
+	return arena_fmt(
+	    a, "pg_catalog.int8, %s%s", ddl_key_types(l, a),
+	    l->kind == LENS_TABLE ? ", pg_catalog.tid DEFAULT NULL" : "");
+}
+
 static void add_sync_as(struct ddl_build *b, enum walk_direction d,
 			const char *ref, const char *sync, const char *target,
 			bool asked)
 {
 	const char *name = quote_text(b->l->migration, b->a);
 
-	ddl_add(
-	    b, DDL_NO_LOCK,
+	ddl_add_function(
+	    b, ref, ddl_sync_arguments(b->l, b->a), "pg_catalog.text",
+	    "VOLATILE SECURITY DEFINER",
 	    arena_fmt(
 		b->a,
-		"CREATE OR REPLACE FUNCTION %s(pg_catalog.int8, %s%s)"
-		" RETURNS pg_catalog.text LANGUAGE plpgsql VOLATILE"
-		" SECURITY DEFINER SET search_path = %s%s AS $pgtandem$\n"
-		"#variable_conflict use_column\n"
 		"DECLARE\n\tv_epoch pg_catalog.int8;\n"
 		"\tv_lenient pg_catalog.bool;\n\tv_prelock pg_catalog.bool;\n"
 		"\tv_due pg_catalog.bool;\n%s"
@@ -320,16 +324,13 @@ static void add_sync_as(struct ddl_build *b, enum walk_direction d,
 		" data_exception OR raise_exception THEN\n"
 		"\tPERFORM pgtandem.note_finding(%s, %u, 'violation', %s,"
 		" ARRAY[%s], SQLSTATE || ': ' || SQLERRM);\n"
-		"\tEND;\n\tRETURN NULL;\nEND\n$pgtandem$",
-		ref, ddl_key_types(b->l, b->a),
-		b->l->kind == LENS_TABLE ? ", pg_catalog.tid DEFAULT NULL" : "",
-		mapping_search_path(b->l, b->a), ddl_pins(b->l),
+		"\tEND;\n\tRETURN NULL;\nEND",
 		asked ? ddl_role : "", is_lenient(d), ddl_is_due(d), name, name,
 		asked ? ddl_ask_due(b->l, b->a) : "",
 		asked ? ddl_ask_writer(b->l, b->a) : "",
 		strict_sync(b->l, sync, b->a), sync, name, b->l->number,
-		quote_text(target, b->a), ddl_arguments_as_text(b->l, 2, b->a)),
-	    "create function %s", ref);
+		quote_text(target, b->a),
+		ddl_arguments_as_text(b->l, 2, b->a)));
 }
 
 void ddl_add_sync(struct ddl_build *b, enum walk_direction d, const char *ref,

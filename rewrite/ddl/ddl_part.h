@@ -57,6 +57,9 @@ const char *ddl_key_is_argument(const struct mapping *m, const char *alias,
 /* "$first::pg_catalog.text, ...": a function's arguments for the key. */
 const char *ddl_arguments_as_text(const struct lens *l, size_t first,
 				  struct arena *a);
+/* The types that a function which syncs one row takes: the epoch, the key and,
+ * of kind table, where the row was found. */
+const char *ddl_sync_arguments(const struct lens *l, struct arena *a);
 /* A PL/pgSQL function under the mapping's search_path and pins; `kind` is
  * "VOLATILE SECURITY DEFINER" and the like. */
 void ddl_add_function(struct ddl_build *b, const char *ref,
