@@ -33,14 +33,32 @@ static const char *read_name(const char **at, struct arena *a)
 	return name;
 }
 
-const char *constraint_target(const struct constraint *c, struct arena *a)
+/* "s.\"my table\"(id) ...", or NULL if it is no foreign key. */
+static const char *referred(const struct constraint *c)
 {
 	static const char references[] = ") REFERENCES ";
-	const char *at, *name;
 
-	if (c->kind != CONSTRAINT_FOREIGN)
+	const char *at = c->kind == CONSTRAINT_FOREIGN
+			     ? strstr(c->definition, references)
+			     : NULL;
+
+	return at == NULL ? NULL : at + strlen(references);
+}
+
+bool constraint_refers_to(const struct constraint *c, const char *ref)
+{
+	const char *at = referred(c);
+	size_t len = strlen(ref);
+
+	return at != NULL && strncmp(at, ref, len) == 0 && at[len] == '(';
+}
+
+const char *constraint_target(const struct constraint *c, struct arena *a)
+{
+	const char *at = referred(c), *name;
+
+	if (at == NULL)
 		return NULL;
-	at = strstr(c->definition, references) + strlen(references);
 	name = read_name(&at, a);
 	if (*at != '.')
 		return name;

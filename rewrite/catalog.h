@@ -113,6 +113,8 @@ const struct constraint *relation_find_constraint(const struct relation *r,
 						  const char *name);
 /* PRIMARY KEY, UNIQUE, EXCLUDE: of the constraint's own name. */
 bool constraint_has_index(const struct constraint *c);
+/* Is it a foreign key to the table that is written so, qualified and quoted? */
+bool constraint_refers_to(const struct constraint *c, const char *ref);
 /* The name, without its schema, of the table that a foreign key refers to; in
  * `a`, or NULL if it is no foreign key. */
 const char *constraint_target(const struct constraint *c, struct arena *a);

@@ -114,7 +114,7 @@ static const struct column *column_in_new(const struct lens *l, size_t column)
  * row that is shown has them; or NULL. */
 static const char *first_missed(const struct lens *l, const char *row)
 {
-	const char *value = row == NULL ? NULL : strchr(row, '(');
+	const char *value = strchr(row, '(');
 
 	for (size_t n = 0; value != NULL; n++) {
 		const struct column *c = column_in_new(l, n);
@@ -134,13 +134,14 @@ static void name_new_column(const struct lens *l, struct error_names *e,
 			    struct arena *a)
 {
 	const char *name = e->column ? new_column(l, e->column) : NULL;
+	const char *first = NULL;
 
-	if (name != NULL && e->detail != NULL &&
-	    row_of(l, e->detail, is_in_new, a) != NULL &&
-	    first_missed(l, e->detail) != NULL)
-		name = first_missed(l, e->detail);
 	if (name == NULL)
 		return;
+	if (e->detail != NULL && row_of(l, e->detail, is_in_new, a) != NULL)
+		first = first_missed(l, e->detail);
+	if (first != NULL)
+		name = first;
 	e->column = name;
 	e->message = arena_fmt(a,
 			       "null value in column \"%s\" of relation "

@@ -368,30 +368,20 @@ static bool is_single(const struct lens_compile *c)
 	return false;
 }
 
-static bool refers_to(const struct relation *old, const char *definition,
-		      struct arena *a)
-{
-	const char *at = strstr(definition, ") REFERENCES ");
-	const char *ref = quote_qualified(old->schema, old->name, a);
-
-	at = at ? at + strlen(") REFERENCES ") : "";
-	return strncmp(at, ref, strlen(ref)) == 0 && at[strlen(ref)] == '(';
-}
-
 /* Does a foreign key of the child's rows to their parents say one of these? */
 static bool has_action(const struct lens_compile *c, const char *one,
 		       const char *other)
 {
 	const struct relation *r = c->new;
+	const char *old = quote_qualified(c->old->schema, c->old->name, c->a);
 
 	if (r->oid == 0 && r->n_constraints == 0) /* as expand makes it */
 		return true;
 	for (size_t i = 0; i < r->n_constraints; i++) {
 		const struct constraint *k = &r->constraints[i];
 
-		if (k->kind == CONSTRAINT_FOREIGN &&
-		    are_parents(c, k->columns, k->n_columns) &&
-		    refers_to(c->old, k->definition, c->a) &&
+		if (are_parents(c, k->columns, k->n_columns) &&
+		    constraint_refers_to(k, old) &&
 		    (strstr(k->definition, one) != NULL ||
 		     strstr(k->definition, other) != NULL))
 			return true;

@@ -134,14 +134,7 @@ const char *lens_late_ref(const char *ref, struct arena *a)
 
 bool lens_is_to_itself(const struct lens *l, const struct constraint *k)
 {
-	static const char references[] = ") REFERENCES ";
-	const char *table;
-
-	if (k->kind != CONSTRAINT_FOREIGN)
-		return false;
-	table = strstr(k->definition, references) + sizeof(references) - 1;
-	return strncmp(table, l->old_ref, strlen(l->old_ref)) == 0 &&
-	       table[strlen(l->old_ref)] == '(';
+	return constraint_refers_to(k, l->old_ref);
 }
 
 bool lens_tells_place(const struct lens *l)
